@@ -1,0 +1,114 @@
+"""Settings: `mainspring.toml` in the data directory, then `MAINSPRING_*` variables, then command-line flags.
+
+Nested, typed, frozen; an unknown key is an error that names it. `MAINSPRING_SERVER__PORT=8123` sets `server.port`.
+`settings_table()` feeds the generated table in docs/CONFIGURATION.md.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mainspring.core.errors import UserMistake
+
+__all__ = ["DEFAULT_MODEL", "EngineSettings", "ServerSettings", "Settings", "home_from", "load_settings"]
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+
+class ServerSettings(BaseModel):
+    """The HTTP server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 opens the server to the network.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body that is read.")
+    header_timeout_s: float = Field(10.0, gt=0, description="Seconds a client has to send the head of a request.")
+    shutdown_s: float = Field(3.0, ge=0, description="Seconds that streams in flight have to end at a stop.")
+    request_timeout_s: float = Field(600.0, gt=0, description="Deadline of a request from arrival to last token.")
+
+
+class EngineSettings(BaseModel):
+    """One replica's engine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    library: Path | None = Field(None, description="Another libllama of the same ABI, such as a native build.")
+    threads: int = Field(0, ge=0, description="Compute threads; 0 means one for each physical core.")
+    context_tokens: int = Field(0, ge=0, description="Longest sequence; 0 means what the model was trained for.")
+    kv_tokens: int = Field(32768, ge=256, description="Tokens that the KV cache holds, all sequences together.")
+    max_running: int = Field(16, ge=1, le=128, description="Requests computed at once.")
+    max_waiting: int = Field(256, ge=0, description="Requests that may queue; one more is answered with 429.")
+    prefill_tokens: int = Field(512, ge=16, description="Prompt tokens a step computes while nothing is being decoded.")
+    mixed_tokens: int = Field(128, ge=16, description="The same while other sequences decode: bounds their token gap.")
+    hot_tokens: int = Field(4096, ge=0, description="Finished tokens kept in the KV cache before they move to memory.")
+    cache_bytes: int = Field(2 * 2**30, ge=0, description="Memory for finished sequences outside of the KV cache.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MAINSPRING_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(Path("~/.mainspring"), description="The data directory.")
+    models: tuple[str, ...] = Field((DEFAULT_MODEL,), description="Catalog names or sources of the models to serve.")
+    region: str = Field("local", description="What the Azure dialect calls its region.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    server: ServerSettings = Field(ServerSettings(), description="The HTTP server.")  # pyright: ignore[reportCallIssue]
+    engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
+
+
+def home_from(flag: Path | None) -> Path:
+    """The data directory: the flag, `MAINSPRING_HOME`, or `~/.mainspring`."""
+    return Path(flag or os.environ.get("MAINSPRING_HOME") or "~/.mainspring").expanduser().resolve()
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merge(cast("Mapping[str, Any]", old), cast("Mapping[str, Any]", value))
+        else:
+            merged[key] = value
+    return merged
+
+
+def load_settings(home: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read the file, the environment and the flags (nested as the settings are), later ones winning.
+
+    Raises:
+        UserMistake: an unknown key or a value out of range, named with its place.
+    """
+    folder = home_from(home)
+    path = folder / "mainspring.toml"
+    try:
+        from_file = tomllib.loads(path.read_text()) if path.exists() else {}
+    except tomllib.TOMLDecodeError as error:
+        raise UserMistake(f"{path} is not valid TOML: {error}.") from error
+    try:
+        from_environment = Settings().model_dump(exclude_unset=True)
+        return Settings(**_merge(_merge(from_file, from_environment), {**(flags or {}), "home": folder}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        fix = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raise UserMistake(f"Setting {place!r}: {fix}. docs/CONFIGURATION.md lists the settings.") from error
+
+
+def settings_table(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Rows (key, type, default, meaning) of every setting, for the documentation."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from settings_table(kind, f"{prefix}{name}.")
+        else:
+            shown = kind.__name__ if isinstance(kind, type) else str(kind).replace("pathlib.", "")
+            yield f"{prefix}{name}", shown, str(field.default), field.description or ""

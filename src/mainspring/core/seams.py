@@ -1,0 +1,38 @@
+"""The seams: shapes that parts share so that each can wrap, replace or fake any other.
+
+`Generate` is the one that matters. A replica, the router over replicas, a quota, a content filter, a meter and the fake
+in the tests all have it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from mainspring.core.types import Event, GenerateRequest, Load, ModelInfo
+
+__all__ = ["Generate", "Models", "Wrapper"]
+
+Generate = Callable[[GenerateRequest], AsyncIterator[Event]]
+"""Runs one request. Raises a `core.errors` exception, before the first event whenever possible. Closing the iterator
+(`aclose`) cancels the request; the engine frees its sequences within one step."""
+
+Wrapper = Callable[[Generate], Generate]
+
+
+class Models(Protocol):
+    """What is deployed. `router.Router` is the real one."""
+
+    def list(self) -> Sequence[ModelInfo]:
+        """Every deployment, by name."""
+        ...
+
+    def find(self, name: str) -> ModelInfo:
+        """The deployment called `name`; raises `ModelNotFound`."""
+        ...
+
+    def load(self, name: str) -> Load:
+        """How busy it is."""
+        ...
+
+    def places(self, name: str) -> int:
+        """How many requests it holds, running and waiting, before the next one is refused with 429."""
+        ...

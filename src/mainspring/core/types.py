@@ -1,0 +1,215 @@
+"""What the parts say to one another: requests, events, model descriptions. No wire format of any API lives here.
+
+All are frozen msgspec structs, so the same objects cross process borders as msgpack (`array_like` where many are sent).
+"""
+
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "ChatPrompt",
+    "Constraint",
+    "Event",
+    "FileRef",
+    "FinishReason",
+    "Finished",
+    "GenerateRequest",
+    "Load",
+    "Message",
+    "ModelInfo",
+    "ModelVersion",
+    "Principal",
+    "Prompt",
+    "Sampling",
+    "TextPrompt",
+    "Token",
+    "TokenLogprob",
+    "TokenPrompt",
+    "Usage",
+]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One turn of a conversation. `content` is plain text: the edge has joined text parts already."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str = ""
+    name: str | None = None
+    tool_call_id: str | None = None
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
+    """Messages; the engine renders them with the model's own chat template."""
+
+    messages: tuple[Message, ...]
+
+
+class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
+    """Text to be continued as it stands; special-token markup inside it is plain text."""
+
+    text: str
+
+
+class TokenPrompt(msgspec.Struct, frozen=True, tag="tokens"):
+    """Token ids of the model's own vocabulary."""
+
+    ids: tuple[int, ...]
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the next token is chosen. Defaults are OpenAI's.
+
+    Args:
+        temperature: 0 is greedy; at most 2.
+        top_p: nucleus mass, in (0, 1].
+        seed: None draws one.
+        frequency_penalty, presence_penalty: subtracted from the logits of tokens generated so far (OpenAI's formula).
+        logit_bias: token id -> value added to its logit.
+        logprobs: None for none, otherwise how many alternatives a token carries besides itself (0 to 20).
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: dict[int, float] = {}
+    logprobs: int | None = None
+
+
+class Constraint(msgspec.Struct, frozen=True):
+    """What the generated text must match: any JSON object, or a JSON schema (its text in `schema`)."""
+
+    kind: Literal["json_object", "json_schema"]
+    schema: str = ""
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One prompt, `n` continuations.
+
+    Args:
+        id: unique among requests in flight; also what cancels it.
+        model: the deployment's name.
+        tenant: whose fair share this uses (a key's id).
+        max_tokens: most tokens to generate for each choice; None means as many as the context holds.
+        stop: up to four strings that end a choice and are not part of it.
+        echo: emit the prompt's tokens first (with logprobs if asked), as choice text.
+        deadline_s: seconds from now after which the request fails with DeadlineExceeded.
+    """
+
+    id: str
+    model: str
+    prompt: Prompt
+    tenant: str = ""
+    n: int = 1
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = Sampling()
+    constraint: Constraint | None = None
+    echo: bool = False
+    deadline_s: float | None = None
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """A token, its own bytes (not always whole characters), its log probability (natural log; None where the model
+    gives none, which is the first token of an echoed prompt), and the likeliest alternatives, best first."""
+
+    id: int
+    bytes: bytes
+    logprob: float | None
+    top: tuple[tuple[int, bytes, float], ...] = ()
+
+
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """Tokens of one choice. `cached` prompt tokens were not computed again."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+
+
+FinishReason = Literal["stop", "length", "content_filter"]
+
+
+class Token(msgspec.Struct, frozen=True, array_like=True, tag="t"):
+    """Text of a choice that can be shown now (may be empty) and the tokens it came from. `num` counts those tokens;
+    `logprobs` describes them if they were asked for, and is empty otherwise. `echo` marks text of the prompt."""
+
+    choice: int
+    text: str
+    num: int = 1
+    logprobs: tuple[TokenLogprob, ...] = ()
+    echo: bool = False
+
+
+class Finished(msgspec.Struct, frozen=True, array_like=True, tag="f"):
+    """The last event of a choice. Every choice gets exactly one, unless the whole request fails with an exception."""
+
+    choice: int
+    reason: FinishReason
+    usage: Usage
+
+
+Event = Token | Finished
+
+
+class FileRef(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a model version: its path below the version's folder, size in bytes, and SHA-256 in hex."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An immutable set of weights in the catalog: what training makes and serving runs.
+
+    `version` is the first 12 hex digits of the SHA-256 over the files' own hashes, so equal content is one version.
+    """
+
+    name: str
+    version: str
+    kind: Literal["chat", "completion", "embedding", "image"]
+    format: Literal["gguf", "onnx", "safetensors"]
+    files: tuple[FileRef, ...]
+    source: str
+    created: int
+    context_length: int | None = None
+    num_params: int | None = None
+    licence: str | None = None
+    chat_template: str | None = None
+    base: str | None = None
+    made_by: str | None = None
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment as clients see it. `created` is in Unix seconds; `state` is starting, ready or restarting."""
+
+    id: str
+    version: str
+    created: int
+    context_length: int
+    state: str
+    num_params: int | None = None
+    owner: str = "mainspring"
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asking: the id of the key (also the tenant whose fair share is used), its name, and its role."""
+
+    id: str
+    name: str
+    role: Literal["admin", "user"] = "user"
+
+
+class Load(msgspec.Struct, frozen=True, array_like=True):
+    """How busy a replica is: requests running and waiting, and tokens held in its KV cache of so many."""
+
+    running: int = 0
+    waiting: int = 0
+    kv_used: int = 0
+    kv_total: int = 0
