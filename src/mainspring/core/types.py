@@ -46,7 +46,8 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
-    """Text to be continued as it stands; special-token markup inside it is plain text."""
+    """Text to be continued as it stands. Names of control tokens in it become those tokens, since whoever writes a raw
+    prompt writes all of it: fill-in-the-middle markers and hand-made chat formats work."""
 
     text: str
 

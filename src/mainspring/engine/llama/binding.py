@@ -219,7 +219,9 @@ def check_layout(model: ModelParams, context: ContextParams) -> list[str]:
         ("context.samplers", context.samplers, (None,)),
         ("context.ctx_other", context.ctx_other, (None,)),
     ]
-    return [f"{name} is {value!r}, expected {allowed[0]!r}" for name, value, allowed in expected if value not in allowed]
+    return [
+        f"{name} is {value!r}, expected {allowed[0]!r}" for name, value, allowed in expected if value not in allowed
+    ]
 
 
 @LogCallback

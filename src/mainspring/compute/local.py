@@ -1,0 +1,44 @@
+"""Processes on this machine."""
+
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Sequence
+
+__all__ = ["LocalProcess", "launch_local"]
+
+
+class LocalProcess:
+    """A subprocess; see `launch.Process`."""
+
+    def __init__(self, inner: asyncio.subprocess.Process) -> None:
+        self._inner = inner
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._inner.pid
+
+    async def wait(self) -> int:
+        """See `launch.Process`."""
+        return await self._inner.wait()
+
+    def terminate(self) -> None:
+        """See `launch.Process`."""
+        with contextlib.suppress(ProcessLookupError):
+            self._inner.terminate()
+
+    def kill(self) -> None:
+        """See `launch.Process`."""
+        with contextlib.suppress(ProcessLookupError):
+            self._inner.kill()
+
+
+async def launch_local(arguments: Sequence[str], first_input: bytes) -> LocalProcess:
+    """See `launch.Launch`. A session of its own keeps the terminal's Ctrl-C away from it: the server stops it."""
+    inner = await asyncio.create_subprocess_exec(sys.executable, "-m", *arguments, stdin=PIPE, start_new_session=True)
+    assert inner.stdin is not None
+    inner.stdin.write(first_input)
+    await inner.stdin.drain()
+    return LocalProcess(inner)

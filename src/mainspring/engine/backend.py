@@ -1,0 +1,84 @@
+"""The small protocol under the scheduler: what computes.
+
+A backend owns the weights, the vocabulary and the memory of the KV cache; which tokens are in it is `kv.py`'s business.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainspring.engine.scheduler import Batch
+
+__all__ = ["Backend"]
+
+
+class Backend(Protocol):
+    """One model on one machine. Not thread-safe, except `tokenize` and `piece`."""
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one sequence."""
+        ...
+
+    @property
+    def num_cells(self) -> int:
+        """Tokens that the KV cache holds."""
+        ...
+
+    @property
+    def num_slots(self) -> int:
+        """Sequences that the KV cache tells apart."""
+        ...
+
+    @property
+    def bytes_per_token(self) -> int:
+        """What a token weighs in the KV cache."""
+        ...
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template inside the model file."""
+        ...
+
+    @property
+    def num_tokens(self) -> int:
+        """Size of the vocabulary."""
+        ...
+
+    @property
+    def bos(self) -> int | None:
+        """The token that begins a text, if the model wants one."""
+        ...
+
+    @property
+    def eos(self) -> int:
+        """The token that ends a text."""
+        ...
+
+    @property
+    def special_ids(self) -> Sequence[int]:
+        """Control tokens: never written as text."""
+        ...
+
+    def is_end(self, token: int) -> bool:
+        """Whether generation stops at this token."""
+        ...
+
+    def piece(self, token: int) -> bytes:
+        """A token's bytes; a control token's are its name."""
+        ...
+
+    def tokenize(self, text: bytes, *, special: bool = False) -> list[int]:
+        """UTF-8 text as tokens; with `special`, names of control tokens become those tokens."""
+        ...
+
+    def decode(self, batch: Batch) -> NDArray[np.float32]:
+        """Run the cache operations, then the tokens. Logits: (sum of num_rows, vocabulary), in the order of
+        `batch.work`, valid until the next call."""
+        ...
+
+    def close(self) -> None:
+        """Free everything."""
+        ...

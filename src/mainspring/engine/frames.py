@@ -1,0 +1,85 @@
+"""What the server and a replica say to one another: msgpack frames over one ZeroMQ pair socket.
+
+One `Step` carries everything an engine step has to tell, for all sequences together, so that the cost of a token stays
+flat as concurrency grows. Importing this costs nothing: the server uses it without numpy or the inference library.
+"""
+
+import msgspec
+
+from mainspring.core.errors import MainspringError, from_wire
+from mainspring.core.types import Event, GenerateRequest, Load
+
+__all__ = [
+    "Broken",
+    "Cancel",
+    "Failure",
+    "FromReplica",
+    "Hello",
+    "Step",
+    "Submit",
+    "ToReplica",
+    "decode_from_replica",
+    "decode_to_replica",
+    "encode",
+]
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    """Server to replica: run this."""
+
+    request: GenerateRequest
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Server to replica: nobody wants this any more."""
+
+    id: str
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """Replica to server, once: the model is loaded."""
+
+    context_length: int
+    kv_total: int
+
+
+class Broken(msgspec.Struct, frozen=True, tag="broken"):
+    """Replica to server, as its last word: why the model does not load."""
+
+    message: str
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True):
+    """A request's error, by class name and fields."""
+
+    id: str
+    name: str
+    message: str
+    code: str
+    param: str | None = None
+    retry_after_s: float | None = None
+
+    @classmethod
+    def of(cls, request_id: str, error: MainspringError) -> "Failure":
+        """From an exception."""
+        return cls(request_id, type(error).__name__, error.message, error.code, error.param, error.retry_after_s)
+
+    def error(self) -> MainspringError:
+        """Back to an exception."""
+        return from_wire(self.name, self.message, self.code, self.param, self.retry_after_s)
+
+
+class Step(msgspec.Struct, frozen=True, array_like=True, tag="step"):
+    """Replica to server: all events of one engine step."""
+
+    events: list[tuple[str, Event]]
+    failures: list[Failure]
+    load: Load
+
+
+ToReplica = Submit | Cancel
+FromReplica = Hello | Broken | Step
+
+encode = msgspec.msgpack.Encoder().encode
+decode_to_replica = msgspec.msgpack.Decoder[ToReplica](ToReplica).decode
+decode_from_replica = msgspec.msgpack.Decoder[FromReplica](FromReplica).decode

@@ -1,0 +1,123 @@
+"""From a request to sequences: render, tokenise, check that it fits, compile the grammar.
+
+Runs in a thread beside the loop, since a long prompt or a large schema takes milliseconds that no decode step should wait
+for. Everything here is a pure function of the request and the model.
+"""
+
+from collections.abc import Callable
+
+from mainspring.core.errors import ContextLengthExceeded, InvalidRequest
+from mainspring.core.types import ChatPrompt, GenerateRequest, TextPrompt
+from mainspring.engine.backend import Backend
+from mainspring.engine.constraint import Grammars
+from mainspring.engine.sampling import Sampler
+from mainspring.engine.sequence import Sequence
+from mainspring.engine.text import TextStream
+from mainspring.models.chat import ChatTemplate
+
+__all__ = ["Preparer"]
+
+MAX_CHARS_PER_TOKEN = 64
+"""A prompt of more characters than this for each token of context is refused before it is tokenised."""
+
+
+class Preparer:
+    """One model's way from requests to sequences. Use from one thread."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._grammars = Grammars(backend)
+        self._template: ChatTemplate | None = None
+
+    def prepare(self, request: GenerateRequest, monotonic: Callable[[], float]) -> list[Sequence]:
+        """One sequence for each choice.
+
+        Raises:
+            InvalidRequest: a token that does not exist, a schema that cannot be enforced, a template that refuses.
+            ContextLengthExceeded: with the numbers.
+        """
+        deadline = monotonic() + request.deadline_s if request.deadline_s is not None else float("inf")
+        tokens = self._tokens(request)
+        max_total = self._max_total(request, len(tokens))
+        for token in request.sampling.logit_bias:
+            self._check_token(token, "logit_bias")
+        return [
+            Sequence(
+                request=request,
+                choice=choice,
+                tokens=list(tokens),
+                num_prompt=len(tokens),
+                max_total=max_total,
+                sampler=Sampler(request.sampling, choice),
+                text=TextStream(choice, request.stop),
+                echo=TextStream(choice),
+                matcher=self._grammars.matcher(request.constraint) if request.constraint else None,
+                deadline=deadline,
+            )
+            for choice in range(request.n)
+        ]
+
+    def _tokens(self, request: GenerateRequest) -> list[int]:
+        match request.prompt:
+            case ChatPrompt(messages):
+                pieces = self._chat_template().render(messages)
+            case TextPrompt(text):
+                pieces = [text]
+            case _:
+                for token in request.prompt.ids:
+                    self._check_token(token, "prompt")
+                return list(request.prompt.ids) or self._empty()
+        num_chars = sum(map(len, pieces))
+        if num_chars > self._backend.context_length * MAX_CHARS_PER_TOKEN:
+            self._too_long(num_chars // MAX_CHARS_PER_TOKEN, "at least ")
+        tokens = [
+            token
+            for piece in pieces
+            for token in self._backend.tokenize(piece.encode("utf-8", "replace"), special=True)
+        ]
+        if self._backend.bos is not None and tokens[:1] != [self._backend.bos]:
+            tokens.insert(0, self._backend.bos)
+        return tokens or self._empty()
+
+    def _empty(self) -> list[int]:
+        """A model needs something to continue from: OpenAI's empty prompt means the beginning of a document."""
+        return [self._backend.bos if self._backend.bos is not None else self._backend.eos]
+
+    def _chat_template(self) -> ChatTemplate:
+        if self._template is None:
+            backend = self._backend
+            names = [backend.piece(token).decode(errors="replace") for token in backend.special_ids]
+            bos = backend.piece(backend.bos).decode(errors="replace") if backend.bos is not None else ""
+            eos = backend.piece(backend.eos).decode(errors="replace")
+            self._template = ChatTemplate(backend.chat_template, bos=bos, eos=eos, special=names)
+        return self._template
+
+    def _check_token(self, token: int, param: str) -> None:
+        if not 0 <= token < self._backend.num_tokens:
+            raise InvalidRequest(
+                f"Token {token} does not exist: this model's vocabulary has {self._backend.num_tokens} tokens.",
+                param=param,
+            )
+
+    def _max_total(self, request: GenerateRequest, num_prompt: int) -> int:
+        context = self._backend.context_length
+        room = 0 if request.max_tokens == 0 else 1
+        if num_prompt + room > context:
+            self._too_long(num_prompt)
+        if request.max_tokens is None:
+            return context
+        if num_prompt + request.max_tokens > context:
+            raise ContextLengthExceeded(
+                f"This model's maximum context length is {context} tokens. However, you requested "
+                f"{num_prompt + request.max_tokens} tokens ({num_prompt} in the prompt, {request.max_tokens} in the "
+                "completion). Please reduce the length of the prompt or of the completion.",
+                param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
+            )
+        return num_prompt + request.max_tokens
+
+    def _too_long(self, num_prompt: int, about: str = "") -> None:
+        raise ContextLengthExceeded(
+            f"This model's maximum context length is {self._backend.context_length} tokens. However, your prompt "
+            f"resulted in {about}{num_prompt} tokens. Please reduce the length of the prompt.",
+            param="prompt",
+        )

@@ -1,0 +1,174 @@
+"""A replica's process: one model, one engine, one socket to the server.
+
+    python -m mainspring.engine.process <<< '{"model": "...", "endpoint": "ipc://...", "settings": {...}}'
+
+The main thread runs the engine and nothing else; a second one prepares requests. The standard input stays open for as
+long as the server lives: when it ends, however the server died, so does the replica.
+"""
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from mainspring.core.config import EngineSettings
+from mainspring.core.errors import MainspringError
+from mainspring.core.types import GenerateRequest
+from mainspring.engine import frames
+from mainspring.engine.backend import Backend
+from mainspring.engine.loop import Engine, Output
+from mainspring.engine.prepare import Preparer
+from mainspring.engine.scheduler import SchedulerConfig
+from mainspring.engine.sequence import Sequence
+
+__all__ = ["Replica", "ReplicaSpec", "make_engine"]
+
+
+class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica is started with: the weights' path, the endpoint to connect to, and `EngineSettings` as JSON."""
+
+    model: str
+    endpoint: str
+    settings: msgspec.Raw
+
+
+Prepared = tuple[str, list[Sequence] | MainspringError]
+
+
+class Replica:
+    """Moves frames between the socket and the engine."""
+
+    def __init__(self, backend: Backend, engine: Engine, endpoint: str) -> None:
+        self._engine = engine
+        self._preparer = Preparer(backend)
+        self._context = zmq.Context()
+        self._socket = self._pair(zmq.PAIR, endpoint)
+        # Prepared requests are handed over through a queue; the inproc socket only wakes the poller.
+        self._prepared: queue.SimpleQueue[Prepared] = queue.SimpleQueue()
+        self._woken = self._context.socket(zmq.PULL)
+        self._woken.bind("inproc://prepared")
+        self._pool = ThreadPoolExecutor(1, "prepare", self._connect_waker)
+        self._preparing: set[str] = set()
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._woken, zmq.POLLIN)
+        hello = frames.Hello(backend.context_length, backend.num_cells)
+        self._socket.send(frames.encode(hello))
+
+    def _pair(self, kind: int, endpoint: str) -> "zmq.Socket[bytes]":
+        socket = self._context.socket(kind)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.connect(endpoint)
+        return socket
+
+    def _connect_waker(self) -> None:
+        self._waker = self._pair(zmq.PUSH, "inproc://prepared")  # a socket belongs to one thread: this one
+
+    def run(self) -> None:
+        """Serve until the process is told to end."""
+        while True:
+            self._receive(None if not self._engine.busy else 0)
+            outputs = self._admit()
+            if self._engine.busy:
+                outputs += self._engine.step()
+            if outputs:
+                self._send(outputs)
+
+    def _receive(self, timeout_ms: int | None) -> None:
+        ready = dict(self._poller.poll(timeout_ms))
+        while ready.get(self._woken):
+            try:
+                self._woken.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+        while ready.get(self._socket):
+            try:
+                frame = frames.decode_to_replica(self._socket.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                break
+            match frame:
+                case frames.Submit(request):
+                    self._preparing.add(request.id)
+                    self._pool.submit(self._prepare, request)
+                case frames.Cancel(request_id):
+                    self._preparing.discard(request_id)
+                    self._engine.cancel(request_id)
+
+    def _prepare(self, request: GenerateRequest) -> None:
+        try:
+            result = self._preparer.prepare(request, time.monotonic)
+        except MainspringError as error:
+            result = error
+        except Exception as error:  # noqa: BLE001  one request's bad luck must not silence the thread
+            print(f"preparing a request failed: {error!r}", file=sys.stderr, flush=True)
+            result = MainspringError("The request could not be prepared.")
+        self._prepared.put((request.id, result))
+        self._waker.send(b"")
+
+    def _admit(self) -> list[Output]:
+        failed: list[Output] = []
+        while not self._prepared.empty():
+            request_id, result = self._prepared.get()
+            if request_id not in self._preparing:
+                continue  # cancelled meanwhile
+            self._preparing.discard(request_id)
+            if isinstance(result, MainspringError):
+                failed.append((request_id, result))
+            else:
+                self._engine.add(result)
+        return failed
+
+    def _send(self, outputs: list[Output]) -> None:
+        events = [(name, event) for name, event in outputs if not isinstance(event, MainspringError)]
+        failures = [frames.Failure.of(name, event) for name, event in outputs if isinstance(event, MainspringError)]
+        self._socket.send(frames.encode(frames.Step(events, failures, self._engine.load)))
+
+
+def make_engine(model: Path, settings: EngineSettings) -> tuple[Backend, Engine]:
+    """Load a model and build its engine; raises EngineUnavailable."""
+    from mainspring.engine.llama.backend import MAX_OUTPUTS, LlamaBackend  # here, so that tests can do without it
+
+    backend = LlamaBackend(model, settings)
+    config = SchedulerConfig(
+        max_running=settings.max_running,
+        prefill_tokens=settings.prefill_tokens,
+        mixed_tokens=settings.mixed_tokens,
+        max_outputs=MAX_OUTPUTS,
+    )
+    engine = Engine(backend, config, time.monotonic, hot_tokens=settings.hot_tokens, save_bytes=settings.cache_bytes)
+    return backend, engine
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """Entry point of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=ReplicaSpec)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    settings = EngineSettings.model_validate_json(bytes(spec.settings))
+    try:
+        backend, engine = make_engine(Path(spec.model), settings)
+    except MainspringError as error:
+        socket = zmq.Context.instance().socket(zmq.PAIR)
+        socket.connect(spec.endpoint)
+        socket.send(frames.encode(frames.Broken(error.message)))
+        socket.close(linger=1000)
+        raise SystemExit(1) from None
+    Replica(backend, engine, spec.endpoint).run()
+
+
+if __name__ == "__main__":
+    main()

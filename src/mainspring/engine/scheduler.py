@@ -1,0 +1,226 @@
+"""Which tokens the next step computes. Pure: no clock, no device, no socket.
+
+    batch = scheduler.plan()      # who, which tokens, and what the cache has to do first
+    ...                           # the backend computes it, the loop samples
+    scheduler.commit(batch)       # what was computed is now in the cache
+
+Rules, in order:
+1. Decoding sequences go first, one token each (more if a grammar forced some).
+2. The rest of the step's token budget is prefill. The budget is small while anything decodes, so one long prompt never
+   stalls the others' tokens, and large otherwise. Half of it goes to the prompt that is nearest its end, so a short prompt
+   does not wait behind a long one; the other half in fair order, so a long one is never starved.
+3. Fair order is by tenant: fewest sequences running first, then least work done (a virtual token counter: Sheng et al.,
+   "Fairness in Serving Large Language Models", 2024); within a tenant by arrival.
+4. A waiting sequence whose prefix is being computed by a running one is parked until it can fork from it.
+5. When cells run out, idle prefixes go first, then the latest arrival goes back to the queue and is computed again later.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mainspring.core.types import Load
+from mainspring.engine.kv import KvCache, Op
+from mainspring.engine.sequence import Sequence
+
+__all__ = ["Batch", "Scheduler", "SchedulerConfig", "Work"]
+
+MIN_SHARE_TOKENS = 32
+"""Shorter shared prefixes are computed twice rather than waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerConfig:
+    """Sizes of a step; see `core.config.EngineSettings`. `max_outputs` bounds rows of logits in one step."""
+
+    max_running: int = 16
+    prefill_tokens: int = 512
+    mixed_tokens: int = 128
+    max_outputs: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """`count` tokens of a sequence from `start` on; `num_rows` rows of logits come back for the last of them."""
+
+    sequence: Sequence
+    slot: int
+    start: int
+    count: int
+    num_rows: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """One step: cache operations to run first, in order, then the tokens to compute."""
+
+    ops: list[Op]
+    work: list[Work] = field(default_factory=list[Work])
+
+
+class Scheduler:
+    """Owner of the waiting and running sequences. A sequence is in exactly one of the two lists."""
+
+    def __init__(self, config: SchedulerConfig, kv: KvCache) -> None:
+        self._config = config
+        self._kv = kv
+        self._waiting: list[Sequence] = []  # by arrival
+        self._running: list[Sequence] = []  # by admission
+        self._served: Counter[str] = Counter()  # tenant -> tokens computed, for tenants with anything here
+        self._arrivals = 0
+
+    # -- coming and going ----------------------------------------------------------------------------------------------
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence."""
+        tenant = sequence.request.tenant
+        if tenant not in self._served:
+            # A newcomer starts level with the least served: idle time earns no credit.
+            self._served[tenant] = min(self._served.values(), default=0)
+        sequence.order = self._arrivals
+        self._arrivals += 1
+        self._waiting.append(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Take out a sequence that is finished, cancelled or failed; what it computed stays cached."""
+        if sequence.slot is not None:
+            self._running.remove(sequence)
+            self._kv.release(sequence.slot)
+            sequence.slot = None
+        else:
+            self._waiting.remove(sequence)
+        tenant = sequence.request.tenant
+        if not any(other.request.tenant == tenant for other in self.sequences()):
+            del self._served[tenant]
+
+    def sequences(self) -> Iterator[Sequence]:
+        """All, running first."""
+        yield from self._running
+        yield from self._waiting
+
+    def expired(self, now: float) -> list[Sequence]:
+        """Sequences whose deadline has passed."""
+        return [sequence for sequence in self.sequences() if sequence.deadline <= now]
+
+    def load(self, kv_total: int) -> Load:
+        """How busy the engine is."""
+        return Load(len(self._running), len(self._waiting), self._kv.num_used, kv_total)
+
+    # -- planning ------------------------------------------------------------------------------------------------------
+
+    def plan(self) -> Batch | None:
+        """The next step, or None when there is nothing to compute."""
+        self._secure_cells()
+        self._admit()
+        work = self._decodes()
+        work += self._prefills(work)
+        ops, self._kv.ops = self._kv.ops, []
+        return Batch(ops, work) if work or ops else None
+
+    def _fair(self, sequence: Sequence) -> tuple[int, int]:
+        return self._served[sequence.request.tenant], sequence.order
+
+    def _admit(self) -> None:
+        parked: set[int] = set()
+        while len(self._running) < self._config.max_running:
+            sequence = self._next_waiting(parked)
+            if sequence is None:
+                return
+            placed = self._kv.acquire(sequence.tokens, reuse=not sequence.wants_prompt_logprobs)
+            if placed is None:
+                return  # nobody overtakes: a large prompt would never find room
+            sequence.slot, sequence.num_computed = placed
+            if sequence.num_cached is None:
+                sequence.num_cached = sequence.num_computed
+            self._waiting.remove(sequence)
+            self._running.append(sequence)
+
+    def _next_waiting(self, parked: set[int]) -> Sequence | None:
+        """The first in fair order that need not wait for another's prefix; those that must are added to `parked`."""
+        running = Counter(sequence.request.tenant for sequence in self._running)
+        free = (sequence for sequence in self._waiting if id(sequence) not in parked)
+        for sequence in sorted(free, key=lambda one: (running[one.request.tenant], *self._fair(one))):
+            if not self._must_wait(sequence):
+                return sequence
+            parked.add(id(sequence))
+        return None
+
+    def _must_wait(self, sequence: Sequence) -> bool:
+        """Another running sequence is about to have computed more of this prompt than is cached now."""
+        if sequence.wants_prompt_logprobs:
+            return False
+        ready, _, pending, _ = self._kv.match(sequence.tokens)
+        return pending - ready >= MIN_SHARE_TOKENS
+
+    def _secure_cells(self) -> None:
+        """Every running sequence gets cells for what was appended to it; oldest first, whoever came last gives way."""
+        for sequence in sorted(self._running, key=lambda one: one.order):
+            while sequence.slot is not None and not self._has_cells(sequence):
+                self._preempt(max(self._running, key=lambda one: one.order))
+
+    def _has_cells(self, sequence: Sequence) -> bool:
+        assert sequence.slot is not None
+        missing = len(sequence.tokens) - self._kv.planned(sequence.slot)
+        return missing <= 0 or self._kv.grow(sequence.slot, sequence.tokens[-missing:])
+
+    def _decodes(self) -> list[Work]:
+        decoding = (one for one in self._running if one.is_decoding)
+        return [Work(one, one.slot, one.num_computed, one.num_pending, 1) for one in decoding if one.slot is not None]
+
+    def _preempt(self, sequence: Sequence) -> None:
+        assert sequence.slot is not None
+        self._running.remove(sequence)
+        self._kv.release(sequence.slot)
+        sequence.slot, sequence.num_computed = None, 0
+        self._waiting.insert(0, sequence)
+
+    def _prefills(self, decodes: list[Work]) -> list[Work]:
+        budget = self._config.mixed_tokens if decodes else self._config.prefill_tokens
+        budget = max(budget - sum(one.count for one in decodes), 16)
+        num_rows = self._config.max_outputs - len(decodes)
+        waiting = sorted((one for one in self._running if not one.is_decoding), key=self._fair)
+        if not waiting:
+            return []
+        shares: dict[int, int] = dict.fromkeys(map(id, waiting), 0)
+        nearest = min(waiting, key=lambda one: one.num_pending)
+        half = (budget + 1) // 2 if len(waiting) > 1 else 0
+        for sequence, limit in [(nearest, half), *((one, budget) for one in waiting), (nearest, budget)]:
+            share = min(sequence.num_pending - shares[id(sequence)], limit, budget)
+            shares[id(sequence)] += share
+            budget -= share
+        work: list[Work] = []
+        for sequence in waiting:
+            count = shares[id(sequence)]
+            if sequence.wants_prompt_logprobs:
+                count = rows = min(count, num_rows)
+            else:
+                rows = min(1 if count == sequence.num_pending else 0, num_rows)
+                count -= 1 if count == sequence.num_pending and not rows else 0
+            if count:
+                assert sequence.slot is not None
+                num_rows -= rows
+                work.append(Work(sequence, sequence.slot, sequence.num_computed, count, rows))
+        return work
+
+    # -- afterwards ----------------------------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch) -> None:
+        """The step was computed."""
+        for work in batch.work:
+            self._kv.advance(work.slot, work.count)
+            work.sequence.num_computed += work.count
+            self._served[work.sequence.request.tenant] += work.count
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError unless every invariant holds. For tests."""
+        self._kv.check_integrity()
+        assert len(self._running) <= self._config.max_running, "too many running"
+        slots = [sequence.slot for sequence in self._running]
+        assert None not in slots, "running without a slot"
+        assert len(set(slots)) == len(slots), "two sequences in one slot"
+        assert set(slots) == self._kv.running_slots(), "a slot that runs for nobody"
+        assert all(sequence.slot is None for sequence in self._waiting), "waiting in a slot"
+        for sequence in self._running:
+            assert sequence.slot is not None
+            assert self._kv.computed(sequence.slot) == sequence.num_computed, "cache and sequence disagree"
+        assert set(self._served) == {sequence.request.tenant for sequence in self.sequences()}, "stale tenants"

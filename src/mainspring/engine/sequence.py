@@ -1,0 +1,82 @@
+"""One choice of one request, from its arrival to its last token."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainspring.core.types import Event, Finished, FinishReason, GenerateRequest, Token, TokenLogprob, Usage
+from mainspring.engine.constraint import Matcher
+from mainspring.engine.sampling import Sampler, logprob_of
+from mainspring.engine.text import TextStream
+
+__all__ = ["Sequence"]
+
+MAX_DECODE_TOKENS = 16
+"""Tokens that a decoding sequence may add to one step when a grammar forces several; more is prefill."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Sequence:
+    """State that the scheduler, the sampler and the cache share; each field says who writes it.
+
+    `tokens` is the prompt and what was generated so far; those before `num_computed` are in the KV cache. A sequence that
+    was preempted has no slot, keeps its tokens, and is computed again from what is still cached.
+    """
+
+    request: GenerateRequest
+    choice: int
+    tokens: list[int]
+    num_prompt: int
+    max_total: int  # prompt and answer together
+    sampler: Sampler
+    text: TextStream
+    echo: TextStream
+    matcher: Matcher | None = None
+    deadline: float = float("inf")  # on the loop's monotonic clock
+    order: int = 0  # the scheduler's: arrival
+
+    slot: int | None = None  # the scheduler's, None while waiting
+    num_computed: int = 0  # the scheduler's
+    num_cached: int | None = None  # the scheduler's: prompt tokens found in the cache at first admission
+    finished: FinishReason | None = None  # the loop's
+    last_row: NDArray[np.float32] | None = None  # the loop's: logits after the last echoed token
+    events: list[Event] = field(default_factory=list[Event])  # the loop's: not sent yet
+
+    @property
+    def num_pending(self) -> int:
+        """Tokens not in the cache yet: the rest of the prompt, or the one that was just chosen."""
+        return len(self.tokens) - self.num_computed
+
+    @property
+    def is_decoding(self) -> bool:
+        """The prompt is done: its next token is what somebody waits for. (After a preemption, what was generated is
+        prefill again.)"""
+        return self.num_computed >= self.num_prompt and self.num_pending <= MAX_DECODE_TOKENS
+
+    @property
+    def wants_prompt_logprobs(self) -> bool:
+        """Every prompt token's logits are needed, so nothing of the prompt may come from the cache."""
+        return self.request.echo and self.request.sampling.logprobs is not None
+
+    def echo_logprob(self, token: int, num_top: int, piece: Callable[[int], bytes]) -> TokenLogprob:
+        """A prompt token's log probability; the first has none, since nothing comes before it."""
+        if self.last_row is None:
+            return TokenLogprob(token, piece(token), None)
+        return logprob_of(self.last_row, token, num_top, piece)
+
+    def show_echo(self, piece: bytes, logprob: TokenLogprob | None) -> None:
+        """Emit a token of the prompt. It passes through the text stream of its own, so a stop string in it is no stop."""
+        shown = self.echo.push(piece, logprob)
+        if shown is not None:
+            self.events.append(Token(shown.choice, shown.text, shown.num, shown.logprobs, echo=True))
+
+    def finish(self, reason: FinishReason) -> None:
+        """Flush the text and write the last event."""
+        self.finished = reason
+        last = self.text.finish()
+        if last is not None:
+            self.events.append(last)
+        usage = Usage(self.num_prompt, len(self.tokens) - self.num_prompt, self.num_cached or 0)
+        self.events.append(Finished(self.choice, reason, usage))

@@ -1,0 +1,58 @@
+"""From a model's name to its deployment."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from mainspring.core.errors import ModelNotFound
+from mainspring.core.types import Event, GenerateRequest, Load, ModelInfo
+from mainspring.serving.deployment import Deployment
+
+__all__ = ["Router"]
+
+
+class Router:
+    """The deployments of this server: a `Generate` and a `Models` (see `core.seams`)."""
+
+    def __init__(self, deployments: Mapping[str, Deployment]) -> None:
+        self._deployments = dict(deployments)
+
+    def start(self) -> None:
+        """Start all."""
+        for deployment in self._deployments.values():
+            deployment.start()
+
+    async def stop(self) -> None:
+        """Stop all."""
+        for deployment in self._deployments.values():
+            await deployment.stop()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every deployment takes requests."""
+        return all(deployment.ready for deployment in self._deployments.values())
+
+    def list(self) -> list[ModelInfo]:
+        """See `Models`."""
+        return [deployment.info for deployment in self._deployments.values()]
+
+    def find(self, name: str) -> ModelInfo:
+        """See `Models`."""
+        return self._deployment(name).info
+
+    def load(self, name: str) -> Load:
+        """See `Models`."""
+        return self._deployment(name).load
+
+    def places(self, name: str) -> int:
+        """See `Models`."""
+        return self._deployment(name).num_places
+
+    def generate(self, request: GenerateRequest) -> AsyncIterator[Event]:
+        """See `Generate`."""
+        return self._deployment(request.model).generate(request)
+
+    def _deployment(self, name: str) -> Deployment:
+        try:
+            return self._deployments[name]
+        except KeyError:
+            names = ", ".join(sorted(self._deployments)) or "none"
+            raise ModelNotFound(f"The model {name!r} does not exist here. Deployed: {names}.") from None
