@@ -10,7 +10,9 @@ class Process(Protocol):
     """A process that was started. It ends when the one that started it does, however that happened."""
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int:
+        """Its process id."""
+        ...
 
     async def wait(self) -> int:
         """Until it has ended; its exit code."""

@@ -9,18 +9,24 @@ __all__ = ["Clock", "FakeClock", "SystemClock"]
 class Clock(Protocol):
     """`now` is Unix time, `monotonic` never goes back; both in seconds."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Unix time."""
+        ...
 
-    def monotonic(self) -> float: ...
+    def monotonic(self) -> float:
+        """Only differences mean anything."""
+        ...
 
 
 class SystemClock:
     """The machine's clock."""
 
     def now(self) -> float:
+        """See `Clock`."""
         return time.time()
 
     def monotonic(self) -> float:
+        """See `Clock`."""
         return time.monotonic()
 
 
@@ -31,10 +37,13 @@ class FakeClock:
         self._now_s = now_s
 
     def now(self) -> float:
+        """See `Clock`."""
         return self._now_s
 
     def monotonic(self) -> float:
+        """See `Clock`."""
         return self._now_s
 
     def advance(self, seconds: float) -> None:
+        """Move on."""
         self._now_s += seconds

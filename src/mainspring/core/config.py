@@ -94,7 +94,7 @@ def load_settings(home: Path | None = None, flags: Mapping[str, Any] | None = No
     except tomllib.TOMLDecodeError as error:
         raise UserMistake(f"{path} is not valid TOML: {error}.") from error
     try:
-        from_environment = Settings().model_dump(exclude_unset=True)
+        from_environment = Settings().model_dump(exclude_unset=True)  # pyright: ignore[reportCallIssue]
         return Settings(**_merge(_merge(from_file, from_environment), {**(flags or {}), "home": folder}))
     except ValidationError as error:
         first = error.errors()[0]

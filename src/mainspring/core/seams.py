@@ -4,14 +4,14 @@
 in the tests all have it.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 from mainspring.core.types import Event, GenerateRequest, Load, ModelInfo
 
 __all__ = ["Generate", "Models", "Wrapper"]
 
-Generate = Callable[[GenerateRequest], AsyncIterator[Event]]
+Generate = Callable[[GenerateRequest], AsyncGenerator[Event]]
 """Runs one request. Raises a `core.errors` exception, before the first event whenever possible. Closing the iterator
 (`aclose`) cancels the request; the engine frees its sequences within one step."""
 

@@ -116,11 +116,11 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
-    """A token, its own bytes (not always whole characters), its log probability (natural log; None where the model
+    """A token, its bytes (not always whole characters), its log probability (natural log; None where the model
     gives none, which is the first token of an echoed prompt), and the likeliest alternatives, best first."""
 
     id: int
-    bytes: bytes
+    piece: bytes
     logprob: float | None
     top: tuple[tuple[int, bytes, float], ...] = ()
 

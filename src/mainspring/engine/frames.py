@@ -4,6 +4,8 @@ One `Step` carries everything an engine step has to tell, for all sequences toge
 flat as concurrency grows. Importing this costs nothing: the server uses it without numpy or the inference library.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from mainspring.core.errors import MainspringError, from_wire
@@ -81,5 +83,5 @@ ToReplica = Submit | Cancel
 FromReplica = Hello | Broken | Step
 
 encode = msgspec.msgpack.Encoder().encode
-decode_to_replica = msgspec.msgpack.Decoder[ToReplica](ToReplica).decode
-decode_from_replica = msgspec.msgpack.Decoder[FromReplica](FromReplica).decode
+decode_to_replica: Callable[[bytes], ToReplica] = msgspec.msgpack.Decoder(ToReplica).decode
+decode_from_replica: Callable[[bytes], FromReplica] = msgspec.msgpack.Decoder(FromReplica).decode

@@ -6,8 +6,9 @@ restore, drop) is appended to `ops`, and the loop runs those in order before the
 - A *slot* is a sequence id of the backend. It is free, running (owned by a sequence) or idle (a finished sequence kept
   because its prefix may be asked for again).
 - A *cell* holds the keys and values of one token. A fork shares cells; a cell is free when its last slot lets go.
-- Idle slots slow every decode step, because attention scans all cells in use (measured: 8,000 idle tokens cost one stream
-  35 %). So only `hot_tokens` of them stay; older ones are saved to memory, from where they come back in milliseconds.
+- Idle slots slow every decode step, because attention scans all cells in use (measured: 8,000 idle tokens cost one
+  stream 35 %). So only `hot_tokens` of them stay; older ones are saved to memory, from where they come back in
+  milliseconds.
 """
 
 from collections import OrderedDict

@@ -1,7 +1,7 @@
 """From a request to sequences: render, tokenise, check that it fits, compile the grammar.
 
-Runs in a thread beside the loop, since a long prompt or a large schema takes milliseconds that no decode step should wait
-for. Everything here is a pure function of the request and the model.
+Runs in a thread beside the loop, since a long prompt or a large schema takes milliseconds that no decode step should
+wait for. Everything here is a pure function of the request and the model.
 """
 
 from collections.abc import Callable

@@ -42,14 +42,23 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
 Prepared = tuple[str, list[Sequence] | MainspringError]
 
 
+def connect(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) -> "zmq.Socket[bytes]":
+    """A connected socket without limits: what is in flight is bounded by the places of the deployment."""
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.connect(endpoint)
+    return socket
+
+
 class Replica:
     """Moves frames between the socket and the engine."""
 
     def __init__(self, backend: Backend, engine: Engine, endpoint: str) -> None:
         self._engine = engine
         self._preparer = Preparer(backend)
-        self._context = zmq.Context()
-        self._socket = self._pair(zmq.PAIR, endpoint)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = connect(self._context, zmq.PAIR, endpoint)
         # Prepared requests are handed over through a queue; the inproc socket only wakes the poller.
         self._prepared: queue.SimpleQueue[Prepared] = queue.SimpleQueue()
         self._woken = self._context.socket(zmq.PULL)
@@ -62,15 +71,8 @@ class Replica:
         hello = frames.Hello(backend.context_length, backend.num_cells)
         self._socket.send(frames.encode(hello))
 
-    def _pair(self, kind: int, endpoint: str) -> "zmq.Socket[bytes]":
-        socket = self._context.socket(kind)
-        socket.setsockopt(zmq.SNDHWM, 0)
-        socket.setsockopt(zmq.RCVHWM, 0)
-        socket.connect(endpoint)
-        return socket
-
     def _connect_waker(self) -> None:
-        self._waker = self._pair(zmq.PUSH, "inproc://prepared")  # a socket belongs to one thread: this one
+        self._waker = connect(self._context, zmq.PUSH, "inproc://prepared")  # a socket belongs to one thread: this one
 
     def run(self) -> None:
         """Serve until the process is told to end."""
@@ -91,7 +93,7 @@ class Replica:
                 break
         while ready.get(self._socket):
             try:
-                frame = frames.decode_to_replica(self._socket.recv(zmq.NOBLOCK))
+                frame: frames.ToReplica = frames.decode_to_replica(self._socket.recv(zmq.NOBLOCK))
             except zmq.Again:
                 break
             match frame:
@@ -147,6 +149,10 @@ def make_engine(model: Path, settings: EngineSettings) -> tuple[Backend, Engine]
     return backend, engine
 
 
+def _exit(_signal: int, _frame: object) -> None:
+    os._exit(0)
+
+
 def _end_with_parent() -> None:
     sys.stdin.buffer.read()
     os._exit(0)
@@ -155,15 +161,14 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, _exit)
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=ReplicaSpec)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = EngineSettings.model_validate_json(bytes(spec.settings))
     try:
         backend, engine = make_engine(Path(spec.model), settings)
     except MainspringError as error:
-        socket = zmq.Context.instance().socket(zmq.PAIR)
-        socket.connect(spec.endpoint)
+        socket = connect(zmq.Context(), zmq.PAIR, spec.endpoint)
         socket.send(frames.encode(frames.Broken(error.message)))
         socket.close(linger=1000)
         raise SystemExit(1) from None

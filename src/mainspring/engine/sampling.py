@@ -37,6 +37,11 @@ def logprob_of(row: Row, token: int, num_top: int, piece: Callable[[int], bytes]
     return TokenLogprob(token, piece(token), float(scores[token]), top)
 
 
+def _find(cumulative: NDArray[np.float64], mass: float) -> int:
+    """The first index at which the cumulative mass exceeds `mass`."""
+    return min(int(cumulative.searchsorted(mass, side="right")), cumulative.size - 1)
+
+
 class Sampler:
     """The random state and the penalties of one choice.
 
@@ -59,10 +64,7 @@ class Sampler:
         """The next token; `row` (shape: vocabulary) is not changed. `mask` is True where a token is allowed."""
         if mask is not None or self._has_penalty or self._bias.size:
             row = self._adjusted(row, mask)
-        if self._greedy:
-            token = int(row.argmax())
-        else:
-            token = self._draw(row)
+        token = int(row.argmax()) if self._greedy else self._draw(row)
         if self._has_penalty:
             self._counts[token] += 1
         return token
@@ -90,13 +92,14 @@ class Sampler:
         weights = np.exp(scaled, out=scaled)
         if self._params.top_p < 1.0:
             return self._draw_nucleus(weights)
-        cumulative = np.cumsum(weights, dtype=np.float64)
-        return int(np.searchsorted(cumulative, self._random.random() * cumulative[-1], side="right"))
+        cumulative: NDArray[np.float64] = np.cumsum(weights, dtype=np.float64)
+        return _find(cumulative, self._random.random() * float(cumulative[-1]))
 
     def _draw_nucleus(self, weights: Row) -> int:
         """From the smallest set of likeliest tokens that holds `top_p` of the mass (Holtzman et al., 2020)."""
         wanted = self._params.top_p * float(weights.sum(dtype=np.float64))
         size = min(NUM_NUCLEUS_CANDIDATES, weights.size)
+        cumulative: NDArray[np.float64]
         while True:
             best = np.argpartition(weights, -size)[-size:] if size < weights.size else np.arange(weights.size)
             best = best[np.argsort(-weights[best], kind="stable")]
@@ -104,6 +107,5 @@ class Sampler:
             if cumulative[-1] >= wanted or size == weights.size:
                 break
             size = min(size * 8, weights.size)
-        last = min(int(np.searchsorted(cumulative, wanted)), best.size - 1)
-        drawn = int(np.searchsorted(cumulative, self._random.random() * cumulative[last], side="right"))
-        return int(best[min(drawn, last)])
+        last = _find(cumulative, wanted)
+        return int(best[min(_find(cumulative, self._random.random() * float(cumulative[last])), last)])

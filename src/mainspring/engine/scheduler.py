@@ -7,12 +7,13 @@
 Rules, in order:
 1. Decoding sequences go first, one token each (more if a grammar forced some).
 2. The rest of the step's token budget is prefill. The budget is small while anything decodes, so one long prompt never
-   stalls the others' tokens, and large otherwise. Half of it goes to the prompt that is nearest its end, so a short prompt
-   does not wait behind a long one; the other half in fair order, so a long one is never starved.
+   stalls the others' tokens, and large otherwise. Half of it goes to the prompt that is nearest its end, so a short
+   prompt does not wait behind a long one; the other half in fair order, so a long one is never starved.
 3. Fair order is by tenant: fewest sequences running first, then least work done (a virtual token counter: Sheng et al.,
    "Fairness in Serving Large Language Models", 2024); within a tenant by arrival.
 4. A waiting sequence whose prefix is being computed by a running one is parked until it can fork from it.
-5. When cells run out, idle prefixes go first, then the latest arrival goes back to the queue and is computed again later.
+5. When cells run out, idle prefixes go first, then the latest arrival goes back to the queue and is computed again
+   later.
 """
 
 from collections import Counter

@@ -21,8 +21,8 @@ MAX_DECODE_TOKENS = 16
 class Sequence:
     """State that the scheduler, the sampler and the cache share; each field says who writes it.
 
-    `tokens` is the prompt and what was generated so far; those before `num_computed` are in the KV cache. A sequence that
-    was preempted has no slot, keeps its tokens, and is computed again from what is still cached.
+    `tokens` is the prompt and what was generated so far; those before `num_computed` are in the KV cache. A sequence
+    that was preempted has no slot, keeps its tokens, and is computed again from what is still cached.
     """
 
     request: GenerateRequest
@@ -67,7 +67,7 @@ class Sequence:
         return logprob_of(self.last_row, token, num_top, piece)
 
     def show_echo(self, piece: bytes, logprob: TokenLogprob | None) -> None:
-        """Emit a token of the prompt. It passes through the text stream of its own, so a stop string in it is no stop."""
+        """Emit a token of the prompt, through a text stream of its own: a stop string in it is no stop."""
         shown = self.echo.push(piece, logprob)
         if shown is not None:
             self.events.append(Token(shown.choice, shown.text, shown.num, shown.logprobs, echo=True))

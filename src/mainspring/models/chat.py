@@ -1,8 +1,8 @@
 """How a conversation is written for a model: its own Jinja template, rendered as if a stranger had written it.
 
 The template comes out of a model file, so it runs in Jinja's immutable sandbox. The messages come from users, so the
-names of control tokens inside them (`<|im_end|>`) must stay plain text: `render` cuts the prompt there, and the pieces are
-tokenised one by one.
+names of control tokens inside them (`<|im_end|>`) must stay plain text: `render` cuts the prompt there, and the pieces
+are tokenised one by one.
 """
 
 import datetime
@@ -10,7 +10,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -58,7 +58,7 @@ class ChatTemplate:
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         environment.filters["tojson"] = _tojson
-        environment.globals |= {"raise_exception": _raise, "strftime_now": _now}
+        cast("dict[str, Any]", environment.globals).update(raise_exception=_raise, strftime_now=_now)
         self._source = source or CHATML
         try:
             self._template = environment.from_string(self._source)

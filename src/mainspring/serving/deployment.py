@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,7 +164,7 @@ class Deployment:
         """Requests it holds at once."""
         return self._spec.num_places
 
-    async def generate(self, request: GenerateRequest) -> AsyncIterator[Event]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """See `core.seams.Generate`."""
         nothing_sent = True
         for attempt in (1, 2):
@@ -185,7 +185,7 @@ class Deployment:
                 continue
             finally:
                 # Deterministic: an abandoned iterator must cancel its request now, not when it is collected.
-                await events.aclose()  # pyright: ignore[reportAttributeAccessIssue]
+                await events.aclose()
             # Places come free about this often.
             took = (self._clock.monotonic() - started) / max(replica.num_open + 1, 1)
             self._seconds_per_request += 0.1 * (took - self._seconds_per_request)

@@ -1,7 +1,7 @@
 """A replica as the server sees it: a `Generate` over one socket."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import zmq
 
@@ -32,7 +32,7 @@ class ReplicaClient:
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(endpoint)
-        self._fd: int = self._socket.getsockopt(zmq.FD)
+        self._fd = self._socket.fileno()
         self._loop.add_reader(self._fd, self._readable)
 
     @property
@@ -40,7 +40,7 @@ class ReplicaClient:
         """Requests in flight."""
         return len(self._open)
 
-    async def generate(self, request: GenerateRequest) -> AsyncIterator[Event]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """See `core.seams.Generate`."""
         if self._closed:
             raise self._closed

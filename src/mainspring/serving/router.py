@@ -1,6 +1,6 @@
 """From a model's name to its deployment."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from mainspring.core.errors import ModelNotFound
 from mainspring.core.types import Event, GenerateRequest, Load, ModelInfo
@@ -46,7 +46,7 @@ class Router:
         """See `Models`."""
         return self._deployment(name).num_places
 
-    def generate(self, request: GenerateRequest) -> AsyncIterator[Event]:
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """See `Generate`."""
         return self._deployment(request.model).generate(request)
 
