@@ -232,6 +232,10 @@ class KvCache:
         self._idle[slot] = None
         if computed < MIN_KEEP_TOKENS or self._own_tokens(slot) == 0:
             self._forget(slot)
+
+    def cool(self) -> None:
+        """Move the oldest idle slots out until `hot_tokens` are left. Called when others compute: while nobody does,
+        idle slots cost nothing, and the next turn of a conversation finds its slot in place."""
         while self._idle and self._num_idle_cells() > self._config.hot_tokens:
             self._evict(next(iter(self._idle)))
 

@@ -1,7 +1,7 @@
 """Choosing the next token from a row of logits.
 
 In numpy rather than in llama.cpp's sampler chain, because the same code then serves every backend, reports log
-probabilities, and takes masks from a grammar; a row of 49,152 costs 15 us greedy and 0.2 ms sampled (docs/LOG.md).
+probabilities, and takes masks from a grammar; a row of 49,152 costs 5 us greedy and 0.1 ms sampled (docs/LOG.md).
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from mainspring.core.types import Sampling, TokenLogprob
 __all__ = ["Sampler", "log_softmax", "logprob_of"]
 
 Row = NDArray[np.float32]
-NUM_NUCLEUS_CANDIDATES = 512
+BLOCK = 256
 
 
 def log_softmax(row: Row) -> Row:
@@ -92,20 +92,23 @@ class Sampler:
         weights = np.exp(scaled, out=scaled)
         if self._params.top_p < 1.0:
             return self._draw_nucleus(weights)
-        cumulative: NDArray[np.float64] = np.cumsum(weights, dtype=np.float64)
-        return _find(cumulative, self._random.random() * float(cumulative[-1]))
+        # In two levels, because a cumulative sum of the whole row would cost more than everything else here.
+        blocks = np.cumsum(np.add.reduceat(weights, range(0, weights.size, BLOCK)), dtype=np.float64)
+        mass = self._random.random() * float(blocks[-1])
+        block = _find(blocks, mass)
+        before = float(blocks[block - 1]) if block else 0.0
+        start = block * BLOCK
+        inside = np.cumsum(weights[start : start + BLOCK], dtype=np.float64)
+        return start + _find(inside, mass - before)
 
     def _draw_nucleus(self, weights: Row) -> int:
         """From the smallest set of likeliest tokens that holds `top_p` of the mass (Holtzman et al., 2020)."""
-        wanted = self._params.top_p * float(weights.sum(dtype=np.float64))
-        size = min(NUM_NUCLEUS_CANDIDATES, weights.size)
-        cumulative: NDArray[np.float64]
-        while True:
-            best = np.argpartition(weights, -size)[-size:] if size < weights.size else np.arange(weights.size)
-            best = best[np.argsort(-weights[best], kind="stable")]
-            cumulative = np.cumsum(weights[best], dtype=np.float64)
-            if cumulative[-1] >= wanted or size == weights.size:
-                break
-            size = min(size * 8, weights.size)
-        last = _find(cumulative, wanted)
-        return int(best[min(_find(cumulative, self._random.random() * float(cumulative[last])), last)])
+        total = float(weights.sum(dtype=np.float64))
+        # Tokens below this weight hold less than 1 - top_p of the mass all together: none is in the set.
+        least = (1.0 - self._params.top_p) * total / weights.size
+        candidates = np.flatnonzero(weights > least)
+        candidates = candidates[np.argsort(-weights[candidates], kind="stable")]
+        cumulative: NDArray[np.float64] = np.cumsum(weights[candidates], dtype=np.float64)
+        last = min(int(cumulative.searchsorted(self._params.top_p * total)), cumulative.size - 1)
+        drawn = _find(cumulative[: last + 1], self._random.random() * float(cumulative[last]))
+        return int(candidates[drawn])

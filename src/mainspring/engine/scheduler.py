@@ -113,6 +113,8 @@ class Scheduler:
         """The next step, or None when there is nothing to compute."""
         self._secure_cells()
         self._admit()
+        if self._running:
+            self._kv.cool()
         work = self._decodes()
         work += self._prefills(work)
         ops, self._kv.ops = self._kv.ops, []
@@ -151,7 +153,7 @@ class Scheduler:
         if sequence.wants_prompt_logprobs:
             return False
         ready, _, pending, _ = self._kv.match(sequence.tokens)
-        return pending - ready >= MIN_SHARE_TOKENS
+        return pending > ready and pending >= MIN_SHARE_TOKENS
 
     def _secure_cells(self) -> None:
         """Every running sequence gets cells for what was appended to it; oldest first, whoever came last gives way."""

@@ -59,6 +59,7 @@ class Deployment:
         self._reason = "The model is being loaded; try again in a moment."
         self._task: asyncio.Task[None] | None = None
         self._process: Process | None = None
+        self._stopped = False
         self._context_length = spec.version.context_length or 0
         self._seconds_per_request = 1.0
         self.state = "starting"
@@ -70,9 +71,9 @@ class Deployment:
         self._task = asyncio.create_task(self._keep_alive(), name=f"keep {self._spec.name} alive")
 
     async def stop(self) -> None:
-        """End the replica and everything that waits for it."""
-        if self._task is not None:
-            self._task.cancel()
+        """End the replica; requests in flight fail with Unavailable. May be called again."""
+        self._reason, self._stopped = "The server is shutting down.", True
+        if self._task is not None and self._task.cancel():
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         self._context.destroy(linger=0)
@@ -131,6 +132,10 @@ class Deployment:
     def ready(self) -> bool:
         """Whether a replica takes requests now."""
         return self._ready.is_set()
+
+    async def wait_ready(self) -> None:
+        """Until a replica takes requests."""
+        await self._ready.wait()
 
     @property
     def pid(self) -> int | None:
@@ -192,6 +197,8 @@ class Deployment:
             return
 
     async def _current(self) -> ReplicaClient:
+        if self._stopped:
+            raise Unavailable(self._reason)
         try:
             await asyncio.wait_for(self._ready.wait(), START_WAIT_S)
         except TimeoutError:

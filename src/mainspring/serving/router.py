@@ -1,5 +1,6 @@
 """From a model's name to its deployment."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
 from mainspring.core.errors import ModelNotFound
@@ -22,8 +23,12 @@ class Router:
 
     async def stop(self) -> None:
         """Stop all."""
+        await asyncio.gather(*(deployment.stop() for deployment in self._deployments.values()))
+
+    async def wait_ready(self) -> None:
+        """Until every deployment takes requests."""
         for deployment in self._deployments.values():
-            await deployment.stop()
+            await deployment.wait_ready()
 
     @property
     def ready(self) -> bool:

@@ -1,8 +1,8 @@
 """llama.cpp as a `Backend`: one model, one context, one unified KV cache.
 
-Unified, because a fork is then only a note that cells are shared, and capacity is one pool. Split KV decodes 16 distinct
-streams 8 % faster but copies on every fork and reserves a full context for each slot (docs/ARCHITECTURE.md has the
-measurements). Flash attention on: prefill is 25 % faster, and masked cells are skipped.
+Unified, because a fork is then only a note that cells are shared, and capacity is one pool. Split KV decodes 16
+distinct streams 8 % faster, but copies on every fork and reserves a full context for each slot (docs/ARCHITECTURE.md
+has the measurements). Flash attention on: prefill is 25 % faster, and masked cells are skipped.
 """
 
 import ctypes as c

@@ -1,0 +1,306 @@
+"""The shipped fake of the seam: a `Generate` and `Models` that need no model, for tests of everything above the engine.
+
+Text is deterministic: the same prompt, seed and choice give the same words. The vocabulary is 256 single bytes (ids 0 to
+255) and some words, a few of which do not fit in ASCII. Prompts may hold a spell, which decides how the request ends:
+
+    !raise NAME            the error of that name from `core.errors`, before the first event
+    !raise NAME after N    the same, after N tokens
+    !crash [after N]       an exception that is not ours
+    !hang [after N]        never goes on, until it is cancelled
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+import random
+import re
+import threading
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from mainspring.core import errors
+from mainspring.core.types import (
+    ChatPrompt,
+    Constraint,
+    Event,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    Load,
+    ModelInfo,
+    TextPrompt,
+    Token,
+    TokenLogprob,
+    Usage,
+)
+
+__all__ = ["FakeEngine"]
+
+WORDS = (
+    " the of and to in is that it was for on are with as at be this from have or by one had not but what all were when "
+    "we there can an your which their said if do will each about how up out them then she many some so these would "
+    "other into has more her two like him see time could no make than first been its who now people my made over did "
+    "down only way find use may water long little very after words called just where most know café naïve Zürich 你好 🙂"
+).split()
+VOCABULARY: tuple[bytes, ...] = (*(bytes([i]) for i in range(256)), *(f" {word}".encode() for word in WORDS))
+NATURAL_TOKENS = 24  # after so many a choice ends by itself
+KV_TOKENS = 65536
+
+_IDS = {piece: i for i, piece in enumerate(VOCABULARY)}
+_SPLIT = re.compile(rb" ?[^ ]+| ")
+_SPELL = re.compile(r"!(raise|crash|hang)(?: ([A-Z]\w+))?(?: after (\d+))?")
+
+
+def encode(text: str) -> tuple[int, ...]:
+    """Token ids of a text: whole words where the vocabulary has them, bytes elsewhere."""
+    ids: list[int] = []
+    for piece in _SPLIT.findall(text.encode()):
+        ids.extend([_IDS[piece]] if piece in _IDS else piece)
+    return tuple(ids)
+
+
+class FakeEngine:
+    """Both seams of a backend. Owned by one event loop; `wait_idle` may be called from any thread."""
+
+    def __init__(
+        self,
+        names: Sequence[str] = ("fake",),
+        *,
+        context_length: int = 4096,
+        places: int = 64,
+        created: int = 1_700_000_000,
+    ) -> None:
+        self._models = {
+            name: ModelInfo(
+                id=name, version=_digest(name)[:12], created=created, context_length=context_length, state="ready"
+            )
+            for name in sorted(names)
+        }
+        self._places = places
+        self._running: dict[str, int] = dict.fromkeys(self._models, 0)
+        self._changed = threading.Condition()
+        self._seen: set[str] = set()
+        self.requests: list[GenerateRequest] = []
+
+    def list(self) -> Sequence[ModelInfo]:
+        """Every deployment, by name."""
+        return tuple(self._models.values())
+
+    def find(self, name: str) -> ModelInfo:
+        """The deployment called `name`; raises `ModelNotFound`."""
+        if name not in self._models:
+            raise errors.ModelNotFound(f"The model '{name[:64]}' does not exist.", param="model")
+        return self._models[name]
+
+    def load(self, name: str) -> Load:
+        """How busy it is."""
+        running = self._running.get(name, 0)
+        return Load(running=running, kv_used=running, kv_total=KV_TOKENS)
+
+    def places(self, name: str) -> int:
+        """How many requests it holds."""
+        self.find(name)
+        return self._places
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Whether nothing was running any more within `timeout_s` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not any(self._running.values()), timeout_s)
+
+    def wait_busy(self, timeout_s: float) -> bool:
+        """Whether something was running within `timeout_s` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: any(self._running.values()), timeout_s)
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
+        """The `Generate` of the fake."""
+        info = self.find(request.model)
+        self.requests.append(request)
+        if self._running[info.id] >= self._places:
+            raise errors.Overloaded("Every place in the queue is taken.", retry_after_s=0.05)
+        self._count(info.id, 1)
+        try:
+            text = _text_of(request)
+            prompt = _prompt_ids(request, text)
+            _check_fits(len(prompt), request.max_tokens, info.context_length)
+            num = 0
+            for event in self._events(request, text, prompt, info):
+                await self._cast(text, num)
+                num += isinstance(event, Token)
+                yield event
+                await asyncio.sleep(0)
+        finally:
+            self._count(info.id, -1)
+
+    def _count(self, name: str, by: int) -> None:
+        with self._changed:
+            self._running[name] += by
+            self._changed.notify_all()
+
+    async def _cast(self, text: str, num: int) -> None:
+        spell = _SPELL.search(text)
+        if spell is None or int(spell[3] or 0) != num:
+            return
+        if spell[1] == "hang":
+            await asyncio.Event().wait()
+        if spell[1] == "crash":
+            raise RuntimeError("a secret of the fake at /some/path")
+        raise errors.from_wire(spell[2] or "", f"The spell said {spell[2]}.", "", None, retry_after_s=1.5)
+
+    def _events(self, request: GenerateRequest, text: str, prompt: tuple[int, ...], info: ModelInfo) -> Iterator[Event]:
+        cached = len(prompt) - 1 if text in self._seen else 0
+        self._seen.add(text)
+        choices = [_Choice(request, prompt, index, info.context_length) for index in range(request.n)]
+        streams = [choice.events(len(prompt), cached if index == 0 else len(prompt) - 1)
+                   for index, choice in enumerate(choices)]  # fmt: skip
+        while streams:  # one token of each choice in turn, as a batch would
+            for stream in tuple(streams):
+                event = next(stream, None)
+                if event is None:
+                    streams.remove(stream)
+                else:
+                    yield event
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text_of(request: GenerateRequest) -> str:
+    prompt = request.prompt
+    if isinstance(prompt, ChatPrompt):
+        return "".join(f"<{message.role}>{message.content}\n" for message in prompt.messages)
+    if isinstance(prompt, TextPrompt):
+        return prompt.text
+    if any(token >= len(VOCABULARY) for token in prompt.ids):
+        raise errors.InvalidRequest(f"Token ids must be below {len(VOCABULARY)}.", param="prompt")
+    return b"".join(VOCABULARY[token] for token in prompt.ids).decode("utf-8", "replace")
+
+
+def _prompt_ids(request: GenerateRequest, text: str) -> tuple[int, ...]:
+    if isinstance(request.prompt, ChatPrompt | TextPrompt):
+        return encode(text)
+    return request.prompt.ids
+
+
+def _check_fits(num_prompt: int, max_tokens: int | None, context_length: int) -> None:
+    if num_prompt + (max_tokens or 0) > context_length:
+        raise errors.ContextLengthExceeded(
+            f"This model's maximum context length is {context_length} tokens. However, you requested "
+            f"{num_prompt + (max_tokens or 0)} tokens ({num_prompt} in the prompt, {max_tokens or 0} in the completion).",
+            param="messages",
+        )
+
+
+class _Choice:
+    """One continuation, decided in advance and then told token by token."""
+
+    def __init__(self, request: GenerateRequest, prompt: tuple[int, ...], index: int, context_length: int) -> None:
+        self._index = index
+        self._num_top = request.sampling.logprobs
+        self._echo = prompt if request.echo else ()
+        sampling = request.sampling
+        varied = f"{sampling.seed} {index}" if sampling.temperature > 0 else ""
+        self._random = random.Random(_digest(f"{prompt} {varied}"))  # noqa: S311
+        limit = min(
+            request.max_tokens if request.max_tokens is not None else context_length, context_length - len(prompt)
+        )
+        if request.constraint is None:
+            wanted = [self._choose(sampling.logit_bias) for _ in range(min(NATURAL_TOKENS, limit + 1))]
+        else:
+            wanted = list(encode(_example(request.constraint)))
+        self._ids, self._reason = _cut(wanted, limit, request.stop)
+
+    def _choose(self, bias: dict[int, float]) -> int:
+        forced = [token for token, value in bias.items() if value >= 100]
+        if forced:
+            return forced[0]
+        allowed = [i for i in range(256, len(VOCABULARY)) if bias.get(i, 0) > -100]
+        return self._random.choice(allowed)
+
+    def events(self, num_prompt: int, cached: int) -> Iterator[Event]:
+        """Echo, tokens, and the finish."""
+        yield from self._tell(self._echo, echo=True)
+        yield from self._tell(self._ids)
+        yield Finished(self._index, self._reason, Usage(num_prompt, len(self._ids), cached))
+
+    def _tell(self, ids: Sequence[int], *, echo: bool = False) -> Iterator[Token]:
+        for place, token in enumerate(ids):
+            piece = VOCABULARY[token]
+            logprobs: tuple[TokenLogprob, ...] = ()
+            if self._num_top is not None:
+                logprobs = (self._logprob(token, first=echo and place == 0),)
+            yield Token(self._index, piece.decode("utf-8", "replace"), 1, logprobs, echo)
+
+    def _logprob(self, token: int, *, first: bool) -> TokenLogprob:
+        if first:
+            return TokenLogprob(token, VOCABULARY[token], None)
+        num = self._num_top or 0
+        best = -0.05 - self._random.random()
+        others = [i for i in range(256, 256 + num + 1) if i != token][: max(num - 1, 0)]
+        top = ((token, best), *((other, best - 1 - rank) for rank, other in enumerate(others)))[:num]
+        return TokenLogprob(token, VOCABULARY[token], best, tuple((i, VOCABULARY[i], value) for i, value in top))
+
+
+def _cut(ids: list[int], limit: int, stop: tuple[str, ...]) -> tuple[list[int], FinishReason]:
+    """The tokens that come before the limit and before a stop string; a token that a stop begins in is dropped whole."""
+    kept = ids[:limit]
+    text = b"".join(VOCABULARY[i] for i in kept)
+    ends = [at for at in (text.find(one.encode()) for one in stop) if at >= 0]
+    if ends:
+        total, num = 0, 0
+        while num < len(kept) and total + len(VOCABULARY[kept[num]]) <= min(ends):
+            total += len(VOCABULARY[kept[num]])
+            num += 1
+        return kept[:num], "stop"
+    return kept, "length" if len(ids) > limit or math.inf == limit else "stop"
+
+
+def _example(constraint: Constraint) -> str:
+    if constraint.kind == "json_object":
+        return '{"answer": "fake"}'
+    schema = json.loads(constraint.schema)
+    return json.dumps(_value(schema, schema, 0))
+
+
+def _value(schema: Any, root: Any, depth: int) -> Any:
+    """The smallest value that the schema allows, for the keywords that tests use."""
+    if depth > 32 or schema is False:
+        raise errors.InvalidRequest("The fake cannot satisfy this schema.", param="response_format")
+    if not isinstance(schema, dict):
+        return None
+    node = cast("dict[str, Any]", schema)
+    for key in ("const", "default"):
+        if key in node:
+            return node[key]
+    if "enum" in node:
+        return node["enum"][0]
+    if "$ref" in node:
+        here = root
+        for part in str(node["$ref"]).removeprefix("#").strip("/").split("/"):
+            here = here[part] if part else here
+        return _value(here, root, depth + 1)
+    if "anyOf" in node:
+        return _value(min(node["anyOf"], key=lambda one: len(msgspec.json.encode(one))), root, depth + 1)
+    kind = node.get("type", "object" if "properties" in node else "null")
+    return _simple(kind[0] if isinstance(kind, list) else kind, node, root, depth)
+
+
+def _simple(kind: str, node: dict[str, Any], root: Any, depth: int) -> Any:
+    match kind:
+        case "object":
+            wanted = node.get("required", [])
+            return {key: _value(node.get("properties", {}).get(key, True), root, depth + 1) for key in wanted}
+        case "array":
+            return [_value(node.get("items", True), root, depth + 1) for _ in range(node.get("minItems", 0))]
+        case "string":
+            return "x" * node.get("minLength", 0)
+        case "integer" | "number":
+            return node.get("minimum", 0)
+        case "boolean":
+            return False
+        case _:
+            return None

@@ -1,0 +1,331 @@
+"""Scheduler, KV bookkeeping and loop together, on a backend that notices every mistake.
+
+`ToyBackend` hashes the whole history of a slot, so the same request gives the same text whatever ran beside it, whatever
+was forked, evicted, saved or preempted, or something is wrong.
+"""
+
+import string
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from mainspring.core.clock import FakeClock
+from mainspring.core.errors import ContextLengthExceeded, DeadlineExceeded, InvalidRequest
+from mainspring.core.types import (
+    ChatPrompt,
+    Finished,
+    GenerateRequest,
+    Message,
+    Sampling,
+    TextPrompt,
+    Token,
+    TokenPrompt,
+)
+from mainspring.engine.loop import Engine
+from mainspring.engine.prepare import Preparer
+from mainspring.engine.scheduler import SchedulerConfig
+from mainspring.engine.toy import FIRST_BYTE, ToyBackend
+
+GREEDY = Sampling(temperature=0)
+
+
+class Bench:
+    """An engine, and what came out of it."""
+
+    def __init__(self, backend=None, *, hot_tokens=64, save_bytes=1200, **config):
+        self.backend = backend or ToyBackend()
+        self.clock = FakeClock()
+        self.engine = Engine(
+            self.backend,
+            SchedulerConfig(**{"max_running": 4, "prefill_tokens": 32, "mixed_tokens": 16, "max_outputs": 8, **config}),
+            self.clock.monotonic,
+            hot_tokens=hot_tokens,
+            save_bytes=save_bytes,
+        )
+        self.preparer = Preparer(self.backend)
+        self.outputs: dict[str, list] = {}
+
+    def add(self, name, prompt, **fields):
+        fields = {"max_tokens": 8, "sampling": GREEDY, **fields}
+        if isinstance(prompt, str):
+            prompt = TextPrompt(prompt)
+        request = GenerateRequest(id=name, model="toy", prompt=prompt, **fields)
+        self.engine.add(self.preparer.prepare(request, self.clock.monotonic))
+        self.outputs[name] = []
+
+    def step(self):
+        for name, event in self.engine.step():
+            self.outputs[name].append(event)
+        self.engine.check_integrity()
+
+    def run(self):
+        for _ in range(2000):
+            if not self.engine.busy:
+                return self
+            self.step()
+        raise AssertionError("the engine does not come to an end")
+
+    def text(self, name, choice=0):
+        return "".join(e.text for e in self.outputs[name] if isinstance(e, Token) and e.choice == choice)
+
+    def finish(self, name, choice=0):
+        (event,) = [e for e in self.outputs[name] if isinstance(e, Finished) and e.choice == choice]
+        return event
+
+
+def reference(prompt: str, max_tokens: int) -> str:
+    """What the toy model says, computed without any engine."""
+    backend = ToyBackend()
+    tokens = backend.tokenize(prompt.encode())
+    text = b""
+    for _ in range(max_tokens):
+        token = int(backend.logits(tokens).argmax())
+        if backend.is_end(token):
+            break
+        tokens.append(token)
+        text += backend.piece(token)
+    return text.decode()
+
+
+def test_one_request_gives_the_models_text():
+    bench = Bench()
+    bench.add("a", "hello")
+    bench.run()
+    assert bench.text("a") == reference("hello", 8)
+    assert bench.finish("a").usage.prompt == 5
+
+
+def test_sharers_are_parked_while_one_computes_their_prefix():
+    bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=16)
+    prefix = "x" * 100
+    for i in range(8):
+        bench.add(str(i), prefix + str(i))
+    bench.run()
+    # One computes the prefix; each of the others computes its last token and its answer.
+    answers = sum(bench.finish(str(i)).usage.completion for i in range(8))
+    assert bench.backend.num_decoded <= 101 + 7 * 2 + answers
+    assert [bench.text(str(i)) for i in range(8)] == [reference(prefix + str(i), 8) for i in range(8)]
+    assert bench.finish("7").usage.cached == 100
+
+
+def test_a_conversation_continues_from_its_last_turn():
+    bench = Bench()
+    bench.add("1", "a" * 40)
+    bench.run()
+    turn = "a" * 40 + bench.text("1") + "b" * 5
+    before = bench.backend.num_decoded
+    bench.add("2", turn, max_tokens=1)
+    bench.run()
+    assert bench.backend.num_decoded - before <= 7
+    assert bench.finish("2").usage.cached >= 40
+
+
+def test_what_left_the_cache_comes_back_from_memory():
+    bench = Bench(ToyBackend(num_cells=400, context_length=200), hot_tokens=0, save_bytes=10_000)
+    bench.add("1", "m" * 90, max_tokens=2)
+    bench.run()
+    bench.add("2", "n" * 90, max_tokens=2)
+    bench.run()
+    assert bench.backend.saved, "nothing was saved"
+    (left,) = [slot for slot in bench.backend.slots.values() if slot]
+    assert left[0] == bench.backend.tokenize(b"n")[0], "the first request's tokens are still in the cache"
+    bench.add("3", "m" * 90 + "!", max_tokens=2)
+    bench.run()
+    assert bench.finish("3").usage.cached >= 90
+    assert bench.text("3") == reference("m" * 90 + "!", 2)
+
+
+def test_a_long_prompt_does_not_stall_those_who_decode():
+    bench = Bench(ToyBackend(num_cells=1000, context_length=600))
+    bench.add("short", "s", max_tokens=100, sampling=Sampling(temperature=0, logit_bias={0: -100}))
+    bench.step()
+    bench.step()
+    bench.add("long", "l" * 400)
+    while bench.engine.busy and not bench.outputs["long"]:
+        before = len(bench.outputs["short"])
+        bench.step()
+        if bench.outputs["short"] and not isinstance(bench.outputs["short"][-1], Finished):
+            assert len(bench.outputs["short"]) > before
+
+
+def test_a_short_prompt_does_not_wait_behind_a_long_one():
+    bench = Bench(ToyBackend(num_cells=1000, context_length=600))
+    bench.add("long", "l" * 400, max_tokens=1)
+    bench.step()
+    bench.add("short", "s" * 10, max_tokens=1)
+    for _ in range(3):
+        bench.step()
+    assert bench.outputs["short"]
+    assert not bench.outputs["long"]
+
+
+def test_tenants_share_places_whatever_their_numbers():
+    bench = Bench(max_running=2)
+    for i in range(6):
+        bench.add(f"many{i}", f"{i}" * 4, tenant="many", max_tokens=4)
+    bench.add("one", "zzz", tenant="one", max_tokens=4)
+    done: list[str] = []
+    while bench.engine.busy:
+        bench.step()
+        done += [n for n, o in bench.outputs.items() if o and isinstance(o[-1], Finished) and n not in done]
+    assert done.index("one") <= 3  # two of the others were running when it came
+
+
+def test_cancelling_frees_everything_within_a_step():
+    bench = Bench()
+    bench.add("a", "x" * 60, max_tokens=50)
+    bench.step()
+    bench.engine.cancel("a")
+    assert not bench.engine.busy
+    bench.engine.check_integrity()
+    assert bench.engine.load.running == bench.engine.load.waiting == 0
+
+
+def test_a_deadline_ends_a_request_wherever_it_is():
+    bench = Bench(max_running=1)
+    bench.add("runs", "x", max_tokens=60, deadline_s=10, sampling=Sampling(temperature=0, logit_bias={0: -100}))
+    bench.add("waits", "y", deadline_s=10)
+    bench.step()
+    bench.clock.advance(11)
+    bench.step()
+    assert isinstance(bench.outputs["runs"][-1], DeadlineExceeded)
+    assert isinstance(bench.outputs["waits"][-1], DeadlineExceeded)
+    assert not bench.engine.busy
+
+
+def test_preempted_sequences_lose_nothing():
+    bench = Bench(ToyBackend(num_cells=64, context_length=60), hot_tokens=0, save_bytes=0)
+    bias = Sampling(temperature=0, logit_bias={0: -100})
+    for name in "abc":
+        bench.add(name, name * 15, max_tokens=25, sampling=bias)
+    bench.run()
+    for name in "abc":
+        alone = Bench()
+        alone.add(name, name * 15, max_tokens=25, sampling=bias)
+        alone.run()
+        assert bench.text(name) == alone.text(name)
+        assert bench.finish(name).usage.completion == 25
+
+
+def test_choices_differ_and_repeat_with_their_seed():
+    texts = []
+    for _ in range(2):
+        bench = Bench()
+        bench.add("n", "hello", n=3, sampling=Sampling(temperature=2, seed=7))
+        bench.run()
+        texts.append([bench.text("n", choice) for choice in range(3)])
+    assert texts[0] == texts[1]
+    assert len(set(texts[0])) > 1
+
+
+def test_stop_strings_end_a_choice_and_are_not_part_of_it():
+    whole = reference("stop here", 8)
+    bench = Bench()
+    bench.add("s", "stop here", stop=(whole[3:5],))
+    bench.run()
+    assert bench.text("s") == whole[: whole.find(whole[3:5])]
+    assert bench.finish("s").reason == "stop"
+
+
+def test_echo_shows_the_prompt_with_its_log_probabilities():
+    bench = Bench()
+    bench.add("e", "abcdefghijklmnopqrst", echo=True, max_tokens=2, sampling=Sampling(temperature=0, logprobs=2))
+    bench.run()
+    echoed = [e for e in bench.outputs["e"] if isinstance(e, Token) and e.echo]
+    assert "".join(e.text for e in echoed) == "abcdefghijklmnopqrst"
+    logprobs = [one for e in echoed for one in e.logprobs]
+    assert logprobs[0].logprob is None
+    assert all(one.logprob <= 0 and len(one.top) == 2 for one in logprobs[1:])
+    row = bench.backend.logits(bench.backend.tokenize(b"abc"))
+    expected = row[FIRST_BYTE + ord("d")] - (
+        row.max() + __import__("numpy").log(__import__("numpy").exp(row - row.max()).sum())
+    )
+    assert logprobs[3].logprob == pytest.approx(expected, abs=1e-4)
+
+
+def test_echo_alone_needs_no_answer():
+    bench = Bench()
+    bench.add("e", "abc", echo=True, max_tokens=0)
+    bench.run()
+    assert bench.text("e") == "abc"
+    assert bench.finish("e").usage.completion == 0
+
+
+@pytest.mark.parametrize("max_tokens", [None, 1, 120])
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(max_tokens):
+    with pytest.raises(ContextLengthExceeded, match=r"128.*129"):
+        Bench().add("x", "x" * 129 if max_tokens != 120 else "x" * 9, max_tokens=max_tokens)
+
+
+def test_a_token_that_does_not_exist_is_refused():
+    with pytest.raises(InvalidRequest) as caught:
+        Bench().add("x", TokenPrompt((5, 999)))
+    assert caught.value.param == "prompt"
+    with pytest.raises(InvalidRequest) as caught:
+        Bench().add("x", "x", sampling=Sampling(logit_bias={999: 1.0}))
+    assert caught.value.param == "logit_bias"
+
+
+def test_names_of_control_tokens_in_messages_stay_text():
+    bench = Bench()
+    bench.preparer._chat_template()._names = __import__("re").compile("<mark>")
+    request = GenerateRequest(id="c", model="toy", prompt=ChatPrompt((Message(role="user", content="a<mark>b"),)))
+    (sequence,) = bench.preparer.prepare(request, bench.clock.monotonic)
+    assert 1 not in sequence.tokens
+    assert b"a<mark>b" in b"".join(map(bench.backend.piece, sequence.tokens))
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Random arrivals, cancellations and steps in a cache that is always too small."""
+
+    @initialize(cells=st.integers(64, 160), slots=st.integers(4, 7), hot=st.integers(0, 80), saved=st.integers(0, 900))
+    def start(self, cells, slots, hot, saved):
+        backend = ToyBackend(num_cells=cells, num_slots=slots, context_length=60)
+        self.bench = Bench(backend, hot_tokens=hot, save_bytes=saved)
+        self.asked: dict[str, tuple[str, int, int]] = {}
+        self.cancelled: set[str] = set()
+
+    @rule(
+        stem=st.sampled_from(["", "a" * 20, "a" * 20 + "b" * 15, "a" * 36]),
+        rest=st.text(string.ascii_lowercase[:3], min_size=1, max_size=6),
+        max_tokens=st.integers(1, 14),
+        n=st.integers(1, 2),
+        tenant=st.sampled_from("pq"),
+    )
+    def arrive(self, stem, rest, max_tokens, n, tenant):
+        name = str(len(self.asked))
+        self.bench.add(name, stem + rest, max_tokens=max_tokens, n=n, tenant=tenant)
+        self.asked[name] = (stem + rest, max_tokens, n)
+
+    @rule(pick=st.integers(0, 30))
+    def cancel(self, pick):
+        name = str(pick)
+        self.bench.engine.cancel(name)
+        self.cancelled.add(name)
+
+    @rule(count=st.integers(1, 6))
+    def steps(self, count):
+        for _ in range(count):
+            if self.bench.engine.busy:
+                self.bench.step()
+
+    @invariant()
+    def holds(self):
+        if hasattr(self, "bench"):
+            self.bench.engine.check_integrity()
+
+    def teardown(self):
+        if not hasattr(self, "bench"):
+            return
+        self.bench.run()
+        for name, (prompt, max_tokens, n) in self.asked.items():
+            if name not in self.cancelled:
+                for choice in range(n):
+                    assert self.bench.text(name, choice) == reference(prompt, max_tokens)
+                    self.bench.finish(name, choice)
+
+
+TestEngine = EngineMachine.TestCase
+TestEngine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
