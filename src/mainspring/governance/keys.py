@@ -1,0 +1,209 @@
+"""API keys: made, listed, revoked, and checked on every request.
+
+A secret is 256 random bits, so its plain SHA-256 is what is stored: slow password hashes defend secrets that can be
+guessed, and this one cannot. A verified key is remembered for `CACHE_S`, so a revocation in any process acts within
+that time, and a busy server does not ask the database for every request.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from mainspring.core.clock import Clock
+from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized
+from mainspring.core.types import Principal
+from mainspring.store.db import Database
+from mainspring.store.tables import api_keys
+
+__all__ = ["ADMIN_KEY_FILE", "CACHE_S", "ApiKey", "Keys", "Role", "ensure_admin_key"]
+
+Role = Literal["admin", "user"]
+
+ADMIN_KEY_FILE = "admin.key"
+CACHE_S = 2.0
+CACHE_SIZE = 4096
+LAST_USED_S = 60.0
+"""How old `last_used` may be before it is written again: a write for every request would be a waste."""
+
+PREFIX_CHARACTERS = 8
+MAX_SECRET_CHARACTERS = 256
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its secret. Times are Unix seconds; `prefix` is how the secret starts."""
+
+    id: str
+    name: str
+    role: Role
+    prefix: str
+    created: float
+    expires: float | None = None
+    revoked: float | None = None
+    last_used: float | None = None
+
+    def state(self, now_s: float) -> Literal["active", "expired", "revoked"]:
+        """Whether it works at the time `now_s`."""
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expires is not None and self.expires <= now_s else "active"
+
+
+class Keys:
+    """The keys of one installation."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
+        self._verified: dict[
+            str, tuple[ApiKey, float]
+        ] = {}  # hash of the secret -> the key, and until when (monotonic)
+
+    async def create(self, name: str, role: Role = "user", expires_s: float | None = None) -> tuple[ApiKey, str]:
+        """A new key and its secret, which is not stored and cannot be shown again.
+
+        Args:
+            name: 1 to 100 characters, unique among the keys that are not revoked.
+            role: admin or user.
+            expires_s: seconds from now until it stops working; None means never.
+
+        Raises:
+            InvalidRequest: the name, role or time is refused.
+        """
+        secret = f"ms-{secrets.token_urlsafe(32)}"
+        return await self._add(secret, name, role, expires_s), secret
+
+    async def list(self) -> list[ApiKey]:
+        """Every key, revoked ones too, oldest first."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(api_keys).order_by(api_keys.c.created, api_keys.c.id))
+            return [_to_key(row) for row in rows.mappings()]
+
+    async def revoke(self, id_or_name: str) -> ApiKey:
+        """Make a key stop working, here at once and in other processes within `CACHE_S`.
+
+        Raises:
+            NotFound: no key that works has that id or name.
+        """
+        found = next((key for key in await self.list() if not key.revoked and id_or_name in {key.id, key.name}), None)
+        if found is None:
+            raise NotFound(f"There is no key {id_or_name!r} to revoke: `mainspring keys list` shows them.")
+        now_s = self._clock.now()
+        async with self._database.write() as connection:
+            await connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked=now_s))
+        self._verified = {digest: entry for digest, entry in self._verified.items() if entry[0].id != found.id}
+        return msgspec.structs.replace(found, revoked=now_s)
+
+    async def authenticate(self, secret: str) -> Principal:
+        """Whose key this is.
+
+        Raises:
+            Unauthorized: unknown, revoked or expired. It is not said which.
+        """
+        if not secret.startswith("ms-") or len(secret) > MAX_SECRET_CHARACTERS:
+            raise _refused()
+        digest = _digest(secret)
+        key, until_s = self._verified.get(digest, (None, 0.0))
+        if key is None or self._clock.monotonic() >= until_s:
+            key = await self._look_up(digest)
+        if key is None or key.state(self._clock.now()) != "active":
+            self._verified.pop(digest, None)
+            raise _refused()
+        return Principal(id=key.id, name=key.name, role=key.role)
+
+    async def _look_up(self, digest: str) -> ApiKey | None:
+        # The clock is read first: a revocation that comes during the query must still act within CACHE_S.
+        until_s = self._clock.monotonic() + CACHE_S
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(api_keys).where(api_keys.c.hash == digest))
+            row = rows.mappings().first()
+        if row is None or not hmac.compare_digest(cast("str", row["hash"]), digest):
+            return None
+        key = _to_key(row)
+        if len(self._verified) >= CACHE_SIZE:
+            self._verified.clear()
+        self._verified[digest] = (key, until_s)
+        await self._note_use(key)
+        return key
+
+    async def _note_use(self, key: ApiKey) -> None:
+        now_s = self._clock.now()
+        if key.last_used is not None and now_s - key.last_used < LAST_USED_S:
+            return
+        # Nobody's request fails because the database is busy with something else.
+        with contextlib.suppress(OperationalError):
+            async with self._database.write() as connection:
+                await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(last_used=now_s))
+
+    async def _add(self, secret: str, name: str, role: Role, expires_s: float | None) -> ApiKey:
+        if not 1 <= len(name) <= 100 or not name.isprintable() or name != name.strip():
+            raise InvalidRequest("A key's name has 1 to 100 printable characters.", param="name")
+        if role not in {"admin", "user"}:
+            raise InvalidRequest(f"{role!r} is not a role: use admin or user.", param="role")
+        if expires_s is not None and not 0 < expires_s < 1e10:
+            raise InvalidRequest("A key expires after some seconds from now.", param="expires_s")
+        now_s = self._clock.now()
+        key = ApiKey(
+            id=f"key_{secrets.token_hex(8)}",
+            name=name,
+            role=role,
+            prefix=secret[:PREFIX_CHARACTERS],
+            created=now_s,
+            expires=None if expires_s is None else now_s + expires_s,
+        )
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(insert(api_keys).values(hash=_digest(secret), **msgspec.structs.asdict(key)))
+        except IntegrityError as error:
+            raise InvalidRequest(
+                f"There is a key named {name!r}: choose another name, or revoke that one first.", param="name"
+            ) from error
+        return key
+
+    async def has_admin(self) -> bool:
+        """Whether any admin key works."""
+        return any(key.role == "admin" and key.state(self._clock.now()) == "active" for key in await self.list())
+
+    async def add_admin(self, secret: str) -> ApiKey:
+        """The admin key with this secret, under a name that is free."""
+        name = f"admin-{secrets.token_hex(3)}" if await self.list() else "admin"
+        return await self._add(secret, name, "admin", None)
+
+
+async def ensure_admin_key(keys: Keys, home: Path) -> Path:
+    """Make sure that some admin key works; if none does, make one and write it to `home/admin.key` (mode 0600).
+
+    A file that was moved away is not written again while a key works: whoever holds it decided so. The file is written
+    before the row, so a crash between the two leaves no key that nobody knows.
+    """
+    path = home / ADMIN_KEY_FILE
+    if await keys.has_admin():
+        return path
+    secret = f"ms-{secrets.token_urlsafe(32)}"
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{secret}\n")
+    await keys.add_admin(secret)
+    return path
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+def _to_key(row: Mapping[Any, Any]) -> ApiKey:
+    return msgspec.convert({name: row[name] for name in ApiKey.__struct_fields__}, ApiKey)
+
+
+def _refused() -> Unauthorized:
+    return Unauthorized(
+        "The API key is not valid: `mainspring keys list` shows those that are, and `create` makes one."
+    )

@@ -1,0 +1,108 @@
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import insert, select, text
+
+from mainspring.core.errors import UserMistake
+from mainspring.store.db import HEAD, MIGRATIONS, Database
+from mainspring.store.tables import api_keys, metadata
+
+
+def row(key_id: str) -> dict[str, object]:
+    return {"id": key_id, "name": key_id, "role": "user", "hash": key_id * 3, "prefix": "ms-", "created": 1.0}
+
+
+async def test_a_new_database_has_the_schema_of_the_code(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path)
+    async with database.read() as connection:
+        differences = await connection.run_sync(
+            lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
+        )
+    await database.close()
+    assert differences == []
+
+
+def test_head_is_the_newest_migration() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
+
+
+async def test_it_is_in_wal_mode_and_private(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path)
+    async with database.read() as connection:
+        assert (await connection.execute(text("PRAGMA journal_mode"))).scalar() == "wal"
+    assert (tmp_path / "mainspring.db").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "mainspring.db-wal").stat().st_mode & 0o777 == 0o600
+    await database.close()
+
+
+async def insert_and_fail(database: Database) -> None:
+    async with database.write() as connection:
+        await connection.execute(insert(api_keys).values(row("lost")))
+        raise ZeroDivisionError
+
+
+async def test_a_failed_transaction_leaves_nothing_and_rows_outlive_the_process(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        await insert_and_fail(database)
+    async with database.write() as connection:
+        await connection.execute(insert(api_keys).values(row("kept")))
+    await database.close()
+    database = await Database.open(tmp_path)
+    async with database.read() as connection:
+        assert (await connection.execute(select(api_keys.c.id))).scalars().all() == ["kept"]
+    await database.close()
+
+
+async def test_writers_take_turns(tmp_path: Path) -> None:
+    """Each reads and then writes what it read plus one: without the lock taken first, some would fail or be lost."""
+    database, other = await Database.open(tmp_path), await Database.open(tmp_path)
+    async with database.write() as connection:
+        await connection.execute(insert(api_keys).values(row("k")))
+
+    async def add_one(to: Database) -> None:
+        async with to.write() as connection:
+            created = (await connection.execute(select(api_keys.c.created))).scalar_one()
+            await asyncio.sleep(0)
+            await connection.execute(api_keys.update().values(created=created + 1))
+
+    await asyncio.gather(*(add_one(each) for each in [database, other] * 10))
+    async with other.read() as connection:
+        assert (await connection.execute(select(api_keys.c.created))).scalar_one() == 21.0
+    await database.close()
+    await other.close()
+
+
+async def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    await (await Database.open(tmp_path)).close()
+    with sqlite3.connect(tmp_path / "mainspring.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(UserMistake, match="newer Mainspring"):
+        await Database.open(tmp_path)
+
+
+async def test_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mainspring.db").write_text("this is a text file, and long enough to be looked at" * 100)
+    with pytest.raises(UserMistake, match="is not a database"):
+        await Database.open(tmp_path)
+
+
+OPEN = "import asyncio, sys; from pathlib import Path; from mainspring.store.db import Database\n"
+OPEN += "asyncio.run(asyncio.run(Database.open(Path(sys.argv[1]))).close()); print('alembic' in sys.modules)"
+
+
+def test_two_processes_may_make_it_at_once_and_alembic_is_imported_only_then(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    assert "True\n" in [out for out, _ in said]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
