@@ -22,7 +22,10 @@ class LocalProcess:
 
     async def wait(self) -> int:
         """See `launch.Process`."""
-        return await self._inner.wait()
+        code = await self._inner.wait()
+        if self._inner.stdin is not None:
+            self._inner.stdin.close()
+        return code
 
     def terminate(self) -> None:
         """See `launch.Process`."""

@@ -1,7 +1,7 @@
 """The shipped fake of the seam: a `Generate` and `Models` that need no model, for tests of everything above the engine.
 
-Text is deterministic: the same prompt, seed and choice give the same words. The vocabulary is 256 single bytes (ids 0 to
-255) and some words, a few of which do not fit in ASCII. Prompts may hold a spell, which decides how the request ends:
+Text is deterministic: the same prompt, seed and choice give the same words. The vocabulary is 256 single bytes (ids 0
+to 255) and some words, a few of which do not fit in ASCII. Prompts may hold a spell, which decides how a request ends:
 
     !raise NAME            the error of that name from `core.errors`, before the first event
     !raise NAME after N    the same, after N tokens
@@ -12,7 +12,6 @@ Text is deterministic: the same prompt, seed and choice give the same words. The
 import asyncio
 import hashlib
 import json
-import math
 import random
 import re
 import threading
@@ -39,12 +38,12 @@ from mainspring.core.types import (
 
 __all__ = ["FakeEngine"]
 
-WORDS = (
-    " the of and to in is that it was for on are with as at be this from have or by one had not but what all were when "
-    "we there can an your which their said if do will each about how up out them then she many some so these would "
-    "other into has more her two like him see time could no make than first been its who now people my made over did "
-    "down only way find use may water long little very after words called just where most know café naïve Zürich 你好 🙂"
-).split()
+WORDS = """
+the of and to in is that it was for on are with as at be this from have or by one had not but what all were when we there
+can an your which their said if do will each about how up out them then she many some so these would other into has more
+her two like him see time could no make than first been its who now people my made over did down only way find use may
+water long little very after words called just where most know café naïve Zürich 你好 🙂
+""".split()  # noqa: SIM905 - words are easier to read as a text
 VOCABULARY: tuple[bytes, ...] = (*(bytes([i]) for i in range(256)), *(f" {word}".encode() for word in WORDS))
 NATURAL_TOKENS = 24  # after so many a choice ends by itself
 KV_TOKENS = 65536
@@ -190,7 +189,7 @@ def _check_fits(num_prompt: int, max_tokens: int | None, context_length: int) ->
     if num_prompt + (max_tokens or 0) > context_length:
         raise errors.ContextLengthExceeded(
             f"This model's maximum context length is {context_length} tokens. However, you requested "
-            f"{num_prompt + (max_tokens or 0)} tokens ({num_prompt} in the prompt, {max_tokens or 0} in the completion).",
+            f"{num_prompt + (max_tokens or 0)} tokens ({num_prompt} of the prompt, {max_tokens or 0} to generate).",
             param="messages",
         )
 
@@ -212,6 +211,7 @@ class _Choice:
             wanted = [self._choose(sampling.logit_bias) for _ in range(min(NATURAL_TOKENS, limit + 1))]
         else:
             wanted = list(encode(_example(request.constraint)))
+        self._reason: FinishReason
         self._ids, self._reason = _cut(wanted, limit, request.stop)
 
     def _choose(self, bias: dict[int, float]) -> int:
@@ -246,7 +246,7 @@ class _Choice:
 
 
 def _cut(ids: list[int], limit: int, stop: tuple[str, ...]) -> tuple[list[int], FinishReason]:
-    """The tokens that come before the limit and before a stop string; a token that a stop begins in is dropped whole."""
+    """The tokens before the limit and before a stop string; a token that a stop begins in is dropped whole."""
     kept = ids[:limit]
     text = b"".join(VOCABULARY[i] for i in kept)
     ends = [at for at in (text.find(one.encode()) for one in stop) if at >= 0]
@@ -256,7 +256,7 @@ def _cut(ids: list[int], limit: int, stop: tuple[str, ...]) -> tuple[list[int], 
             total += len(VOCABULARY[kept[num]])
             num += 1
         return kept[:num], "stop"
-    return kept, "length" if len(ids) > limit or math.inf == limit else "stop"
+    return kept, "length" if len(ids) > limit else "stop"
 
 
 def _example(constraint: Constraint) -> str:
@@ -285,7 +285,7 @@ def _value(schema: Any, root: Any, depth: int) -> Any:
         return _value(here, root, depth + 1)
     if "anyOf" in node:
         return _value(min(node["anyOf"], key=lambda one: len(msgspec.json.encode(one))), root, depth + 1)
-    kind = node.get("type", "object" if "properties" in node else "null")
+    kind: Any = node.get("type", "object" if "properties" in node else "null")
     return _simple(kind[0] if isinstance(kind, list) else kind, node, root, depth)
 
 

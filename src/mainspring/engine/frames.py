@@ -26,26 +26,26 @@ __all__ = [
 ]
 
 
-class Submit(msgspec.Struct, frozen=True, tag="submit"):
+class Submit(msgspec.Struct, frozen=True, array_like=True, tag="submit"):
     """Server to replica: run this."""
 
     request: GenerateRequest
 
 
-class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
     """Server to replica: nobody wants this any more."""
 
     id: str
 
 
-class Hello(msgspec.Struct, frozen=True, tag="hello"):
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     """Replica to server, once: the model is loaded."""
 
     context_length: int
     kv_total: int
 
 
-class Broken(msgspec.Struct, frozen=True, tag="broken"):
+class Broken(msgspec.Struct, frozen=True, array_like=True, tag="broken"):
     """Replica to server, as its last word: why the model does not load."""
 
     message: str

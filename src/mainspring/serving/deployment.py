@@ -107,7 +107,7 @@ class Deployment:
                 self._ready.set()
                 seconds = round(self._clock.monotonic() - started, 2)
                 self._log.info("replica ready", pid=process.pid, load_s=seconds, context_tokens=hello.context_length)
-                await ended
+                await asyncio.wait([ended])  # not `await ended`: being cancelled here must not cancel that
                 self._reason = "The model's process ended unexpectedly and is being restarted; try again in a moment."
             else:
                 error = replica.hello.exception() if replica.hello.done() else None
@@ -120,11 +120,10 @@ class Deployment:
 
     async def _end(self, process: Process, ended: "asyncio.Task[int]") -> None:
         process.terminate()
-        try:
-            await asyncio.wait_for(ended, STOP_WAIT_S)
-        except TimeoutError:
+        await asyncio.wait([ended], timeout=STOP_WAIT_S)
+        if not ended.done():
             process.kill()
-            await process.wait()
+        await ended
 
     # -- serving -------------------------------------------------------------------------------------------------------
 

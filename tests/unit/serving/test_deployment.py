@@ -1,0 +1,191 @@
+"""Deployments over real processes and sockets: crashes, restarts, cancellation, orphans."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import psutil
+import pytest
+
+from mainspring.compute.local import launch_local
+from mainspring.core.clock import SystemClock
+from mainspring.core.errors import InvalidRequest, ModelNotFound, Overloaded, Unavailable
+from mainspring.core.types import Finished, GenerateRequest, ModelVersion, Sampling, TextPrompt, Token, TokenPrompt
+from mainspring.serving.deployment import Deployment, DeploymentSpec
+from mainspring.serving.router import Router
+
+VERSION = ModelVersion(name="toy", version="0", kind="chat", format="gguf", files=(), source="test", created=0)
+FOREVER = {"max_tokens": 1500, "sampling": Sampling(temperature=0, logit_bias={0: -100})}
+
+
+def deployment(path, name="toy", num_places=64):
+    def command(endpoint):
+        spec = {"model": str(path / name), "endpoint": endpoint}
+        return ["tests.unit.serving.toy_replica"], json.dumps(spec).encode() + b"\n"
+
+    spec = DeploymentSpec(name=name, version=VERSION, command=command, num_places=num_places)
+    return Deployment(spec, launch_local, SystemClock())
+
+
+@contextlib.asynccontextmanager
+async def serving(*deployments):
+    router = Router({each.info.id: each for each in deployments})
+    router.start()
+    try:
+        async with asyncio.timeout(30):
+            await router.wait_ready()
+            yield router
+    finally:
+        await router.stop()
+
+
+def ask(name="r", prompt="hello", model="toy", **fields):
+    return GenerateRequest(
+        id=name,
+        model=model,
+        prompt=TextPrompt(prompt),
+        **{"max_tokens": 5, "sampling": Sampling(temperature=0), **fields},
+    )
+
+
+async def collect(router, request):
+    return [event async for event in router.generate(request)]
+
+
+async def settled(deployment):
+    """Until the replica says that nothing is running."""
+    while True:
+        await collect(deployment, ask("probe", max_tokens=1))
+        if deployment._replica.load.running == 0:
+            return
+
+
+async def test_a_request_goes_through_a_process_and_back(tmp_path):
+    async with serving(deployment(tmp_path)) as router:
+        events = await collect(router, ask())
+        assert isinstance(events[-1], Finished)
+        assert "".join(e.text for e in events if isinstance(e, Token))
+        assert router.find("toy").state == "ready"
+        assert router.find("toy").context_length == 2000
+
+
+async def test_many_at_once_get_their_own_answers(tmp_path):
+    async with serving(deployment(tmp_path)) as router:
+        alone = [await collect(router, ask(f"a{i}", f"prompt {i}")) for i in range(5)]
+        together = await asyncio.gather(*(collect(router, ask(f"b{i}", f"prompt {i}")) for i in range(5)))
+
+        def text(events):
+            return "".join(e.text for e in events if isinstance(e, Token))
+
+        assert list(map(text, alone)) == list(map(text, together))
+
+
+async def test_errors_of_a_request_cross_the_border_whole(tmp_path):
+    async with serving(deployment(tmp_path)) as router:
+        with pytest.raises(InvalidRequest) as caught:
+            await collect(router, GenerateRequest(id="x", model="toy", prompt=TokenPrompt((9999,))))
+        assert caught.value.param == "prompt"
+        with pytest.raises(ModelNotFound, match="toy"):
+            await collect(router, ask(model="nope"))
+
+
+async def test_leaving_cancels(tmp_path):
+    one = deployment(tmp_path)
+    async with serving(one) as router:
+        events = router.generate(ask(**FOREVER))
+        await anext(events)
+        assert one.load.running == 1
+        await events.aclose()
+        await settled(one)
+        assert one.load.kv_used < 100
+        assert one._replica.num_open == 0
+
+
+async def test_one_more_than_there_are_places_is_refused(tmp_path):
+    async with serving(deployment(tmp_path, num_places=1)) as router:
+        events = router.generate(ask(**FOREVER))
+        await anext(events)
+        with pytest.raises(Overloaded) as caught:
+            await collect(router, ask("second"))
+        assert caught.value.retry_after_s > 0
+        await events.aclose()
+
+
+async def test_a_killed_replica_fails_streams_and_comes_back_and_others_never_notice(tmp_path):
+    first, second = deployment(tmp_path), deployment(tmp_path, "other")
+    async with serving(first, second) as router:
+        streams = [router.generate(ask("s", **FOREVER)), router.generate(ask("o", model="other", **FOREVER))]
+        for stream in streams:
+            await anext(stream)
+        os.kill(first.pid, signal.SIGKILL)
+        with pytest.raises(Unavailable):
+            async for _ in streams[0]:
+                pass
+        assert isinstance((await collect(router, ask("next")))[-1], Finished)
+        assert isinstance(await anext(streams[1]), Token)
+        await streams[1].aclose()
+
+
+async def test_a_request_that_got_nothing_yet_is_sent_again(tmp_path):
+    one = deployment(tmp_path)
+    async with serving(one) as router:
+        os.kill(one.pid, signal.SIGSTOP)
+        waiting = asyncio.create_task(collect(router, ask()))
+        while not one._replica.num_open:
+            await asyncio.sleep(0)
+        os.kill(one.pid, signal.SIGKILL)
+        assert isinstance((await waiting)[-1], Finished)
+
+
+async def test_stopping_ends_streams_and_processes(tmp_path):
+    one = deployment(tmp_path)
+    async with serving(one) as router:
+        pid = one.pid
+        stream = router.generate(ask(**FOREVER))
+        await anext(stream)
+        await router.stop()
+        with pytest.raises(Unavailable):
+            async for _ in stream:
+                pass
+        assert not psutil.pid_exists(pid)
+        with pytest.raises(Unavailable):
+            await collect(router, ask("late"))
+
+
+async def test_a_replica_that_cannot_start_is_tried_again(tmp_path):
+    (tmp_path / "toy.broken").touch()
+    one = deployment(tmp_path)
+    one.start()
+    while one.state != "restarting":
+        await asyncio.sleep(0.01)
+    (tmp_path / "toy.broken").unlink()
+    async with asyncio.timeout(20):
+        await one.wait_ready()
+    await one.stop()
+
+
+async def test_an_orphan_ends_by_itself(tmp_path):
+    script = textwrap.dedent(
+        """
+        import asyncio, json, sys
+        from mainspring.compute.local import launch_local
+        async def main():
+            spec = {"model": sys.argv[1], "endpoint": "ipc://" + sys.argv[1]}
+            process = await launch_local(["tests.unit.serving.toy_replica"], json.dumps(spec).encode() + b"\\n")
+            print(process.pid, flush=True)
+            await asyncio.sleep(60)
+        asyncio.run(main())
+        """
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "s")], stdout=subprocess.PIPE)
+    replica = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    await asyncio.to_thread(psutil.wait_procs, [replica], timeout=5)
+    assert not replica.is_running() or replica.status() == psutil.STATUS_ZOMBIE
