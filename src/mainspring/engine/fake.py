@@ -39,10 +39,11 @@ from mainspring.core.types import (
 __all__ = ["FakeEngine"]
 
 WORDS = """
-the of and to in is that it was for on are with as at be this from have or by one had not but what all were when we there
-can an your which their said if do will each about how up out them then she many some so these would other into has more
-her two like him see time could no make than first been its who now people my made over did down only way find use may
-water long little very after words called just where most know café naïve Zürich 你好 🙂
+the of and to in is that it was for on are with as at be this from have or by one had not but what all were
+when we there can an your which their said if do will each about how up out them then she many some so these
+would other into has more her two like him see time could no make than first been its who now people my made
+over did down only way find use may water long little very after words called just where most know café naïve
+Zürich 你好 🙂
 """.split()  # noqa: SIM905 - words are easier to read as a text
 VOCABULARY: tuple[bytes, ...] = (*(bytes([i]) for i in range(256)), *(f" {word}".encode() for word in WORDS))
 NATURAL_TOKENS = 24  # after so many a choice ends by itself
@@ -286,7 +287,7 @@ def _value(schema: Any, root: Any, depth: int) -> Any:
     if "anyOf" in node:
         return _value(min(node["anyOf"], key=lambda one: len(msgspec.json.encode(one))), root, depth + 1)
     kind: Any = node.get("type", "object" if "properties" in node else "null")
-    return _simple(kind[0] if isinstance(kind, list) else kind, node, root, depth)
+    return _simple(str(kind[0] if isinstance(kind, list) else kind), node, root, depth)
 
 
 def _simple(kind: str, node: dict[str, Any], root: Any, depth: int) -> Any:

@@ -1,0 +1,249 @@
+"""The application: the table of routes, and the layer around it.
+
+Every dialect's routes lead to the same handlers. Handlers parse, call and render; whatever they raise is written by
+`edge.Edge`.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
+from importlib import resources
+
+import msgspec
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mainspring import __version__
+from mainspring.api import azure
+from mainspring.api.edge import Edge
+from mainspring.api.errors import Dialect
+from mainspring.api.metrics import Metrics
+from mainspring.api.openai import replies, wire
+from mainspring.api.openai.chat import Chat
+from mainspring.api.openai.completions import Completions
+from mainspring.api.openai.models import ModelRoutes
+from mainspring.api.openapi import Operation, document
+from mainspring.api.services import Services
+from mainspring.core.errors import Unavailable
+
+__all__ = ["Services", "create_app"]
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+# The page is ours, inline and without a third party: it works with no network and may load nothing.
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+
+
+def create_app(services: Services) -> FastAPI:
+    """The ASGI application over `services`."""
+    metrics = Metrics(services.models)
+    app = FastAPI(
+        title="Mainspring",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(services),
+    )
+    operations = [
+        *_server_routes(services, metrics, lambda: app.openapi()),  # noqa: PLW0108 - replaced below
+        *_openai_routes(services, metrics, "/v1", "openai"),
+        *_openai_routes(services, metrics, "/openai/v1", "azure_v1"),
+        *_classic_routes(services, metrics),
+    ]
+    for operation in operations:
+        app.add_api_route(
+            operation.path,
+            _checked(operation),
+            methods=[operation.method],
+            name=operation.name,
+            include_in_schema=False,
+            response_model=None,
+        )
+    app.openapi = cache(lambda: document(operations, __version__))
+    app.add_exception_handler(HTTPException, _raise)
+    app.add_middleware(Edge, services=services, metrics=metrics)
+    return app
+
+
+def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]] | None:
+    if services.lifespan is None:
+        return None
+    inner = services.lifespan
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        async with inner():
+            yield
+
+    return lifespan
+
+
+async def _raise(_: Request, error: Exception) -> Response:
+    """The router's own refusals (404, 405) are written by the edge, like all others."""
+    raise error
+
+
+def _checked(operation: Operation) -> Handler:
+    check = {"azure": azure.check_classic, "azure_v1": azure.check_v1}.get(operation.dialect or "")
+    if check is None:
+        return operation.handler
+
+    async def handler(http: Request) -> Response:
+        check(http)
+        return await operation.handler(http)
+
+    return handler
+
+
+def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: Dialect) -> list[Operation]:
+    chat, completions, models = Chat(services, metrics), Completions(services, metrics), ModelRoutes(services)
+    return [
+        Operation(
+            method="POST",
+            path=f"{prefix}/chat/completions",
+            handler=chat.create,
+            name=f"{dialect}_chat_completions_create",
+            summary="Answer a conversation",
+            dialect=dialect,
+            body=wire.ChatRequest,
+            reply=replies.ChatCompletion,
+            chunk=replies.ChatChunk,
+        ),
+        Operation(
+            method="POST",
+            path=f"{prefix}/completions",
+            handler=completions.create,
+            name=f"{dialect}_completions_create",
+            summary="Continue a text",
+            dialect=dialect,
+            body=wire.CompletionRequest,
+            reply=replies.Completion,
+            chunk=replies.Completion,
+        ),
+        Operation(
+            method="GET",
+            path=f"{prefix}/models",
+            handler=models.list,
+            name=f"{dialect}_models_list",
+            summary="List what is deployed",
+            dialect=dialect,
+            reply=replies.ModelList,
+        ),
+        Operation(
+            method="GET",
+            path=f"{prefix}/models/{{model:path}}",
+            handler=models.retrieve,
+            name=f"{dialect}_models_retrieve",
+            summary="Describe one deployment",
+            dialect=dialect,
+            reply=replies.Model,
+        ),
+    ]
+
+
+def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
+    chat, completions, routes = Chat(services, metrics), Completions(services, metrics), azure.AzureRoutes(services)
+
+    def reads(path: str, handler: Handler, name: str, summary: str, reply: type[msgspec.Struct]) -> Operation:
+        return Operation(
+            method="GET",
+            path=f"/openai/{path}",
+            handler=handler,
+            name=f"azure_{name}",
+            summary=summary,
+            dialect="azure",
+            reply=reply,
+        )
+
+    return [
+        Operation(
+            method="POST",
+            path="/openai/deployments/{deployment:path}/chat/completions",
+            handler=chat.create,
+            name="azure_chat_completions_create",
+            summary="Answer a conversation",
+            dialect="azure",
+            body=wire.DeploymentChatRequest,
+            reply=replies.ChatCompletion,
+            chunk=replies.ChatChunk,
+        ),
+        Operation(
+            method="POST",
+            path="/openai/deployments/{deployment:path}/completions",
+            handler=completions.create,
+            name="azure_completions_create",
+            summary="Continue a text",
+            dialect="azure",
+            body=wire.DeploymentCompletionRequest,
+            reply=replies.Completion,
+            chunk=replies.Completion,
+        ),
+        reads("models", routes.list_models, "models_list", "List models", azure.AzureModelList),
+        reads("models/{model:path}", routes.retrieve_model, "models_retrieve", "Describe a model", azure.AzureModel),
+        reads(
+            "deployments", routes.list_deployments, "deployments_list", "List deployments", azure.AzureDeploymentList
+        ),
+        reads(
+            "deployments/{deployment:path}",
+            routes.retrieve_deployment,
+            "deployments_retrieve",
+            "Describe a deployment",
+            azure.AzureDeployment,
+        ),
+    ]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How the server is."""
+
+    status: str
+
+
+def _server_routes(services: Services, metrics: Metrics, describe: Callable[[], object]) -> list[Operation]:
+    async def healthz(_: Request) -> Response:
+        return replies.json(Health("ok"))
+
+    async def readyz(_: Request) -> Response:
+        if not services.ready():
+            raise Unavailable("No model is ready yet. /healthz says whether the server runs at all.", code="not_ready")
+        return replies.json(Health("ready"))
+
+    async def scrape(_: Request) -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def docs(_: Request) -> Response:
+        return Response(_page(), media_type="text/html", headers={"content-security-policy": PAGE_POLICY})
+
+    async def openapi(_: Request) -> Response:
+        return replies.json(describe())
+
+    def reads(
+        path: str, handler: Handler, summary: str, reply: type[msgspec.Struct] | str, *extra: int, public: bool = True
+    ) -> Operation:
+        return Operation(
+            method="GET",
+            path=f"/{path}",
+            handler=handler,
+            name=path.partition(".")[0],
+            summary=summary,
+            reply=reply,
+            public=public,
+            extra_status=extra,
+        )
+
+    return [
+        reads("healthz", healthz, "Whether the server runs", Health),
+        reads("readyz", readyz, "Whether requests can be served", Health, 503),
+        reads("metrics", scrape, "Metrics for Prometheus", "text/plain", public=False),
+        reads("docs", docs, "These operations as a page", "text/html"),
+        reads("openapi.json", openapi, "These operations as OpenAPI", replies.OpenApi),
+    ]
+
+
+@cache
+def _page() -> bytes:
+    return resources.files("mainspring.api").joinpath("docs.html").read_bytes()

@@ -1,0 +1,94 @@
+"""How an error of `core.errors` is written on the wire: the same four keys in every dialect, the codes of each.
+
+OpenAI's codes are those of the error itself. Azure differs where its clients look: 401, unknown routes, unknown
+deployments and refused versions (reference, section 1.3).
+"""
+
+import math
+from typing import Literal
+
+import msgspec
+
+from mainspring.core.errors import (
+    DeadlineExceeded,
+    MainspringError,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotFound,
+    Overloaded,
+    Unauthorized,
+)
+
+__all__ = ["Dialect", "ErrorDetail", "ErrorResponse", "dialect_of", "error_body", "error_headers", "from_status"]
+
+Dialect = Literal["openai", "azure", "azure_v1"]
+
+MAX_RETRY_AFTER_S = 60.0  # the official clients ignore a longer wait and fall back to their own
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """What went wrong, for people (`message`) and for programs (the others)."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorResponse(msgspec.Struct, frozen=True):
+    """The body of every answer that is not a success, and the last event of a stream that failed."""
+
+    error: ErrorDetail
+
+
+def dialect_of(path: str) -> Dialect:
+    """Which API a path belongs to; what is outside of Azure's prefix is OpenAI's."""
+    if path.startswith("/openai/v1/") or path == "/openai/v1":
+        return "azure_v1"
+    return "azure" if path.startswith("/openai/") or path == "/openai" else "openai"
+
+
+def _in_azure(error: MainspringError) -> tuple[str, str]:
+    """Azure's (message, code)."""
+    match error:
+        case Unauthorized():
+            return f"Access denied due to invalid subscription key or wrong API endpoint. {error.message}", "401"
+        case ModelNotFound():
+            return f"The API deployment for this resource does not exist. {error.message}", "DeploymentNotFound"
+        case NotFound():
+            return f"Resource not found. {error.message}", "404"
+        case Overloaded():
+            return error.message, "429"
+        case _:
+            return error.message, error.code
+
+
+def error_body(error: MainspringError, dialect: Dialect) -> bytes:
+    """The JSON object with `error.{message,type,param,code}`."""
+    message, code = (error.message, error.code) if dialect == "openai" else _in_azure(error)
+    return msgspec.json.encode(ErrorResponse(ErrorDetail(message, error.kind, error.param, code)))
+
+
+def error_headers(error: MainspringError) -> list[tuple[bytes, bytes]]:
+    """When to come back, and whether at all: what the official clients' retries read."""
+    if error.status in (429, 503):
+        wait_s = min(max(error.retry_after_s or 1.0, 0.001), MAX_RETRY_AFTER_S)
+        return [
+            (b"retry-after-ms", b"%d" % math.ceil(wait_s * 1000)),
+            (b"retry-after", b"%d" % math.ceil(wait_s)),
+        ]
+    if isinstance(error, Unauthorized):
+        return [(b"www-authenticate", b"Bearer")]
+    if isinstance(error, DeadlineExceeded):
+        # The clients retry 408 by themselves; a request that took all of its time would only take it again.
+        return [(b"x-should-retry", b"false")]
+    return []
+
+
+def from_status(status: int, method: str, path: str) -> MainspringError:
+    """The error for what the router itself refuses."""
+    if status == 404:
+        return NotFound(f"There is no {method} {path}. /docs lists what there is.")
+    if status == 405:
+        return MethodNotAllowed(f"{method} is not allowed on {path}; the 'allow' header says what is.")
+    return MainspringError("The server failed. The log has the details under this request's id.")

@@ -1,0 +1,160 @@
+"""The OpenAPI document, from the table of routes: requests from the pydantic models, replies from the structs.
+
+What is not derived here is derived nowhere, so the document cannot say more than the code: tests drive every operation
+from it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mainspring.api.azure import API_VERSION_PATTERN, V1_VERSIONS
+from mainspring.api.errors import Dialect, ErrorResponse
+
+__all__ = ["Operation", "document"]
+
+Json = dict[str, Any]
+REF = "#/components/schemas/{name}"
+
+ERRORS = {
+    400: "The request can never succeed as it stands; `error.param` names the field.",
+    401: "No key, or one that is unknown, revoked or expired.",
+    404: "No such deployment or route.",
+    408: "The body or the answer took longer than the server's limit.",
+    413: "The body is larger than the server reads.",
+    415: "The body is not application/json.",
+    422: "Reserved: validation errors are answered with 400, as OpenAI does.",
+    429: "Every place in the queue is taken; `retry-after-ms` says when to come back.",
+    500: "The server failed.",
+    503: "The model is starting or restarting; the same request may succeed in a moment.",
+}
+READS = (401, 404, 500)
+INFERENCE = (400, 401, 404, 408, 413, 415, 429, 500, 503)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One route.
+
+    Args:
+        path: with parameters in braces; `{name:path}` lets a name hold slashes.
+        body: the request's model, None for reads.
+        reply: the struct of a JSON answer, or the media type of another.
+        chunk: the struct of a streamed answer's events.
+        dialect: decides the parameters; None is for what belongs to no API.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Request], Awaitable[Response]]
+    name: str
+    summary: str
+    reply: type[msgspec.Struct] | str
+    dialect: Dialect | None = None
+    body: type[BaseModel] | None = None
+    chunk: type[msgspec.Struct] | None = None
+    public: bool = False
+    extra_status: tuple[int, ...] = ()
+
+
+def document(operations: list[Operation], version: str) -> Json:
+    """The whole document."""
+    paths: dict[str, Json] = {}
+    for operation in operations:
+        path = operation.path.replace(":path}", "}")
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, path)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Mainspring",
+            "version": version,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "The OpenAI API and both dialects of Azure OpenAI, over the same models.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(operations),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "api-key"},
+            },
+        },
+    }
+
+
+def _operation(operation: Operation, path: str) -> Json:
+    described: Json = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": [operation.dialect or "server"],
+        "responses": {"200": _success(operation), **_failures(operation)},
+        "security": [] if operation.public else [{"bearer": []}, {"apiKey": []}],
+    }
+    if parameters := _parameters(operation, path):
+        described["parameters"] = parameters
+    if operation.body is not None:
+        schema = {"$ref": REF.format(name=operation.body.__name__)}
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return described
+
+
+def _parameters(operation: Operation, path: str) -> list[Json]:
+    found: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in ("deployment", "model")
+        if f"{{{name}}}" in path
+    ]
+    if operation.dialect == "azure":
+        schema: Json = {"type": "string", "pattern": API_VERSION_PATTERN}
+        found.append(
+            {"name": "api-version", "in": "query", "required": True, "schema": schema, "example": "2024-10-21"}
+        )
+    elif operation.dialect == "azure_v1":
+        schema = {"type": "string", "enum": list(V1_VERSIONS)}
+        found.append({"name": "api-version", "in": "query", "required": False, "schema": schema})
+    return found
+
+
+def _success(operation: Operation) -> Json:
+    if isinstance(operation.reply, str):
+        return {"description": "Success.", "content": {operation.reply: {"schema": {"type": "string"}}}}
+    content: Json = {"application/json": {"schema": {"$ref": REF.format(name=operation.reply.__name__)}}}
+    if operation.chunk is not None:
+        chunk = REF.format(name=operation.chunk.__name__).rpartition("/")[2]
+        said = (
+            f"Server-sent events. The data of each is a {chunk}, or an ErrorResponse that ends it; the last is [DONE]."
+        )
+        content["text/event-stream"] = {"schema": {"type": "string", "description": said}}
+    return {"description": "Success.", "content": content}
+
+
+def _failures(operation: Operation) -> Json:
+    if operation.public:
+        statuses = operation.extra_status
+    else:
+        statuses = (*(INFERENCE if operation.body else READS), *operation.extra_status)
+    if operation.dialect in ("azure", "azure_v1"):
+        statuses = (*statuses, 400)
+    error: Json = {"application/json": {"schema": {"$ref": REF.format(name=ErrorResponse.__name__)}}}
+    return {str(status): {"description": ERRORS[status], "content": error} for status in sorted(set(statuses))}
+
+
+def _schemas(operations: list[Operation]) -> Json:
+    bodies = {operation.body for operation in operations if operation.body is not None}
+    ordered = sorted(bodies, key=lambda model: model.__name__)
+    _, described = models_json_schema(
+        [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
+    )
+    requests: Json = described["$defs"]
+    structs = {ErrorResponse} | {
+        kind for operation in operations for kind in (operation.reply, operation.chunk) if isinstance(kind, type)
+    }
+    _, replies = msgspec.json.schema_components(sorted(structs, key=lambda kind: kind.__name__), ref_template=REF)
+    assert not requests.keys() & replies.keys(), "a request and a reply share a name"
+    return dict(sorted({**requests, **replies}.items()))

@@ -1,0 +1,36 @@
+"""What the edge is given: the parts below it, as seams. `wiring` fills it in; tests put the fake in."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from mainspring.core.clock import Clock
+from mainspring.core.seams import Generate, Models
+from mainspring.core.types import Principal
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything the HTTP edge needs.
+
+    Args:
+        authenticate: key -> who it belongs to; raises `Unauthorized`.
+        ready: whether requests can be served now; what /readyz says.
+        max_body_bytes: largest request body that is read.
+        request_timeout_s: seconds from a request's arrival to its last token.
+        lifespan: entered before the first request and left after the last.
+        cors_origins: origins whose pages may call the API from a browser; "*" means any.
+    """
+
+    generate: Generate
+    models: Models
+    authenticate: Callable[[str], Awaitable[Principal]]
+    ready: Callable[[], bool]
+    clock: Clock
+    region: str = "local"
+    max_body_bytes: int = 20 * 2**20
+    request_timeout_s: float = 600.0
+    lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    cors_origins: tuple[str, ...] = ()

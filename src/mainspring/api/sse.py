@@ -1,0 +1,212 @@
+"""From the engine's events to the bytes of an answer, streamed or whole: one code path.
+
+`Run` pumps the events of one or several requests into one list and watches for the client to leave. `Answer` is the
+ASGI response over it: it awaits the first event before it sends a status, so an early failure keeps its own, and it
+sends whatever became ready together in one piece.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Protocol, Self
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from mainspring.api.context import Context
+from mainspring.api.edge import ClientGone
+from mainspring.api.errors import error_body
+from mainspring.api.metrics import Metrics
+from mainspring.api.openai.replies import Tally
+from mainspring.api.services import Services
+from mainspring.core import log
+from mainspring.core.errors import DeadlineExceeded, MainspringError
+from mainspring.core.seams import Generate
+from mainspring.core.types import Event, GenerateRequest
+
+__all__ = ["Answer", "Run", "Writer"]
+
+MAX_TOGETHER = 16  # prompts of one request that are computed at once, so that one request never fills the queue alone
+GRACE_S = 2.0  # the engine keeps the deadline; the edge steps in this much later, should the engine not answer at all
+
+_log = log.get("mainspring.api")
+
+Numbered = tuple[int, Event]
+"""An event and the number of the request (the prompt) that it belongs to."""
+
+
+class Writer(Protocol):
+    """Turns events into a body. `streams` says whether the pieces are sent as they come or all at the end."""
+
+    streams: bool
+    tally: Tally
+
+    def begin(self) -> bytes:
+        """What comes before the first event."""
+        ...
+
+    def feed(self, prompt: int, event: Event) -> bytes:
+        """What an event adds."""
+        ...
+
+    def end(self) -> bytes:
+        """What comes after the last event; raises if a choice never finished."""
+        ...
+
+
+class Run:
+    """The requests of one answer, in flight.
+
+    Owns a task for each request in flight and one that waits for the client to leave; none outlives the `async with`.
+    Cancelling a pump closes its iterator, which is what frees the engine's sequences.
+    """
+
+    def __init__(self, generate: Generate, requests: Sequence[GenerateRequest], receive: Receive, limit_s: float):
+        self._generate = generate
+        self._requests = requests
+        self._receive = receive
+        self._limit_s = limit_s
+        self._ready: list[Numbered] = []
+        self._failure: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._pumping = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(
+            self._limit_s, self._fail, DeadlineExceeded(f"The request took longer than {self._limit_s:.0f} seconds.")
+        )
+        todo = iter(enumerate(self._requests))
+        self._pumping = min(len(self._requests), MAX_TOGETHER)
+        self._tasks = [loop.create_task(self._pump(todo)) for _ in range(self._pumping)]
+        self._tasks.append(loop.create_task(self._watch()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def take(self) -> list[Numbered]:
+        """The events that are ready, after waiting for one; empty once all requests are done.
+
+        Raises:
+            ClientGone: nobody is left to read them.
+            MainspringError: a request failed.
+        """
+        while not self._ready and self._failure is None and self._pumping:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if isinstance(self._failure, ClientGone) or (self._failure is not None and not self._ready):
+            raise self._failure
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self._wake()
+
+    async def _pump(self, todo: Iterator[tuple[int, GenerateRequest]]) -> None:
+        try:
+            for number, request in todo:
+                async with aclosing(self._generate(request)) as events:
+                    async for event in events:
+                        self._ready.append((number, event))
+                        self._wake()
+        except Exception as error:  # noqa: BLE001 - whatever it is, take() raises it where the answer is written
+            self._fail(error)
+        self._pumping -= 1
+        self._wake()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._fail(ClientGone())
+
+
+class Answer(Response):
+    """An ASGI response that runs requests and writes what they say. Handlers return it; raising happens inside."""
+
+    def __init__(
+        self,
+        services: Services,
+        metrics: Metrics,
+        context: Context,
+        requests: Sequence[GenerateRequest],
+        writer: Writer,
+    ) -> None:
+        self._services = services
+        self._metrics = metrics
+        self._context = context
+        self._requests = requests
+        self._writer = writer
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Run, then write."""
+        limit_s = self._services.request_timeout_s + GRACE_S
+        async with Run(self._services.generate, self._requests, receive, limit_s) as run:
+            ready = await run.take()
+            started = time.perf_counter()
+            model = self._requests[0].model
+            self._metrics.first_token(model, self._context.elapsed_s)
+            if self._writer.streams:
+                await self._stream(run, ready, send)
+            else:
+                await self._whole(run, ready, send)
+            tally = self._writer.tally
+            self._metrics.finished(
+                model,
+                prompt=tally.prompt,
+                cached=tally.cached,
+                completion=tally.completion,
+                decode_s=time.perf_counter() - started,
+            )
+
+    async def _whole(self, run: Run, ready: list[Numbered], send: Send) -> None:
+        pieces = [self._writer.begin()]
+        while ready:
+            pieces += [self._writer.feed(number, event) for number, event in ready]
+            ready = await run.take()
+        body = b"".join((*pieces, self._writer.end()))
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, run: Run, ready: list[Numbered], send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        feed = self._writer.feed
+        pieces = [self._writer.begin()]
+        try:
+            while ready:
+                pieces += [feed(number, event) for number, event in ready]
+                if body := b"".join(pieces):
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                pieces = []
+                ready = await run.take()
+            last = self._writer.end()
+        except (ClientGone, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the status is sent: all that is left is an event that says so
+            last = b"data: " + self._explain(error) + b"\n\n"
+        await send({"type": "http.response.body", "body": last})
+
+    def _explain(self, error: Exception) -> bytes:
+        request_id = self._context.request_id
+        if isinstance(error, MainspringError):
+            _log.warning("failed mid-stream", request_id=request_id, error=type(error).__name__, message=error.message)
+            return error_body(error, self._context.dialect)
+        _log.error("unhandled mid-stream", request_id=request_id, exc_info=error)
+        failure = MainspringError("The server failed. The log has the details under this request's id.")
+        return error_body(failure, self._context.dialect)
