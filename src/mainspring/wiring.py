@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,12 +39,19 @@ def serve(settings: Settings, announce: Callable[[str, Path], None] | None = Non
     return 0
 
 
-def _replica_command(model: Path, settings: EngineSettings) -> Callable[[str], tuple[list[str], bytes]]:
+def _replica_command(
+    model: Path, settings: EngineSettings, turn: Path | None
+) -> Callable[[str], tuple[list[str], bytes]]:
     """How a replica process of `model` is started for an endpoint (see `engine.process`, which the server must not
     import: it would bring numpy into a process that computes nothing)."""
 
     def command(endpoint: str) -> tuple[list[str], bytes]:
-        spec = {"model": str(model), "endpoint": endpoint, "settings": msgspec.Raw(settings.model_dump_json().encode())}
+        spec = {
+            "model": str(model),
+            "endpoint": endpoint,
+            "settings": msgspec.Raw(settings.model_dump_json().encode()),
+            "turn": str(turn) if turn else None,
+        }
         return ["mainspring.engine.process"], msgspec.json.encode(spec) + b"\n"
 
     return command
@@ -51,6 +59,7 @@ def _replica_command(model: Path, settings: EngineSettings) -> Callable[[str], t
 
 def _router(settings: Settings) -> Router:
     catalog, clock = Catalog(settings.home / "models"), SystemClock()
+    turn = settings.home / "compute.lock" if len(settings.models) > 1 else None
     deployments: dict[str, Deployment] = {}
     for name in settings.models:
         version = catalog.get(name)
@@ -59,7 +68,7 @@ def _router(settings: Settings) -> Router:
         spec = DeploymentSpec(
             name=version.name,
             version=version,
-            command=_replica_command(catalog.path(version), settings.engine),
+            command=_replica_command(catalog.path(version), settings.engine, turn),
             num_places=settings.engine.max_running + settings.engine.max_waiting,
         )
         deployments[version.name] = Deployment(spec, launch_local, clock)
@@ -80,7 +89,7 @@ async def _serve(settings: Settings, announce: Callable[[str, Path], None] | Non
 
 
 async def _serve_http(
-    settings: Settings, router: Router, listener: "server.socket.socket", announce: Callable[[str, Path], None] | None
+    settings: Settings, router: Router, listener: socket.socket, announce: Callable[[str, Path], None] | None
 ) -> None:
     # The models load in their own processes while these imports, half a second of them, run in this one.
     from mainspring.api import server
@@ -89,8 +98,7 @@ async def _serve_http(
     from mainspring.store.db import Database
 
     clock = SystemClock()
-    database = Database.in_home(settings.home)
-    await database.migrate()
+    database = await Database.open(settings.home)
     keys = Keys(database, clock)
     admin_key = await ensure_admin_key(keys, settings.home)
     app = create_app(

@@ -41,60 +41,57 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _protocol(head_timeout_s: float) -> type[HttpToolsProtocol]:
-    """A protocol class, as uvicorn wants one, with the timeout in it."""
+class _Protocol(HttpToolsProtocol):
+    """One connection."""
 
-    class Protocol(HttpToolsProtocol):
-        """One connection."""
+    head_timeout_s = 10.0
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(self.head_timeout_s, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._head_timer is None:  # a later request on the same connection
             self._head_bytes = 0
-            self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(head_timeout_s, transport.close)
+            self._head_timer = self.loop.call_later(self.head_timeout_s, self.transport.close)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
-            super().connection_lost(exc)
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        super().on_headers_complete()
 
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            if self._head_timer is None:  # a later request on the same connection
-                self._head_bytes = 0
-                self._head_timer = self.loop.call_later(head_timeout_s, self.transport.close)
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self._starts_body(data):
+                self._refuse(431, "The head of the request is larger than 64 KiB.")
+                return
+        super().data_received(data)
 
-        def on_headers_complete(self) -> None:
-            self._stop_timer()
-            super().on_headers_complete()
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's sentence does not help
+        self._refuse(400, "This is not a valid HTTP/1.1 request.")
 
-        def data_received(self, data: bytes) -> None:
-            if self._head_timer is not None:
-                self._head_bytes += len(data)
-                if self._head_bytes > MAX_HEAD_BYTES and not self._starts_body(data):
-                    self._refuse(431, "The head of the request is larger than 64 KiB.")
-                    return
-            super().data_received(data)
+    @staticmethod
+    def _starts_body(data: bytes) -> bool:
+        """The head ended within a large first read: the rest is body, which has a limit of its own."""
+        return b"\r\n\r\n" in data
 
-        def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's sentence does not help
-            self._refuse(400, "This is not a valid HTTP/1.1 request.")
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-        @staticmethod
-        def _starts_body(data: bytes) -> bool:
-            """The head ended within a large first read: the rest is body, which has a limit of its own."""
-            return b"\r\n\r\n" in data
-
-        def _stop_timer(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-
-        def _refuse(self, status: int, message: str) -> None:
-            error = {"message": message, "type": "invalid_request_error", "param": None, "code": "invalid_http"}
-            body = json.dumps({"error": error}).encode()
-            head = f"HTTP/1.1 {status} Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-            self.transport.write(f"{head}\r\nconnection: close\r\n\r\n".encode() + body)
-            self.transport.close()
-
-    return Protocol
+    def _refuse(self, status: int, message: str) -> None:
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": "invalid_http"}
+        body = json.dumps({"error": error}).encode()
+        head = f"HTTP/1.1 {status} Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        self.transport.write(f"{head}\r\nconnection: close\r\n\r\n".encode() + body)
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -115,12 +112,12 @@ async def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    Then new connections are refused and streams in flight have `grace_s` seconds to end by themselves; `end_streams` ends
-    those that did not, with an error that their clients can read. A second signal skips the wait.
+    Then new connections are refused and streams in flight have `grace_s` seconds to end by themselves; `end_streams`
+    ends those that did not, with an error that their clients can read. A second signal skips the wait.
     """
     config = uvicorn.Config(
         app,
-        http=_protocol(head_timeout_s),
+        http=type("Protocol", (_Protocol,), {"head_timeout_s": head_timeout_s}),
         ws="none",
         lifespan="off",
         access_log=False,

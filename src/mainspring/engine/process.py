@@ -27,6 +27,7 @@ from mainspring.engine.loop import Engine, Output
 from mainspring.engine.prepare import Preparer
 from mainspring.engine.scheduler import SchedulerConfig
 from mainspring.engine.sequence import Sequence
+from mainspring.engine.turn import Turn
 
 __all__ = ["Replica", "ReplicaSpec", "make_engine"]
 
@@ -37,6 +38,7 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     endpoint: str
     settings: msgspec.Raw
+    turn: str | None = None  # lock file of those who share this machine's cores
 
 
 Prepared = tuple[str, list[Sequence] | MainspringError]
@@ -54,8 +56,9 @@ def connect(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str)
 class Replica:
     """Moves frames between the socket and the engine."""
 
-    def __init__(self, backend: Backend, engine: Engine, endpoint: str) -> None:
+    def __init__(self, backend: Backend, engine: Engine, endpoint: str, turn: Turn | None = None) -> None:
         self._engine = engine
+        self._turn = turn or Turn(None)
         self._preparer = Preparer(backend)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = connect(self._context, zmq.PAIR, endpoint)
@@ -80,7 +83,8 @@ class Replica:
             self._receive(None if not self._engine.busy else 0)
             outputs = self._admit()
             if self._engine.busy:
-                outputs += self._engine.step()
+                with self._turn.taken():
+                    outputs += self._engine.step()
             if outputs:
                 self._send(outputs)
 
@@ -172,7 +176,7 @@ def main() -> None:
         socket.send(frames.encode(frames.Broken(error.message)))
         socket.close(linger=1000)
         raise SystemExit(1) from None
-    Replica(backend, engine, spec.endpoint).run()
+    Replica(backend, engine, spec.endpoint, Turn(Path(spec.turn) if spec.turn else None)).run()
 
 
 if __name__ == "__main__":

@@ -69,12 +69,13 @@ class ToyBackend:
                 if at >= work.start + work.count - work.num_rows:
                     rows.append(self.logits(slot))
             self.num_decoded += work.count
-        return np.stack(rows) if rows else np.empty((0, self.num_tokens), np.float32)
+        return np.array(rows, np.float32).reshape(len(rows), self.num_tokens)
 
     def logits(self, tokens: list[int]) -> NDArray[np.float32]:
         """The row after `tokens`: a letter or, one time in fifty, the end."""
         digest = hashlib.sha256(repr(tokens).encode()).digest()
-        row = np.frombuffer((digest * 9)[: self.num_tokens], np.uint8).astype(np.float32) / 64
+        row: NDArray[np.float32] = np.frombuffer((digest * 9)[: self.num_tokens], np.uint8).astype(np.float32)
+        row /= 64
         best = END if digest[0] < 5 else FIRST_BYTE + 97 + digest[1] % 26
         row[best] += 10
         return row
