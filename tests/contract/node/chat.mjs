@@ -1,0 +1,61 @@
+// Talks to the server with both clients of the npm package `openai`, unchanged, and prints what they saw as JSON.
+// BASE_URL (without /v1), KEY and MODEL come from the environment. test_node.py judges the output.
+
+import OpenAI, { AzureOpenAI } from "openai";
+
+const { BASE_URL, KEY, MODEL } = process.env;
+const API_VERSION = "2024-10-21";
+const messages = [{ role: "user", content: "Say hello." }];
+
+const openai = (key = KEY) => new OpenAI({ baseURL: `${BASE_URL}/v1`, apiKey: key, maxRetries: 0 });
+const azure = (deployment = MODEL) =>
+  new AzureOpenAI({ endpoint: BASE_URL, apiKey: KEY, apiVersion: API_VERSION, deployment, maxRetries: 0 });
+
+async function whole(client) {
+  const { data, response } = await client.chat.completions.create({ model: MODEL, messages, max_tokens: 8 }).withResponse();
+  return { body: data, requestId: data._request_id ?? null, headers: Object.fromEntries(response.headers) };
+}
+
+async function streamed(client) {
+  const stream = await client.chat.completions.create({
+    model: MODEL, messages, max_tokens: 8, stream: true, stream_options: { include_usage: true },
+  });
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return { chunks };
+}
+
+async function helper(client) {
+  const runner = client.chat.completions.stream({ model: MODEL, messages, max_tokens: 8 });
+  return { body: await runner.finalChatCompletion() };
+}
+
+async function failure(act) {
+  try {
+    await act();
+    return { kind: null };
+  } catch (error) {
+    return {
+      kind: error.constructor.name, status: error.status ?? null, code: error.code ?? null,
+      type: error.type ?? null, param: error.param ?? null, message: error.message,
+    };
+  }
+}
+
+async function models(client) {
+  const ids = [];
+  for await (const model of client.models.list()) ids.push(model.id);
+  return { ids };
+}
+
+console.log(JSON.stringify({
+  openai: { whole: await whole(openai()), streamed: await streamed(openai()), helper: await helper(openai()) },
+  azure: { whole: await whole(azure()), streamed: await streamed(azure()), helper: await helper(azure()) },
+  models: await models(openai()),
+  errors: {
+    wrongKey: await failure(() => whole(openai("wrong"))),
+    noModel: await failure(() => openai().chat.completions.create({ model: "no-such-model", messages })),
+    noDeployment: await failure(() => azure("no-such-deployment").chat.completions.create({ model: "", messages })),
+    badField: await failure(() => openai().chat.completions.create({ model: MODEL, messages, temperature: 9 })),
+  },
+}));

@@ -1,0 +1,77 @@
+"""The contract with the npm package `openai`: node/chat.mjs runs both clients, this judges what they saw."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.observed import check_answer, check_stream, run
+from tests.contract.target import Target
+
+FOLDER = Path(__file__).with_name("node")
+PACKAGE = FOLDER / "node_modules" / "openai" / "package.json"
+NODE = shutil.which("node")
+
+pytestmark = [
+    pytest.mark.skipif(NODE is None, reason="no node on this machine"),
+    pytest.mark.skipif(not PACKAGE.exists(), reason="the npm package openai is not installed: run scripts/test"),
+]
+
+
+@pytest.fixture(scope="module")
+def seen(target: Target) -> dict[str, Any]:
+    return run([str(NODE), str(FOLDER / "chat.mjs")], target)
+
+
+def test_the_pinned_version_is_installed() -> None:
+    wanted = json.loads((FOLDER / "package.json").read_text())["dependencies"]["openai"]
+    assert json.loads(PACKAGE.read_text())["version"] == wanted
+
+
+@pytest.mark.parametrize("client", ["openai", "azure"])
+def test_chat(seen: dict[str, Any], target: Target, client: str) -> None:
+    whole = seen[client]["whole"]
+    check_answer(whole["body"], target)
+    assert whole["requestId"]
+    assert whole["headers"]["x-request-id"] == whole["requestId"]
+
+
+@pytest.mark.parametrize("client", ["openai", "azure"])
+def test_streaming(seen: dict[str, Any], client: str) -> None:
+    check_stream(seen[client]["streamed"]["chunks"])
+
+
+@pytest.mark.parametrize("client", ["openai", "azure"])
+def test_the_streaming_helper_puts_the_chunks_together(seen: dict[str, Any], client: str) -> None:
+    choice = seen[client]["helper"]["body"]["choices"][0]
+    assert choice["message"]["role"] == "assistant"
+    assert choice["message"]["content"]
+    assert choice["finish_reason"] in {"stop", "length"}
+
+
+def test_models_are_listed(seen: dict[str, Any], target: Target) -> None:
+    assert target.model in seen["models"]["ids"]
+
+
+@pytest.mark.parametrize(
+    ("case", "kind", "status", "code"),
+    [
+        ("wrongKey", "AuthenticationError", 401, "invalid_api_key"),
+        ("noModel", "NotFoundError", 404, "model_not_found"),
+        ("noDeployment", "NotFoundError", 404, "DeploymentNotFound"),
+        ("badField", "BadRequestError", 400, None),
+    ],
+)
+def test_errors_become_the_packages_own_classes(
+    seen: dict[str, Any], case: str, kind: str, status: int, code: str | None
+) -> None:
+    error = seen["errors"][case]
+    assert (error["kind"], error["status"]) == (kind, status)
+    assert "no body" not in error["message"]
+    assert code is None or error["code"] == code
+
+
+def test_a_bad_field_is_named(seen: dict[str, Any]) -> None:
+    assert seen["errors"]["badField"]["param"] == "temperature"
