@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mainspring.core.errors import UserMistake
 
-__all__ = ["DEFAULT_MODEL", "EngineSettings", "ServerSettings", "Settings", "home_from", "load_settings"]
+__all__ = ["DEFAULT_MODEL", "EngineSettings", "ServerSettings", "Settings", "create_home", "home_from", "load_settings"]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
@@ -68,6 +68,20 @@ class Settings(BaseSettings):
 def home_from(flag: Path | None) -> Path:
     """The data directory: the flag, `MAINSPRING_HOME`, or `~/.mainspring`."""
     return Path(flag or os.environ.get("MAINSPRING_HOME") or "~/.mainspring").expanduser().resolve()
+
+
+def create_home(home: Path) -> Path:
+    """Make the data directory, for its owner only, unless it is there; its mode is not changed if it is.
+
+    Raises:
+        UserMistake: it cannot be made.
+    """
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UserMistake(f"The data directory {home} cannot be made ({error.strerror}): choose another --home.") from error
+    return home
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

