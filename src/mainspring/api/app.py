@@ -188,7 +188,7 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
             "deployments", routes.list_deployments, "deployments_list", "List deployments", azure.AzureDeploymentList
         ),
         reads(
-            "deployments/{deployment:path}",
+            "deployments/{deployment}",
             routes.retrieve_deployment,
             "deployments_retrieve",
             "Describe a deployment",

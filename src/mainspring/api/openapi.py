@@ -127,10 +127,11 @@ def _success(operation: Operation) -> Json:
     content: Json = {"application/json": {"schema": {"$ref": REF.format(name=operation.reply.__name__)}}}
     if operation.chunk is not None:
         chunk = REF.format(name=operation.chunk.__name__).rpartition("/")[2]
-        said = (
-            f"Server-sent events. The data of each is a {chunk}, or an ErrorResponse that ends it; the last is [DONE]."
-        )
-        content["text/event-stream"] = {"schema": {"type": "string", "description": said}}
+        said = f"Of each event: a {chunk}, or the ErrorResponse that ends the stream. The last is [DONE]."
+        data: Json = {"type": "string", "description": said}
+        content["text/event-stream"] = {
+            "schema": {"type": "object", "required": ["data"], "properties": {"data": data}}
+        }
     return {"description": "Success.", "content": content}
 
 

@@ -151,10 +151,11 @@ class FakeEngine:
         raise errors.from_wire(spell[2] or "", f"The spell said {spell[2]}.", "", None, retry_after_s=1.5)
 
     def _events(self, request: GenerateRequest, text: str, prompt: tuple[int, ...], info: ModelInfo) -> Iterator[Event]:
-        cached = len(prompt) - 1 if text in self._seen else 0
+        most = max(len(prompt) - 1, 0)  # the last token is always computed
+        cached = most if text in self._seen else 0
         self._seen.add(text)
         choices = [_Choice(request, prompt, index, info.context_length) for index in range(request.n)]
-        streams = [choice.events(len(prompt), cached if index == 0 else len(prompt) - 1)
+        streams = [choice.events(len(prompt), cached if index == 0 else most)
                    for index, choice in enumerate(choices)]  # fmt: skip
         while streams:  # one token of each choice in turn, as a batch would
             for stream in tuple(streams):
@@ -287,7 +288,8 @@ def _value(schema: Any, root: Any, depth: int) -> Any:
     if "anyOf" in node:
         return _value(min(node["anyOf"], key=lambda one: len(msgspec.json.encode(one))), root, depth + 1)
     kind: Any = node.get("type", "object" if "properties" in node else "null")
-    return _simple(str(kind[0] if isinstance(kind, list) else kind), node, root, depth)
+    first: Any = cast("list[Any]", kind)[0] if isinstance(kind, list) else kind
+    return _simple(first, node, root, depth)
 
 
 def _simple(kind: str, node: dict[str, Any], root: Any, depth: int) -> Any:

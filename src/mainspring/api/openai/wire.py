@@ -7,7 +7,8 @@ can tell (two fields that exclude each other) is checked where the request is bu
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticKnownError
 
 __all__ = [
     "MAX_CHOICES",
@@ -41,6 +42,13 @@ Name = Annotated[str | None, Field(max_length=64)]
 
 def _array_or_string(value: Any) -> str:
     return "array" if isinstance(value, list) else "string"
+
+
+def _boolean(value: Any) -> Any:
+    """Refuses 0, which a literal `False` would let pass because it is equal."""
+    if value is not None and not isinstance(value, bool):
+        raise PydanticKnownError("bool_type")
+    return value
 
 
 class Wire(BaseModel):
@@ -193,7 +201,7 @@ class DeploymentChatRequest(SamplingFields):
     response_format: ResponseFormat | None = None
     safety_identifier: Label = None
     service_tier: Literal["auto", "default"] | None = None
-    store: Literal[False] | None = None
+    store: Annotated[Literal[False] | None, BeforeValidator(_boolean)] = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     audio: NotYet = None
     data_sources: NotYet = None

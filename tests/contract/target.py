@@ -1,0 +1,137 @@
+"""What the contract tests run against: a base URL, a key and a model, whoever serves them.
+
+Assertions must hold for a real model too; what only the fake can do (spells, counting) is asked of `engine`.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+
+from mainspring.api.app import Services, create_app
+from mainspring.core.clock import SystemClock
+from mainspring.core.errors import Unauthorized
+from mainspring.core.types import Principal
+from mainspring.engine.fake import FakeEngine
+
+KEY = "sk-contract-tests"
+API_VERSION = "2024-10-21"
+DIALECTS = ("openai", "azure", "azure_v1")
+STRICT: dict[str, Any] = {"max_retries": 0, "timeout": 120, "_strict_response_validation": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A server. `base_url` has no path; `engine` is the fake behind it, if it is the fake."""
+
+    base_url: str
+    key: str
+    model: str
+    context_length: int
+    engine: FakeEngine | None = None
+
+    def http(self, key: str | None = None) -> httpx.Client:
+        """A plain client, for what the official ones hide."""
+        headers = {"api-key": self.key if key is None else key}
+        return httpx.Client(base_url=self.base_url, headers=headers, timeout=120)
+
+    def sdk(self, dialect: str, key: str | None = None, **options: Any) -> OpenAI:
+        """An official client of the dialect."""
+        options = {**STRICT, "api_key": key or self.key, **options}
+        if dialect == "azure":
+            return AzureOpenAI(azure_endpoint=self.base_url, api_version=API_VERSION, **options)
+        return OpenAI(base_url=self.base_url + ("/v1" if dialect == "openai" else "/openai/v1/"), **options)
+
+    def async_sdk(self, dialect: str) -> AsyncOpenAI:
+        """The same, asynchronous."""
+        options = {**STRICT, "api_key": self.key}
+        if dialect == "azure":
+            return AsyncAzureOpenAI(azure_endpoint=self.base_url, api_version=API_VERSION, **options)
+        return AsyncOpenAI(base_url=self.base_url + ("/v1" if dialect == "openai" else "/openai/v1/"), **options)
+
+    def path(self, dialect: str, operation: str) -> str:
+        """Where an inference operation ("chat/completions") of the dialect is."""
+        if dialect == "azure":
+            return f"/openai/deployments/{self.model}/{operation}?api-version={API_VERSION}"
+        return f"{'/v1' if dialect == 'openai' else '/openai/v1'}/{operation}"
+
+    def post(
+        self, body: dict[str, Any], operation: str = "chat/completions", dialect: str = "openai"
+    ) -> httpx.Response:
+        """One request with plain HTTP, the model filled in."""
+        with self.http() as client:
+            return client.post(self.path(dialect, operation), json={"model": self.model, **body})
+
+    def chat(self, text: str, **fields: Any) -> httpx.Response:
+        """One chat with plain HTTP."""
+        return self.post({"messages": [{"role": "user", "content": text}], **fields})
+
+
+def events(response: httpx.Response) -> list[Any]:
+    """The data of a stream's events, [DONE] as a string. Anything else between them is a failure."""
+    assert response.headers["content-type"].startswith("text/event-stream")
+    blocks = response.text.split("\n\n")
+    assert blocks.pop() == "", "the stream must end with an empty line"
+    assert all(block.startswith("data: ") and "\n" not in block for block in blocks)
+    data = [block.removeprefix("data: ") for block in blocks]
+    return [one if one == "[DONE]" else json.loads(one) for one in data]
+
+
+async def authenticate(key: str) -> Principal:
+    """The one key of the tests."""
+    if key != KEY:
+        raise Unauthorized("Incorrect API key provided.")
+    return Principal(id="key-1", name="tests")
+
+
+def services(engine: FakeEngine, **changes: Any) -> Services:
+    """The edge over the fake."""
+    return Services(
+        **{
+            "generate": engine.generate,
+            "models": engine,
+            "authenticate": authenticate,
+            "ready": lambda: True,
+            "clock": SystemClock(),
+            **changes,
+        }
+    )
+
+
+@contextlib.contextmanager
+def serve(app: Any) -> Generator[str]:
+    """A real socket on a free port, in a thread with a loop of its own; yields the base URL."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", access_log=False, lifespan="on")
+    server = uvicorn.Server(config)
+    started = threading.Event()
+    startup = server.startup
+
+    async def announce(sockets: Any = None) -> None:
+        await startup(sockets)
+        started.set()
+
+    server.startup = announce  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        assert started.wait(20), "the server did not start"
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        thread.join(10)
+
+
+@contextlib.contextmanager
+def fake_target(**changes: Any) -> Generator[Target]:
+    """The edge over a fake of its own; `changes` are fields of Services."""
+    engine = FakeEngine(("fake", "other/with slash"), places=16)
+    with serve(create_app(services(engine, **changes))) as base_url:
+        yield Target(base_url=base_url, key=KEY, model="fake", context_length=4096, engine=engine)
