@@ -1,4 +1,4 @@
-"""Requests drawn from /openapi.json, well-formed and malformed: no 500, and no body that the document does not describe."""
+"""Requests drawn from /openapi.json, well-formed and malformed: no 500, and no body that is not documented."""
 
 from typing import Any
 

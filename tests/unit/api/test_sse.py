@@ -61,6 +61,14 @@ class Client:
         return [message["body"] for message in self.sent if message["type"] == "http.response.body"]
 
 
+async def until(true: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never happened")
+
+
 async def test_events_that_are_ready_together_are_sent_together() -> None:
     gate = asyncio.Event()
 
@@ -74,17 +82,15 @@ async def test_events_that_are_ready_together_are_sent_together() -> None:
 
     client = Client(generate, stream=True)
     running = asyncio.create_task(client.run())
-    while not client.bodies:
-        await asyncio.sleep(0)
+    await until(lambda: bool(client.bodies))
     assert client.bodies[0].count(b"data: ") == 4  # the role and three tokens
     gate.set()
     await running
-    first, second, last = client.bodies
+    _, second, last = client.bodies
     assert second.count(b"data: ") == 3
     assert last == b"data: [DONE]\n\n"
     assert client.sent[-1].get("more_body", False) is False
     assert [message["type"] for message in client.sent].count("http.response.start") == 1
-    del first
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -123,8 +129,7 @@ async def test_a_client_that_leaves_closes_the_iterator(num_before: int, *, stre
 
     client = Client(generate, stream=stream)
     running = asyncio.create_task(client.run())
-    while not waiting:
-        await asyncio.sleep(0)
+    await until(lambda: waiting)
     client.leave.set()
     await running
     assert closed
