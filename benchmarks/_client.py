@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+TIMEOUT_S = 900.0
+
 __all__ = ["Address", "Reply", "get", "post", "stream"]
 
 
@@ -118,8 +120,14 @@ async def stream(
     """Ask, and collect the stream to its end. `on_chunk` is told of each chunk as it comes.
 
     Raises:
+        TimeoutError: after a quarter of an hour.
         RuntimeError: any status but 200, an error inside the stream, or a stream without an end.
     """
+    async with asyncio.timeout(TIMEOUT_S):
+        return await _stream(to, path, body, on_chunk)
+
+
+async def _stream(to: Address, path: str, body: dict[str, Any], on_chunk: Callable[[Reply], None] | None) -> Reply:
     reply = Reply(asked=time.perf_counter())
     reader, writer, status, headers = await _open(to, "POST", path, body)
     try:

@@ -34,9 +34,14 @@ STREAMED = {"temperature": 0, "stream": True, "stream_options": {"include_usage"
 
 @dataclass
 class Prompts:
-    """Token ids of made-up text. `tokenizer` is llama.cpp's server."""
+    """Token ids of made-up text. `tokenizer` is llama.cpp's server; `quick` shrinks every load to an eighth."""
 
     tokenizer: Address
+    quick: bool = False
+
+    def tokens(self, count: int) -> int:
+        """How many tokens to send or ask for where the full load has `count`."""
+        return max(8, count // 8) if self.quick else count
 
     async def ids(self, seed: str, count: int) -> list[int]:
         """Exactly `count` tokens, the same for the same seed."""
@@ -80,28 +85,28 @@ def _summary(replies: list[Reply]) -> dict[str, float]:
 
 async def one(to: Address, prompts: Prompts, seed: str) -> dict[str, float]:
     """(a) One stream: a prompt of 32 tokens, 128 tokens of answer."""
-    return _summary([await _complete(to, await prompts.ids(seed, 32), 128)])
+    return _summary([await _complete(to, await prompts.ids(seed, 32), prompts.tokens(128))])
 
 
 async def many(to: Address, prompts: Prompts, seed: str) -> dict[str, float]:
     """(b) 16 distinct prompts of 24 tokens at once, 64 tokens each."""
     asked = await prompts.several(seed, 16, 24)
-    return _summary(await asyncio.gather(*(_complete(to, prompt, 64) for prompt in asked)))
+    return _summary(await asyncio.gather(*(_complete(to, prompt, prompts.tokens(64)) for prompt in asked)))
 
 
 async def shared_prefix(to: Address, prompts: Prompts, seed: str) -> dict[str, float]:
     """(c) 16 at once that share 1,500 tokens and end in 16 of their own, 32 tokens each."""
-    prefix, ends = await prompts.ids(seed, 1500), await prompts.several(seed, 16, 16)
-    return _summary(await asyncio.gather(*(_complete(to, prefix + end, 32) for end in ends)))
+    prefix, ends = await prompts.ids(seed, prompts.tokens(1500)), await prompts.several(seed, 16, 16)
+    return _summary(await asyncio.gather(*(_complete(to, prefix + end, prompts.tokens(32)) for end in ends)))
 
 
-async def conversation(to: Address, _prompts: Prompts, seed: str) -> dict[str, float]:
+async def conversation(to: Address, prompts: Prompts, seed: str) -> dict[str, float]:
     """(d) Eight turns of about 60 tokens with answers of 32: time to the first token of the eighth."""
     messages: list[dict[str, str]] = []
     reply = Reply()
     for turn in range(8):
-        messages.append({"role": "user", "content": words(f"{seed}/{turn}", 60)})
-        body = {"model": to.model, "messages": messages, "max_tokens": 32, **STREAMED}
+        messages.append({"role": "user", "content": words(f"{seed}/{turn}", prompts.tokens(60))})
+        body = {"model": to.model, "messages": messages, "max_tokens": prompts.tokens(32), **STREAMED}
         reply = await stream(to, "/v1/chat/completions", body)
         messages.append({"role": "assistant", "content": reply.text})
     return {**_summary([reply]), "prompt_tokens": reply.prompt_tokens}
@@ -109,7 +114,7 @@ async def conversation(to: Address, _prompts: Prompts, seed: str) -> dict[str, f
 
 async def long_prompt(to: Address, prompts: Prompts, seed: str) -> dict[str, float]:
     """(e) Eight streams decode; 4,000 tokens arrive: the gaps between tokens until the newcomer's first token."""
-    asked, long = await prompts.several(seed, 8, 32), await prompts.ids(f"{seed}/long", 4000)
+    asked, long = await prompts.several(seed, 8, 32), await prompts.ids(f"{seed}/long", prompts.tokens(4000))
     running, all_decode = set[int](), asyncio.Event()
     replies = [Reply() for _ in asked]
 
@@ -123,7 +128,10 @@ async def long_prompt(to: Address, prompts: Prompts, seed: str) -> dict[str, flo
 
         return note
 
-    streams = [asyncio.create_task(_complete(to, prompt, 600, on_chunk=noted(at))) for at, prompt in enumerate(asked)]
+    length = prompts.tokens(600)
+    streams = [
+        asyncio.create_task(_complete(to, prompt, length, on_chunk=noted(at))) for at, prompt in enumerate(asked)
+    ]
     try:
         await asyncio.wait_for(all_decode.wait(), 120)
         newcomer = await _complete(to, long, 1)

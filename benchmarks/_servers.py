@@ -62,7 +62,8 @@ async def mainspring(model: Path, threads: int) -> AsyncIterator[tuple[Address, 
     """Our server as a user starts it; its address and process id."""
     with tempfile.TemporaryDirectory(prefix="mainspring-bench-") as home:
         port = _free_port()
-        command = ("-m", "mainspring.cli.main", "up", "--home", home, "--port", str(port), "--model", f"file:{model}")
+        start = "from mainspring.cli.main import main; main()"  # the console script, wherever it was installed
+        command = ("-c", start, "up", "--home", home, "--port", str(port), "--model", f"file:{model}")
         environment = {**os.environ, "MAINSPRING_ENGINE__THREADS": str(threads), "MAINSPRING_LOG_LEVEL": "warning"}
         with Path(home, "server.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(

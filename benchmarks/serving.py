@@ -1,6 +1,6 @@
 """Mainspring over HTTP against llama.cpp's own server over HTTP: same file, same threads, one run, alternating.
 
-    scripts/bench serving [--cases a,b,c,d,e,f] [--pairs 3] [--json FILE] [--threads 2] [--model FILE]
+    scripts/bench serving [--cases a,b,c,d,e,f] [--pairs 3] [--json FILE] [--threads 2] [--model FILE] [--quick]
 
 For each case llama.cpp's server is tried with one KV cache for all slots (unified) and with a part for each (split),
 and the better of the two is what we are compared with. Then the two servers take turns, ours first, theirs second, and
@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -135,6 +136,7 @@ class Bench:
     threads: int
     num_pairs: int
     num_batch: int
+    quick: bool
     ours: Address
     our_pid: int
     console: Console
@@ -144,15 +146,19 @@ class Bench:
         num_ctx = case.num_ctx(unified)
         return peer(self.model, self.threads, unified=unified, num_ctx=num_ctx, num_batch=self.num_batch)
 
+    def tries(self, case: Case) -> int:
+        """How often each setting of llama.cpp's server is tried."""
+        return 1 if self.quick else case.num_tries
+
     async def best_setting(self, key: str, case: Case) -> tuple[bool, dict[str, float]]:
         """Whether llama.cpp's server is better unified, and the figure of each try."""
         tried: dict[str, float] = {}
         better = max if case.bigger_is_better else min
         for name, unified in (("unified", True), ("split", False)):
             async with self.peer(case, unified) as theirs:
-                prompts = _load.Prompts(theirs)
+                prompts = _load.Prompts(theirs, self.quick)
                 await _warm(theirs, prompts)
-                runs = [await case.run(theirs, prompts, f"{key}/try/{at}") for at in range(case.num_tries)]
+                runs = [await case.run(theirs, prompts, f"{key}/try/{at}") for at in range(self.tries(case))]
                 tried[name] = median(run[case.figure] for run in runs)
         return better(tried, key=tried.__getitem__) == "unified", tried
 
@@ -161,10 +167,10 @@ class Bench:
         unified, tried = await self.best_setting(key, case)
         pairs: list[dict[str, Any]] = []
         async with self.peer(case, unified) as theirs:
-            prompts = _load.Prompts(theirs)
+            prompts = _load.Prompts(theirs, self.quick)
             await _warm(theirs, prompts)
             await _warm(self.ours, prompts)
-            await _check_idle()
+            await _check_idle(self.console)
             for repetition in range(self.num_pairs):
                 seed = f"{key}/{repetition}"
                 ours_did = await case.run(self.ours, prompts, seed)
@@ -176,16 +182,19 @@ class Bench:
         """Case (f): our server against our engine alone, and the server's memory after all that."""
         runs: list[dict[str, float]] = []
         async with AsyncExitStack() as stack:
-            prompts = _load.Prompts(await stack.enter_async_context(self.peer(CASES["a"], unified=True)))
+            prompts = _load.Prompts(await stack.enter_async_context(self.peer(CASES["a"], unified=True)), self.quick)
             alone = await stack.enter_async_context(engine_alone(self.model, self.threads))
             await alone.run(await prompts.several("f/warm", 1, 24), 4, _load.END_BIAS)
             await _warm(self.ours, prompts)
+            await _check_idle(self.console)
             for repetition in range(self.num_pairs):
                 served = await _load.many(self.ours, prompts, f"f/{repetition}")
                 asked = await prompts.several(f"f/{repetition}", 16, 24)
-                bare = await alone.run(asked, 64, _load.END_BIAS)
+                bare = await alone.run(asked, prompts.tokens(64), _load.END_BIAS)
                 first = await _load.one(self.ours, prompts, f"f/one/{repetition}")
-                short = await alone.run([await prompts.ids(f"f/one/{repetition}", 32)], 128, _load.END_BIAS)
+                short = await alone.run(
+                    [await prompts.ids(f"f/one/{repetition}", 32)], prompts.tokens(128), _load.END_BIAS
+                )
                 runs.append(
                     {
                         "share": 1 - bare["wall_s"] / served["wall_s"],
@@ -201,10 +210,15 @@ async def _warm(to: Address, prompts: _load.Prompts) -> None:
     await _load.one(to, prompts, "warm")
 
 
-async def _check_idle() -> None:
+async def _check_idle(console: Console) -> None:
+    """The servers wait without computing, or the figures would be worthless; other programs are worth a warning."""
+    psutil.cpu_percent()
     used = await idle_cpu()
+    others = psutil.cpu_percent() / 100 * (os.cpu_count() or 1) - used
     if used > MAX_IDLE_CPU:
         raise RuntimeError(f"the servers use {used:.0%} of a core while idle: stop them in turn instead")
+    if others > MAX_IDLE_CPU:
+        console.print(f"WARNING: other programs use {others:.0%} of a core: do not trust the figures that follow")
 
 
 def _spread(values: list[float]) -> dict[str, float]:
@@ -258,9 +272,15 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All cases asked for, printed as they come."""
     console = Console(width=120, soft_wrap=True)
     results: dict[str, Any] = {"machine": machine(), "model": options.model.name, "threads": options.threads}
-    console.print(f"{results['machine']}, {options.model.name}, {options.threads} threads, {options.pairs} pairs\n")
+    results["quick"] = options.quick
+    about = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
+    console.print(f"{about}; {options.model.name}, {options.threads} threads, {options.pairs} pairs\n")
+    if options.quick:
+        console.print("QUICK: an eighth of each load, to try this program; the figures mean nothing\n")
     async with mainspring(options.model, options.threads) as (ours, pid):
-        bench = Bench(options.model, options.threads, options.pairs, options.peer_batch, ours, pid, console)
+        bench = Bench(
+            options.model, options.threads, options.pairs, options.peer_batch, options.quick, ours, pid, console
+        )
         for key in options.cases:
             if key == "f":
                 results[key] = await bench.outside()
@@ -288,6 +308,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3, help="runs of each server for each case")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peer-batch", type=int, default=2048, help="llama.cpp's n_batch")
+    parser.add_argument(
+        "--quick", action="store_true", help="small loads, to try the program; the figures mean nothing"
+    )
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
     parser.add_argument("--model", type=Path, default=os.environ.get("MAINSPRING_TEST_MODEL"), help="a GGUF file")
     options = parser.parse_args()
