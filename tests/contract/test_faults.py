@@ -56,6 +56,13 @@ def test_a_failure_after_the_start_of_a_whole_answer_keeps_its_status(fake: Targ
     assert fake.chat("!raise Unavailable after 3").status_code == 503
 
 
+def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(fake: Target) -> None:
+    with connect(fake) as client:
+        head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n"
+        client.sendall(head.encode() + b"content-length: 1000000000\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
 @pytest.mark.parametrize("after", ["", " after 3"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_leaving_cancels_the_request(fake: Target, after: str, *, stream: bool) -> None:

@@ -15,6 +15,7 @@ from tests.contract.target import KEY, services
 
 Message = dict[str, Any]
 Source = Callable[[GenerateRequest], AsyncGenerator[Event]]
+WAIT_S = 20  # only a broken edge takes longer than a moment
 
 
 class Client:
@@ -85,7 +86,7 @@ async def test_events_that_are_ready_together_are_sent_together() -> None:
     await until(lambda: bool(client.bodies))
     assert client.bodies[0].count(b"data: ") == 4  # the role and three tokens
     gate.set()
-    await running
+    await asyncio.wait_for(running, WAIT_S)
     _, second, last = client.bodies
     assert second.count(b"data: ") == 3
     assert last == b"data: [DONE]\n\n"
@@ -108,7 +109,7 @@ async def test_nothing_is_sent_before_the_first_event(*, stream: bool) -> None:
         await asyncio.sleep(0)
     assert client.sent == []
     gate.set()
-    await running
+    await asyncio.wait_for(running, WAIT_S)
     assert client.sent[0]["status"] == 503
 
 
@@ -131,7 +132,7 @@ async def test_a_client_that_leaves_closes_the_iterator(num_before: int, *, stre
     running = asyncio.create_task(client.run())
     await until(lambda: waiting)
     client.leave.set()
-    await running
+    await asyncio.wait_for(running, WAIT_S)
     assert closed
     assert not any(message.get("more_body") is False for message in client.sent)
     assert len(asyncio.all_tasks()) == 1
