@@ -69,7 +69,7 @@ class LlamaBackend:
         params.n_seq_max = self.num_slots
         params.n_outputs_max = MAX_OUTPUTS
         params.n_threads = params.n_threads_batch = settings.threads or physical_cores()
-        params.flash_attn_type = binding.FLASH_ON
+        params.flash_attn_type = binding.FLASH_ON if settings.flash_attention else binding.FLASH_OFF
         params.kv_unified = True
         return params
 
