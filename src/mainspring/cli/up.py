@@ -83,7 +83,7 @@ from openai import OpenAI
 
 client = OpenAI(base_url="{url}", api_key={key})
 answer = client.chat.completions.create(
-    model="{model}", messages=[{{"role": "user", "content": "Say hello."}}]
+    model="{model}", max_tokens=100, messages=[{{"role": "user", "content": "Say hello."}}]
 )
 print(answer.choices[0].message.content)
 

@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+
+from tests.unit.cli.conftest import Run
+from tests.unit.models.gguf_files import gguf_bytes, write_gguf
+
+
+def test_from_pull_to_rm(ms: Run, home: Path, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "Tiny-Chat.Q8_0.gguf")
+    assert "No models yet" in ms("models", "list").err
+    assert ms("models", "list", "--json").out == "[]\n"
+
+    pulled = ms("models", "pull", f"file:{file}")
+    assert pulled.code == 0
+    assert pulled.out.startswith("tiny-chat@")
+    assert "copying" in pulled.err
+    assert home.stat().st_mode & 0o777 == 0o700
+
+    [listed] = json.loads(ms("models", "list", "--json").out)
+    assert pulled.out == f"tiny-chat@{listed['version']}\n"
+    assert "tiny-chat" in ms("models", "list").out
+
+    shown = ms("models", "show", "tiny-chat").out
+    assert listed["files"][0]["sha256"] in shown
+    assert "2,048 tokens" in shown
+    assert json.loads(ms("models", "show", "tiny-chat", "--json").out) == listed
+
+    assert ms("models", "rm", "tiny-chat").out.startswith("removed tiny-chat@")
+    assert ms("models", "list", "--json").out == "[]\n"
+
+
+def test_a_name_of_ones_own(ms: Run, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "x.gguf")
+    ran = ms("models", "pull", f"file:{file}", "--name", "mine", "--json")
+    assert json.loads(ran.out)["name"] == "mine"
+
+
+def test_what_a_file_says_cannot_drive_the_terminal(ms: Run, tmp_path: Path) -> None:
+    metadata = {"general.architecture": "llama", "general.license": "mit\x1b[2J\x1b]0;owned\x07"}
+    (tmp_path / "x.gguf").write_bytes(gguf_bytes(metadata))
+    ms("models", "pull", f"file:{tmp_path / 'x.gguf'}")
+    shown = ms("models", "show", "x").out
+    assert "mit" in shown
+    assert "\x1b" not in shown

@@ -1,0 +1,81 @@
+import contextlib
+import io
+from pathlib import Path
+
+import pytest
+
+from mainspring import wiring
+from mainspring.cli.up import welcome
+from mainspring.core.config import Settings
+from mainspring.models.catalog import Catalog
+from tests.contract.target import KEY, fake_target
+from tests.unit.cli.conftest import Run
+from tests.unit.models.gguf_files import write_gguf
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """What `serve` is called with, instead of serving."""
+    calls: list[Settings] = []
+
+    def serve(settings: Settings, announce: object) -> int:
+        calls.append(settings)
+        return 0
+
+    monkeypatch.setattr(wiring, "serve", serve)
+    return calls
+
+
+def test_models_are_fetched_and_named(ms: Run, home: Path, tmp_path: Path, served: list[Settings]) -> None:
+    first, second = write_gguf(tmp_path / "First-Q8_0.gguf"), write_gguf(tmp_path / "second.gguf")
+    ran = ms("up", "--model", f"file:{first}", "--model", f"file:{second}", "--port", "0", "--host", "0.0.0.0")
+    assert ran.code == 0, ran.err
+    [settings] = served
+    assert settings.models == ("first", "second")
+    assert (settings.server.port, settings.server.host, settings.home) == (0, "0.0.0.0", home)
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert "copying" in ran.err
+
+    first.unlink()
+    assert ms("up", "--model", f"file:{first}").err == ""  # it is here already
+    assert served[-1].models == ("first",)
+
+
+def test_an_older_version_is_named_with_its_version(
+    ms: Run, home: Path, tmp_path: Path, served: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = write_gguf(tmp_path / "a" / "m.gguf"), write_gguf(tmp_path / "b" / "m.gguf", weights=b"new")
+    catalog = Catalog(home / "models")
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", lambda: 4e9)
+        catalog.pull(f"file:{new}")
+    version = catalog.pull(f"file:{old}").version
+    ms("up", "--model", f"file:{old}")
+    ms("up", "--model", f"file:{new}")
+    assert [settings.models for settings in served] == [(f"m@{version}",), ("m",)]
+
+
+def test_the_exit_code_is_the_servers(ms: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring, "serve", lambda *_: 7)
+    assert ms("up", "--model", f"file:{write_gguf(tmp_path / 'm.gguf')}").code == 7
+
+
+def test_the_snippet_works_when_pasted(tmp_path: Path) -> None:
+    key = tmp_path / "admin.key"
+    key.write_text(f"{KEY}\n")
+    with fake_target() as target:
+        text = welcome(target.base_url, key, ("fake",), 1.0)
+        snippet = text[text.index("from pathlib") : text.index("Ctrl-C")]
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(snippet, "snippet", "exec"), {})
+    assert out.getvalue().strip()
+    assert f"{target.base_url}/v1" in text
+
+
+def test_the_welcome_names_an_address_that_can_be_reached(tmp_path: Path) -> None:
+    text = welcome("http://0.0.0.0:8080", tmp_path / "absent", ("m@abc",), 1.0)
+    assert "http://127.0.0.1:8080/v1" in text
+    assert "0.0.0.0" not in text
+    assert 'model="m"' in text
+    assert "MAINSPRING_API_KEY" in text
