@@ -32,6 +32,7 @@ from benchmarks import _load
 from benchmarks._client import Address
 from benchmarks._servers import NUM_SLOTS, engine_alone, idle_cpu, mainspring, peer, server_memory_mb
 
+SETTLE_S = 1.0  # between runs: a server may still be dropping what its client left
 MAX_IDLE_CPU = 0.1  # of one core; more means that the idle server disturbs the one that is measured
 
 Run = Callable[[Address, _load.Prompts, str], Awaitable[dict[str, float]]]
@@ -174,7 +175,9 @@ class Bench:
             for repetition in range(self.num_pairs):
                 seed = f"{key}/{repetition}"
                 ours_did = await case.run(self.ours, prompts, seed)
+                await asyncio.sleep(SETTLE_S)
                 theirs_did = await case.run(theirs, prompts, seed)
+                await asyncio.sleep(SETTLE_S)
                 pairs.append({"ours": ours_did, "theirs": theirs_did, "ratio": case.ratio(ours_did, theirs_did)})
         return {"setting": "unified" if unified else "split", "tried": tried, "pairs": pairs}
 
