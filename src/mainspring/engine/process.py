@@ -20,7 +20,7 @@ import zmq
 
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import MainspringError
-from mainspring.core.types import GenerateRequest
+from mainspring.core.types import GenerateRequest, Load
 from mainspring.engine import frames
 from mainspring.engine.backend import Backend
 from mainspring.engine.loop import Engine, Output
@@ -68,6 +68,7 @@ class Replica:
         self._woken.bind("inproc://prepared")
         self._pool = ThreadPoolExecutor(1, "prepare", self._connect_waker)
         self._preparing: set[str] = set()
+        self._told = Load()  # what the server knows; it is told with every step, and when the last request left
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._woken, zmq.POLLIN)
@@ -85,7 +86,7 @@ class Replica:
             if self._engine.busy:
                 with self._turn.taken():
                     outputs += self._engine.step()
-            if outputs:
+            if outputs or (self._engine.load != self._told and not self._engine.busy):
                 self._send(outputs)
 
     def _receive(self, timeout_ms: int | None) -> None:
@@ -135,7 +136,8 @@ class Replica:
     def _send(self, outputs: list[Output]) -> None:
         events = [(name, event) for name, event in outputs if not isinstance(event, MainspringError)]
         failures = [frames.Failure.of(name, event) for name, event in outputs if isinstance(event, MainspringError)]
-        self._socket.send(frames.encode(frames.Step(events, failures, self._engine.load)))
+        self._told = self._engine.load
+        self._socket.send(frames.encode(frames.Step(events, failures, self._told)))
 
 
 def make_engine(model: Path, settings: EngineSettings) -> tuple[Backend, Engine]:

@@ -159,9 +159,9 @@ class Deployment:
         """How busy; requests that the engine has not counted yet are waiting."""
         if self._replica is None:
             return Load()
-        load, num_open = self._replica.load, self._replica.num_open
-        running = min(load.running, num_open)
-        return Load(running, num_open - running, load.kv_used, load.kv_total)
+        load = self._replica.load
+        waiting = max(load.waiting, self._replica.num_open - load.running)
+        return Load(load.running, waiting, load.kv_used, load.kv_total)
 
     @property
     def num_places(self) -> int:

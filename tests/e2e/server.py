@@ -1,0 +1,97 @@
+"""Starts the whole product, as a user does, on the default model; for the tests."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+START_S = 90.0
+
+
+@dataclass
+class Server:
+    """A running `mainspring up`."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    output: list[str] = field(default_factory=list)
+    ready: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def base_url(self) -> str:
+        return json.loads((self.home / "server.json").read_text())["base_url"]
+
+    @property
+    def key(self) -> str:
+        return (self.home / "admin.key").read_text().strip()
+
+    @property
+    def text(self) -> str:
+        return "".join(self.output)
+
+    def http(self, **options) -> httpx.Client:
+        return httpx.Client(base_url=self.base_url, headers={"api-key": self.key}, timeout=60, **options)
+
+    def replicas(self) -> list[psutil.Process]:
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if "mainspring.engine.process" in child.cmdline()]
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        with self.http() as client:
+            lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
+
+    def stop(self) -> float:
+        """SIGTERM; the seconds that it took to end."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        return time.monotonic() - began
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.output.append(line)
+            if line.startswith("Ctrl-C stops it"):
+                self.ready.set()
+
+
+@contextlib.contextmanager
+def running(*models: Path, **environment: str) -> Generator[Server]:
+    """`mainspring up` in a new data directory, ready to answer."""
+    with tempfile.TemporaryDirectory(prefix="ms") as folder:
+        command = [sys.executable, "-c", "from mainspring.cli.main import main; main()", "up", "--port", "0"]
+        for model in models:
+            command += ["--model", f"file:{model}"]
+        process = subprocess.Popen(
+            [*command, "--home", folder],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"MAINSPRING_ENGINE__KV_TOKENS": "8192"} | environment,
+        )
+        server = Server(process, Path(folder))
+        reader = threading.Thread(target=server._read, daemon=True)
+        reader.start()
+        try:
+            if not server.ready.wait(START_S):
+                raise AssertionError(f"the server did not become ready:\n{server.text}")
+            yield server
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            reader.join(5)
+            process.stdout.close()
