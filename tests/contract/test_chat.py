@@ -16,7 +16,7 @@ SCHEMA: dict[str, Any] = {
     "properties": {
         "name": {"type": "string", "enum": ["Ada", "Grace"]},
         "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}, "maxItems": 2},
-        "born": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        "born": {"anyOf": [{"type": "integer", "minimum": 1800, "maximum": 1999}, {"type": "null"}]},
     },
     "required": ["name", "tags", "born"],
     "additionalProperties": False,
@@ -143,7 +143,7 @@ def test_item_17_a_schema_that_is_not_strict_is_refused_with_its_path(target: Ta
 
 def test_item_18_json_object_output_parses(target: Target) -> None:
     asked = [{"role": "user", "content": "Answer with the JSON object {} and nothing else."}]
-    body = {"messages": asked, "response_format": {"type": "json_object"}, "max_tokens": 300, "temperature": 0}
+    body = {"messages": asked, "response_format": {"type": "json_object"}, "max_tokens": 60, "temperature": 0}
     choice = target.post(body).json()["choices"][0]
     if choice["finish_reason"] == "stop":  # a small model may fill its limit with a long object
         assert isinstance(json.loads(choice["message"]["content"]), dict)
