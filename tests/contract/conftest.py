@@ -33,11 +33,8 @@ def smollm2_target(model_file) -> Generator[Target]:
 
 @pytest.fixture(scope="session", params=["fake", pytest.param("smollm2", marks=pytest.mark.model)])
 def target(request: pytest.FixtureRequest) -> Generator[Target]:
-    if request.param == "fake":
-        started = fake_target()
-    else:
-        started = smollm2_target(request.getfixturevalue("model_file"))
-    with started as ready:
+    fake = request.param == "fake"
+    with fake_target() if fake else smollm2_target(request.getfixturevalue("model_file")) as ready:
         yield ready
 
 

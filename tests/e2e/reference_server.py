@@ -6,6 +6,7 @@ A process of its own, because the library keeps global state and prints what it 
 import json
 import sys
 import urllib.request
+from pathlib import Path
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
     params = xllamacpp.CommonParams()
     params.model.path = work["model"]
     params.n_ctx, params.n_parallel = 2048, 1
-    params.cpuparams.n_threads = 2
+    params.cpuparams.n_threads = 1  # threads that wait for each other suffer where other programs run
     params.warmup = False
     params.hostnames, params.port = ["127.0.0.1"], 0
     server = xllamacpp.Server(params)
@@ -34,8 +35,7 @@ def main() -> None:
         )
         with urllib.request.urlopen(request, timeout=120) as reply:
             answers.append(json.loads(reply.read())["tokens"])
-    with open(work["out"], "w") as out:
-        json.dump(answers, out)
+    Path(work["out"]).write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Greedy output equals llama.cpp's own server for the same file: alone, and in batches that share prefixes.
 
 Alone, on an empty cache, it is equal to the last token. In a batch the same sums are computed in another order, and in
-this model a rounding error in one of them is enlarged by the activations being quantised to 8 bits before every product.
-So where two tokens are about equally likely the choice may differ, and only there: at the first difference, the log
-probabilities of the two tokens must lie within TOLERANCE.
+this model a rounding error is enlarged by the activations being quantised to 8 bits before every product. So where two
+tokens are about equally likely the choice may differ, and only there: at the first difference, the log probabilities of
+the two tokens must lie within TOLERANCE.
 """
 
 import json
@@ -34,7 +34,7 @@ PREFIXES = [
     "sentences and one example each. The student asks about everything: nature, numbers, history and machines.\n",
     "Recipe book of the village inn, third edition. Every recipe names its ingredients first, then the steps in order, "
     "then how long it keeps. The cook writes plainly and wastes no words.\n",
-    "import math\nimport random\n\n\ndef distance(a, b):\n    return math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2)\n\n\n",
+    "import math\nimport random\n\n\ndef distance(a, b):\n    return math.hypot(a[0] - b[0], a[1] - b[1])\n\n\n",
     "",
 ]
 ENDINGS = [

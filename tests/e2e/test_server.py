@@ -52,7 +52,7 @@ def until_idle(server):
 
 
 def test_what_up_prints_can_be_pasted(server):
-    snippet = re.search(r"^from .*?^print\(.*?\)$", server.text, re.M | re.S).group()
+    snippet = re.search(r"^from .*?^print\(.*?\)$", server.text, re.MULTILINE | re.DOTALL).group()
     done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip()
 
@@ -61,7 +61,9 @@ def test_cached_tokens_are_told(server, model):
     messages = [{"role": "user", "content": "Tell me about the sea. " * 20}]
     with server.http() as client:
         usage = [
-            client.post("/v1/chat/completions", json={"model": model, "messages": messages, "max_tokens": 3}).json()["usage"]
+            client.post("/v1/chat/completions", json={"model": model, "messages": messages, "max_tokens": 3}).json()[
+                "usage"
+            ]
             for _ in range(2)
         ]
     assert usage[1]["prompt_tokens_details"]["cached_tokens"] == usage[0]["prompt_tokens"] - 1
@@ -168,7 +170,6 @@ def test_a_second_model_never_notices(model_file, tmp_path):
     with running(model_file, other) as server, server.http() as client:
         names = [one["id"] for one in client.get("/v1/models").json()["data"]]
         assert len(set(names)) == 2
-        by_memory = {name: None for name in names}
         with chat_stream(client, names[1]) as reply:
             lines = reply.iter_lines()
             next(lines)
@@ -177,7 +178,7 @@ def test_a_second_model_never_notices(model_file, tmp_path):
             idle.kill()
             text = list(lines)
         assert "data: [DONE]" in text
-        for name in by_memory:
+        for name in names:
             assert client.post("/v1/chat/completions", json={"model": name, **CHAT, "max_tokens": 2}).status_code == 200
 
 

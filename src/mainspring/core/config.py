@@ -81,7 +81,9 @@ def create_home(home: Path) -> Path:
         home.parent.mkdir(parents=True, exist_ok=True)
         home.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise UserMistake(f"The data directory {home} cannot be made ({error.strerror}): choose another --home.") from error
+        raise UserMistake(
+            f"The data directory {home} cannot be made ({error.strerror}): choose another --home."
+        ) from error
     return home
 
 

@@ -1,11 +1,13 @@
 """Scheduler, KV bookkeeping and loop together, on a backend that notices every mistake.
 
-`ToyBackend` hashes the whole history of a slot, so the same request gives the same text whatever ran beside it, whatever
-was forked, evicted, saved or preempted, or something is wrong.
+`ToyBackend` hashes the whole history of a slot, so the same request gives the same text whatever ran beside it and
+whatever was forked, evicted, saved or preempted, or something is wrong.
 """
 
+import re
 import string
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -239,9 +241,7 @@ def test_echo_shows_the_prompt_with_its_log_probabilities():
     assert logprobs[0].logprob is None
     assert all(one.logprob <= 0 and len(one.top) == 2 for one in logprobs[1:])
     row = bench.backend.logits(bench.backend.tokenize(b"abc"))
-    expected = row[FIRST_BYTE + ord("d")] - (
-        row.max() + __import__("numpy").log(__import__("numpy").exp(row - row.max()).sum())
-    )
+    expected = row[FIRST_BYTE + ord("d")] - (row.max() + np.log(np.exp(row - row.max()).sum()))
     assert logprobs[3].logprob == pytest.approx(expected, abs=1e-4)
 
 
@@ -270,7 +270,7 @@ def test_a_token_that_does_not_exist_is_refused():
 
 def test_names_of_control_tokens_in_messages_stay_text():
     bench = Bench()
-    bench.preparer._chat_template()._names = __import__("re").compile("<mark>")
+    bench.preparer._chat_template()._names = re.compile("<mark>")
     request = GenerateRequest(id="c", model="toy", prompt=ChatPrompt((Message(role="user", content="a<mark>b"),)))
     (sequence,) = bench.preparer.prepare(request, bench.clock.monotonic)
     assert 1 not in sequence.tokens

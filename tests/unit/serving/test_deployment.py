@@ -136,7 +136,7 @@ async def test_a_request_that_got_nothing_yet_is_sent_again(tmp_path):
     async with serving(one) as router:
         os.kill(one.pid, signal.SIGSTOP)
         waiting = asyncio.create_task(collect(router, ask()))
-        while not one._replica.num_open:
+        while not one._replica.num_open:  # noqa: ASYNC110  nothing announces it
             await asyncio.sleep(0)
         os.kill(one.pid, signal.SIGKILL)
         assert isinstance((await waiting)[-1], Finished)
@@ -161,7 +161,7 @@ async def test_a_replica_that_cannot_start_is_tried_again(tmp_path):
     (tmp_path / "toy.broken").touch()
     one = deployment(tmp_path)
     one.start()
-    while one.state != "restarting":
+    while one.state != "restarting":  # noqa: ASYNC110  nothing announces it
         await asyncio.sleep(0.01)
     (tmp_path / "toy.broken").unlink()
     async with asyncio.timeout(20):
@@ -182,7 +182,7 @@ async def test_an_orphan_ends_by_itself(tmp_path):
         asyncio.run(main())
         """
     )
-    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "s")], stdout=subprocess.PIPE)
+    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "s")], stdout=subprocess.PIPE)  # noqa: ASYNC220
     replica = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.wait()

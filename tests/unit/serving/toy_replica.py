@@ -1,10 +1,10 @@
 """A replica process without weights: `engine.process` around `ToyBackend`. Run as a module by the tests."""
 
 import json
-import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 from mainspring.engine.loop import Engine
 from mainspring.engine.process import Replica, _end_with_parent
@@ -22,7 +22,7 @@ class SlowBackend(ToyBackend):
 
 if __name__ == "__main__":
     spec = json.loads(sys.stdin.buffer.readline())
-    if os.path.exists(spec["model"] + ".broken"):
+    if Path(spec["model"] + ".broken").exists():
         raise SystemExit(3)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     backend = SlowBackend(num_cells=4096, num_slots=24, context_length=2000)
