@@ -235,9 +235,11 @@ def _follow(process: subprocess.Popen[str], temporary: Path, context: Context) -
     stop, told = threading.Event(), threading.Event()
 
     def watch() -> None:
+        most = 0  # pip empties the folder at the end, and progress does not go back
         while not stop.wait(0.2):
             if not told.is_set():
-                context.progress("downloading", _folder_bytes(temporary), None)
+                most = max(most, _download_bytes(temporary))
+                context.progress("downloading", most, None)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -262,8 +264,9 @@ def _read_pip(process: subprocess.Popen[str], told: threading.Event, context: Co
     return said.removeprefix("ERROR:").strip().rstrip(".")
 
 
-def _folder_bytes(folder: Path) -> int:
-    return sum(size for size in _sizes(folder))
+def _download_bytes(folder: Path) -> int:
+    """The size of the largest file: pip copies what it has fetched, so that all of them together would be too much."""
+    return max(_sizes(folder), default=0)
 
 
 def _sizes(folder: Path) -> Iterator[int]:
