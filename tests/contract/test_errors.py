@@ -95,6 +95,12 @@ def test_item_11_unknown_deployment(target: Target, dialect: str) -> None:
     refused(caught.value.response, 404, code)
 
 
+def test_item_53_iterating_over_a_list_ends(target: Target, dialect: str) -> None:
+    found = [model.id for model in target.sdk(dialect).models.list()]
+    assert found
+    assert len(found) == len(set(found))
+
+
 def test_models(target: Target, dialect: str) -> None:
     client = target.sdk(dialect)
     with target.http() as http:

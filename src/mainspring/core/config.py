@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,13 +41,16 @@ class EngineSettings(BaseModel):
     library: Path | None = Field(None, description="Another libllama of the same ABI, such as a native build.")
     threads: int = Field(0, ge=0, description="Compute threads; 0 means one for each physical core.")
     context_tokens: int = Field(0, ge=0, description="Longest sequence; 0 means what the model was trained for.")
-    kv_tokens: int = Field(32768, ge=256, description="Tokens that the KV cache holds, all sequences together.")
+    kv: Literal["unified", "split"] = Field(
+        "unified", description="One KV cache for all, or one of a full context for each of max_running sequences."
+    )
+    kv_tokens: int = Field(32768, ge=256, description="Tokens that a unified KV cache holds, all sequences together.")
     max_running: int = Field(16, ge=1, le=128, description="Requests computed at once.")
     max_waiting: int = Field(256, ge=0, description="Requests that may queue; one more is answered with 429.")
     prefill_tokens: int = Field(512, ge=16, description="Prompt tokens a step computes while nothing is being decoded.")
     mixed_tokens: int = Field(128, ge=16, description="The same while other sequences decode: bounds their token gap.")
     flash_attention: bool = Field(True, description="Faster prefill; off rounds less and decodes long contexts faster.")
-    hot_tokens: int = Field(4096, ge=0, description="Finished tokens kept in the KV cache before they move to memory.")
+    hot_tokens: int = Field(256, ge=0, description="Finished tokens kept in the KV cache before they move to memory.")
     cache_bytes: int = Field(2 * 2**30, ge=0, description="Memory for finished sequences outside of the KV cache.")
 
 

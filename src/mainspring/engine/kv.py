@@ -77,7 +77,7 @@ class KvConfig:
 
     num_slots: int
     num_cells: int
-    hot_tokens: int = 4096
+    hot_tokens: int = 256
     save_bytes: int = 0
     bytes_per_token: int = 1
 

@@ -27,7 +27,7 @@ class Engine:
     """
 
     def __init__(
-        self, backend: Backend, config: SchedulerConfig, monotonic: Callable[[], float], *, hot_tokens: int = 4096,
+        self, backend: Backend, config: SchedulerConfig, monotonic: Callable[[], float], *, hot_tokens: int = 256,
         save_bytes: int = 0,
     ) -> None:  # fmt: skip
         self._backend = backend

@@ -151,7 +151,9 @@ def make_engine(model: Path, settings: EngineSettings) -> tuple[Backend, Engine]
         mixed_tokens=settings.mixed_tokens,
         max_outputs=MAX_OUTPUTS,
     )
-    engine = Engine(backend, config, time.monotonic, hot_tokens=settings.hot_tokens, save_bytes=settings.cache_bytes)
+    # In a split cache nobody scans an idle slot.
+    hot_tokens = settings.hot_tokens if settings.kv == "unified" else backend.num_cells
+    engine = Engine(backend, config, time.monotonic, hot_tokens=hot_tokens, save_bytes=settings.cache_bytes)
     return backend, engine
 
 

@@ -43,14 +43,21 @@ class LlamaBackend:
         if lib.model_is_recurrent(self._model) or lib.model_is_hybrid(self._model):
             raise EngineUnavailable("Recurrent and hybrid models are not supported yet: their state cannot be forked.")
         trained: int = lib.model_n_ctx_train(self._model)
-        self.context_length = min(settings.context_tokens or trained, settings.kv_tokens)
-        self.num_cells = settings.kv_tokens
-        self.num_slots = min(settings.max_running + NUM_IDLE_SLOTS, 256)
+        self._split = settings.kv == "split"
+        self.context_length = settings.context_tokens or trained
+        if self._split:
+            self.num_slots = settings.max_running
+            self.num_cells = self.num_slots * self.context_length
+        else:
+            self.num_slots = min(settings.max_running + NUM_IDLE_SLOTS, 256)
+            self.num_cells = settings.kv_tokens
+            self.context_length = min(self.context_length, self.num_cells)
         self._max_batch = max(settings.prefill_tokens, settings.mixed_tokens) + settings.max_running * MAX_DECODE_TOKENS
         self._context = lib.init_from_model(self._model, self._context_params(settings))
         if not self._context:
             raise EngineUnavailable(
-                f"A KV cache of {settings.kv_tokens} tokens does not fit in memory: lower engine.kv_tokens."
+                f"A KV cache of {self.num_cells} tokens does not fit in memory: lower engine.kv_tokens, or with "
+                "engine.kv = 'split' engine.max_running or engine.context_tokens."
             )
         self._memory = lib.get_memory(self._context)
         self._saved: dict[int, NDArray[np.uint8]] = {}
@@ -63,14 +70,14 @@ class LlamaBackend:
 
     def _context_params(self, settings: EngineSettings) -> binding.ContextParams:
         params: binding.ContextParams = self._lib.context_default_params()
-        params.n_ctx = settings.kv_tokens
+        params.n_ctx = self.num_cells
         params.n_batch = self._max_batch
         params.n_ubatch = 512
         params.n_seq_max = self.num_slots
         params.n_outputs_max = MAX_OUTPUTS
         params.n_threads = params.n_threads_batch = settings.threads or physical_cores()
         params.flash_attn_type = binding.FLASH_ON if settings.flash_attention else binding.FLASH_OFF
-        params.kv_unified = True
+        params.kv_unified = not self._split
         return params
 
     def _allocate_batch(self, size: int) -> None:
@@ -173,20 +180,30 @@ class LlamaBackend:
     def _apply(self, op: Op) -> None:
         lib, memory = self._lib, self._memory
         match op:
+            case Fork(src, dst, upto) if self._split:
+                # Not `seq_cp`, which copies a slot's whole buffer, and only at the next decode.
+                self._write(dst, self._read(src))
+                lib.memory_seq_rm(memory, dst, upto, -1)
             case Fork(src, dst, upto):
                 lib.memory_seq_cp(memory, src, dst, 0, upto)
             case Trim(slot, upto):
                 lib.memory_seq_rm(memory, slot, upto, -1)
             case Save(slot, handle):
-                blob = np.empty(lib.state_seq_get_size(self._context, slot), np.uint8)
-                lib.state_seq_get_data(self._context, blob.ctypes.data, blob.size, slot)
-                self._saved[handle] = blob
+                self._saved[handle] = self._read(slot)
             case Restore(handle, slot):
-                blob = self._saved[handle]
-                if not lib.state_seq_set_data(self._context, blob.ctypes.data, blob.size, slot):
-                    raise RuntimeError("a saved sequence could not be restored")
+                self._write(slot, self._saved[handle])
             case Drop(handle):
                 del self._saved[handle]
+
+    def _read(self, slot: int) -> NDArray[np.uint8]:
+        """A copy of a slot's keys and values."""
+        blob = np.empty(self._lib.state_seq_get_size(self._context, slot), np.uint8)
+        self._lib.state_seq_get_data(self._context, blob.ctypes.data, blob.size, slot)
+        return blob
+
+    def _write(self, slot: int, blob: NDArray[np.uint8]) -> None:
+        if not self._lib.state_seq_set_data(self._context, blob.ctypes.data, blob.size, slot):
+            raise RuntimeError("a saved sequence could not be restored")
 
     def close(self) -> None:
         """See `Backend`."""
