@@ -15,6 +15,7 @@ from mainspring.core import log
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import EngineSettings, Settings
 from mainspring.core.errors import UserMistake
+from mainspring.engine.frames import ReplicaSpec
 from mainspring.models.catalog import Catalog
 from mainspring.serving.deployment import Deployment, DeploymentSpec
 from mainspring.serving.router import Router
@@ -42,16 +43,16 @@ def serve(settings: Settings, announce: Callable[[str, Path], None] | None = Non
 def _replica_command(
     model: Path, settings: EngineSettings, turn: Path | None
 ) -> Callable[[str], tuple[list[str], bytes]]:
-    """How a replica process of `model` is started for an endpoint (see `engine.process`, which the server must not
-    import: it would bring numpy into a process that computes nothing)."""
+    """How a replica process of `model` is started for an endpoint. `engine.process` is named and not imported: it would
+    bring numpy into a process that computes nothing."""
 
     def command(endpoint: str) -> tuple[list[str], bytes]:
-        spec = {
-            "model": str(model),
-            "endpoint": endpoint,
-            "settings": msgspec.Raw(settings.model_dump_json().encode()),
-            "turn": str(turn) if turn else None,
-        }
+        spec = ReplicaSpec(
+            model=str(model),
+            endpoint=endpoint,
+            settings=msgspec.Raw(settings.model_dump_json().encode()),
+            turn=str(turn) if turn else None,
+        )
         return ["mainspring.engine.process"], msgspec.json.encode(spec) + b"\n"
 
     return command
@@ -114,7 +115,7 @@ async def _serve_http(
         )
     )
     host, port = listener.getsockname()[:2]
-    base_url = f"http://{host}:{port}"
+    base_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     state = settings.home / "server.json"
     state.write_text(json.dumps({"base_url": base_url, "pid": os.getpid()}))
     ready = asyncio.create_task(_announce(router, lambda: announce(base_url, admin_key) if announce else None))

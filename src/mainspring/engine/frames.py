@@ -17,6 +17,7 @@ __all__ = [
     "Failure",
     "FromReplica",
     "Hello",
+    "ReplicaSpec",
     "Step",
     "Submit",
     "ToReplica",
@@ -24,6 +25,16 @@ __all__ = [
     "decode_to_replica",
     "encode",
 ]
+
+
+class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica is started with, as one line of JSON on its standard input: the weights' path, the endpoint to
+    connect to, `EngineSettings` as JSON, and the lock file of those who share this machine's cores (see `turn.py`)."""
+
+    model: str
+    endpoint: str
+    settings: msgspec.Raw
+    turn: str | None = None
 
 
 class Submit(msgspec.Struct, frozen=True, array_like=True, tag="submit"):

@@ -29,16 +29,7 @@ from mainspring.engine.scheduler import SchedulerConfig
 from mainspring.engine.sequence import Sequence
 from mainspring.engine.turn import Turn
 
-__all__ = ["Replica", "ReplicaSpec", "make_engine"]
-
-
-class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replica is started with: the weights' path, the endpoint to connect to, and `EngineSettings` as JSON."""
-
-    model: str
-    endpoint: str
-    settings: msgspec.Raw
-    turn: str | None = None  # lock file of those who share this machine's cores
+__all__ = ["Replica", "make_engine"]
 
 
 Prepared = tuple[str, list[Sequence] | MainspringError]
@@ -170,7 +161,7 @@ def main() -> None:
     """Entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
     signal.signal(signal.SIGTERM, _exit)
-    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=ReplicaSpec)
+    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=frames.ReplicaSpec)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = EngineSettings.model_validate_json(bytes(spec.settings))
     try:
