@@ -4,16 +4,19 @@
 in the tests all have it.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-from mainspring.core.types import Event, GenerateRequest, Load, ModelInfo
+from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load, ModelInfo
 
-__all__ = ["Generate", "Models", "Wrapper"]
+__all__ = ["Embed", "Generate", "Models", "Wrapper"]
 
 Generate = Callable[[GenerateRequest], AsyncGenerator[Event]]
 """Runs one request. Raises a `core.errors` exception, before the first event whenever possible. Closing the iterator
 (`aclose`) cancels the request; the engine frees its sequences within one step."""
+
+Embed = Callable[[EmbedRequest], Awaitable[Embeddings]]
+"""The same idea for embeddings: one answer instead of a stream. Cancelling the task cancels the request."""
 
 Wrapper = Callable[[Generate], Generate]
 

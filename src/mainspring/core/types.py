@@ -10,11 +10,14 @@ import msgspec
 __all__ = [
     "ChatPrompt",
     "Constraint",
+    "EmbedRequest",
+    "Embeddings",
     "Event",
     "FileRef",
     "FinishReason",
     "Finished",
     "GenerateRequest",
+    "InfillPrompt",
     "Load",
     "Message",
     "ModelInfo",
@@ -23,11 +26,24 @@ __all__ = [
     "Prompt",
     "Sampling",
     "TextPrompt",
+    "Tier",
     "Token",
     "TokenLogprob",
     "TokenPrompt",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolUse",
     "Usage",
 ]
+
+
+class ToolCall(msgspec.Struct, frozen=True, array_like=True):
+    """A call that the model made: `arguments` is JSON text of a function, free text of a custom tool."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,12 +53,49 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     content: str = ""
     name: str | None = None
     tool_call_id: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
-class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
-    """Messages; the engine renders them with the model's own chat template."""
+class Tool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that the model may call.
+
+    Args:
+        parameters: the JSON schema of a function's arguments, as text; of a custom tool, nothing.
+        strict: the arguments must match `parameters` even if the model was free to call or not.
+        custom: what a custom tool's input must match: `Constraint` of kind regex or lark, or None for any text. None
+            for a function too; `is_custom` tells the two apart.
+    """
+
+    name: str
+    description: str = ""
+    parameters: str = "{}"
+    strict: bool = False
+    is_custom: bool = False
+    custom: "Constraint | None" = None
+
+
+class ToolUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The tools of a request and how they may be used.
+
+    Args:
+        choice: auto lets the model decide, none forbids calls, required demands at least one.
+        allowed: names of the tools that may be called; empty means all. A named tool is required with one name.
+        parallel: whether one answer may hold several calls.
+    """
+
+    tools: tuple[Tool, ...]
+    choice: Literal["auto", "none", "required"] = "auto"
+    allowed: tuple[str, ...] = ()
+    parallel: bool = True
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, tag="chat", omit_defaults=True):
+    """Messages; the engine renders them with the model's own chat template. `thinking` False asks a reasoning model to
+    answer at once; None leaves it to the model."""
 
     messages: tuple[Message, ...]
+    tools: ToolUse | None = None
+    thinking: bool | None = None
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
@@ -58,7 +111,15 @@ class TokenPrompt(msgspec.Struct, frozen=True, tag="tokens"):
     ids: tuple[int, ...]
 
 
-Prompt = ChatPrompt | TextPrompt | TokenPrompt
+class InfillPrompt(msgspec.Struct, frozen=True, tag="infill"):
+    """Text to be filled in between `prefix` and `suffix`; `extra` is context from other files, as (name, text)."""
+
+    prefix: str
+    suffix: str
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,10 +144,15 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Constraint(msgspec.Struct, frozen=True):
-    """What the generated text must match: any JSON object, or a JSON schema (its text in `schema`)."""
+    """What the generated text must match: any JSON object, or what `schema` says: a JSON schema's text, a regular
+    expression, or a Lark grammar in llguidance's dialect."""
 
-    kind: Literal["json_object", "json_schema"]
+    kind: Literal["json_object", "json_schema", "regex", "lark"]
     schema: str = ""
+
+
+Tier = Literal["priority", "default", "flex"]
+"""Who goes first. A flex request gives way to the others and is resumed later, never lost."""
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +166,9 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
         stop: up to four strings that end a choice and are not part of it.
         echo: emit the prompt's tokens first (with logprobs if asked), as choice text.
         deadline_s: seconds from now after which the request fails with DeadlineExceeded.
+        tier: its priority.
+        prediction: text that the answer is expected to repeat in large parts; None if there is none.
+        adapter: the name of a LoRA adapter that the replica has loaded; None for the model itself.
     """
 
     id: str
@@ -113,6 +182,9 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     constraint: Constraint | None = None
     echo: bool = False
     deadline_s: float | None = None
+    tier: Tier = "default"
+    prediction: str | None = None
+    adapter: str | None = None
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
@@ -126,25 +198,43 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True):
-    """Tokens of one choice. `cached` prompt tokens were not computed again."""
+    """Tokens of one choice. `cached` prompt tokens were not computed again; `reasoning` tokens of the completion were
+    thought and not said; of the request's prediction, `accepted` tokens were in the answer and `rejected` ones not."""
 
     prompt: int
     completion: int
     cached: int = 0
+    reasoning: int = 0
+    accepted: int = 0
+    rejected: int = 0
 
 
-FinishReason = Literal["stop", "length", "content_filter"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
 class Token(msgspec.Struct, frozen=True, array_like=True, tag="t"):
     """Text of a choice that can be shown now (may be empty) and the tokens it came from. `num` counts those tokens;
-    `logprobs` describes them if they were asked for, and is empty otherwise. `echo` marks text of the prompt."""
+    `logprobs` describes them if they were asked for, and is empty otherwise. `echo` marks text of the prompt,
+    `thought` text that a reasoning model thinks before it answers."""
 
     choice: int
     text: str
     num: int = 1
     logprobs: tuple[TokenLogprob, ...] = ()
     echo: bool = False
+    thought: bool = False
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, array_like=True, tag="c"):
+    """More of a tool call. The first delta of call number `index` of a choice has its `id` and `name`, later ones only
+    more of `arguments`."""
+
+    choice: int
+    index: int
+    arguments: str
+    id: str = ""
+    name: str = ""
+    is_custom: bool = False
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True, tag="f"):
@@ -155,7 +245,30 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag="f"):
     usage: Usage
 
 
-Event = Token | Finished
+Event = Token | ToolCallDelta | Finished
+
+
+class EmbedRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Texts or token arrays to be turned into vectors.
+
+    Args:
+        dimensions: how many components of each vector to keep; None means all.
+    """
+
+    id: str
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    tenant: str = ""
+    dimensions: int | None = None
+    deadline_s: float | None = None
+
+
+class Embeddings(msgspec.Struct, frozen=True, array_like=True):
+    """One vector for each input, in their order: `vectors` is float32, little-endian, (inputs, dimensions)."""
+
+    vectors: bytes
+    dimensions: int
+    num_tokens: int
 
 
 class FileRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,7 +301,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment as clients see it. `created` is in Unix seconds; `state` is starting, ready or restarting."""
+    """A deployment as clients see it. `created` is in Unix seconds; `state` is idle (not loaded: the first request
+    loads it), starting, ready or restarting."""
 
     id: str
     version: str
@@ -197,6 +311,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     num_params: int | None = None
     owner: str = "mainspring"
+    kind: Literal["chat", "completion", "embedding", "image"] = "chat"
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,11 +28,13 @@ from mainspring.core.types import (
     Finished,
     FinishReason,
     GenerateRequest,
+    InfillPrompt,
     Load,
     ModelInfo,
     TextPrompt,
     Token,
     TokenLogprob,
+    TokenPrompt,
     Usage,
 )
 
@@ -176,15 +178,15 @@ def _text_of(request: GenerateRequest) -> str:
         return "".join(f"<{message.role}>{message.content}\n" for message in prompt.messages)
     if isinstance(prompt, TextPrompt):
         return prompt.text
+    if isinstance(prompt, InfillPrompt):
+        return f"{prompt.prefix}\n{prompt.suffix}"
     if any(token >= len(VOCABULARY) for token in prompt.ids):
         raise errors.InvalidRequest(f"Token ids must be below {len(VOCABULARY)}.", param="prompt")
     return b"".join(VOCABULARY[token] for token in prompt.ids).decode("utf-8", "replace")
 
 
 def _prompt_ids(request: GenerateRequest, text: str) -> tuple[int, ...]:
-    if isinstance(request.prompt, ChatPrompt | TextPrompt):
-        return encode(text)
-    return request.prompt.ids
+    return request.prompt.ids if isinstance(request.prompt, TokenPrompt) else encode(text)
 
 
 def _check_fits(num_prompt: int, max_tokens: int | None, context_length: int) -> None:

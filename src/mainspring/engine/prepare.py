@@ -7,7 +7,7 @@ wait for. Everything here is a pure function of the request and the model.
 from collections.abc import Callable
 
 from mainspring.core.errors import ContextLengthExceeded, InvalidRequest
-from mainspring.core.types import ChatPrompt, GenerateRequest, TextPrompt
+from mainspring.core.types import ChatPrompt, GenerateRequest, InfillPrompt, TextPrompt, TokenPrompt
 from mainspring.engine.backend import Backend
 from mainspring.engine.constraint import Grammars
 from mainspring.engine.sampling import Sampler
@@ -63,10 +63,12 @@ class Preparer:
                 pieces = self._chat_template().render(messages)
             case TextPrompt(text):
                 pieces = [text]
-            case _:
-                for token in request.prompt.ids:
+            case TokenPrompt(ids):
+                for token in ids:
                     self._check_token(token, "prompt")
-                return list(request.prompt.ids) or self._empty()
+                return list(ids) or self._empty()
+            case InfillPrompt():
+                raise InvalidRequest("This model does not fill in text yet.", param="suffix")
         num_chars = sum(map(len, pieces))
         if num_chars > self._backend.context_length * MAX_CHARS_PER_TOKEN:
             self._too_long(num_chars // MAX_CHARS_PER_TOKEN, "at least ")

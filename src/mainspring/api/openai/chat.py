@@ -18,6 +18,7 @@ from mainspring.core.types import (
     ChatPrompt,
     Constraint,
     Event,
+    Finished,
     FinishReason,
     GenerateRequest,
     Message,
@@ -128,10 +129,10 @@ class ChatStream:
 
     def feed(self, prompt: int, event: Event) -> bytes:
         """A delta, or the finish of a choice. Tokens that end inside of a character bring no text of their own yet."""
-        if not isinstance(event, Token):
+        if isinstance(event, Finished):
             self.tally.add(prompt, event.usage)
             return self._chunk(replies.ChatChunkChoice(event.choice, replies.Delta(), None, event.reason))
-        if not event.text and not event.logprobs:
+        if not isinstance(event, Token) or (not event.text and not event.logprobs):
             return b""
         logprobs = replies.ChatLogprobs(replies.chat_logprobs(event.logprobs)) if self._has_logprobs else None
         choice = replies.ChatChunkChoice(event.choice, replies.Delta(content=event.text), logprobs)
@@ -190,7 +191,7 @@ class ChatFold:
         if isinstance(event, Token):
             self._texts[event.choice].append(event.text)
             self._logprobs[event.choice].extend(event.logprobs)
-        else:
+        elif isinstance(event, Finished):
             self._reasons[event.choice] = event.reason
             self.tally.add(prompt, event.usage)
         return b""

@@ -18,6 +18,7 @@ from mainspring.api.sse import Answer, Writer
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.types import (
     Event,
+    Finished,
     FinishReason,
     GenerateRequest,
     Prompt,
@@ -186,10 +187,10 @@ class CompletionStream:
     def feed(self, prompt: int, event: Event) -> bytes:
         """A piece of text, or the finish of a choice."""
         index = prompt * self._n + event.choice
-        if not isinstance(event, Token):
+        if isinstance(event, Finished):
             self.tally.add(prompt, event.usage)
             return self._chunk([replies.CompletionChoice(index, "", None, event.reason)])
-        if not event.text and not event.logprobs:
+        if not isinstance(event, Token) or (not event.text and not event.logprobs):
             return b""
         logprobs = self._texts[index].add(event) if self._has_logprobs else None
         return self._chunk([replies.CompletionChoice(index, event.text, logprobs, None)], event.text)
@@ -241,7 +242,7 @@ class CompletionFold:
         text = self._texts[prompt][event.choice]
         if isinstance(event, Token):
             text.add(event)
-        else:
+        elif isinstance(event, Finished):
             text.reason = event.reason
             self.tally.add(prompt, event.usage)
         return b""

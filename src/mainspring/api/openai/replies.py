@@ -38,7 +38,7 @@ __all__ = [
     "json",
 ]
 
-FinishReason = Literal["stop", "length", "content_filter"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 DONE = b"data: [DONE]\n\n"
 
 encode = msgspec.json.Encoder().encode
