@@ -148,6 +148,12 @@ async def idle_cpu(of: int | None = None, seconds: float = 1.0) -> float:
     return (used() - before) / seconds
 
 
+async def busy_s(to: Address) -> float:
+    """Seconds that the engine behind our server has spent in its steps."""
+    text = (await get(to, "/metrics"))[1].decode()
+    return float(next(line for line in text.splitlines() if line.startswith("mainspring_engine_busy")).split()[-1])
+
+
 def server_memory_mb(pid: int) -> float:
     """Resident memory of the server's own process, without its replicas, in MiB."""
     return psutil.Process(pid).memory_info().rss / 2**20

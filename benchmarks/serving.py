@@ -7,7 +7,10 @@ and the better of the two is what we are compared with. Then the two servers tak
 each pair gives a ratio; printed are its median and, as the spread, its minimum and maximum. Only one server computes at
 a time, and the idle one is checked to be idle. `_load.py` says what each case sends.
 
-Case (f) compares with our own engine driven in process (`_engine.py`): what is left is server, sockets and framing.
+Case (f) is about what is outside of the engine. Its share of wall time is what the engine itself did not spend in its
+steps (it counts them, /metrics tells); its time to first token is compared with our own engine driven in process
+(`_engine.py`). Also printed, and judged by nobody, is how much longer 16 streams take over HTTP than in process: that
+contains this program's own work, on the same cores.
 """
 
 import argparse
@@ -30,7 +33,7 @@ from rich.table import Table
 
 from benchmarks import _load
 from benchmarks._client import Address
-from benchmarks._servers import NUM_SLOTS, engine_alone, idle_cpu, mainspring, peer, server_memory_mb
+from benchmarks._servers import NUM_SLOTS, busy_s, engine_alone, idle_cpu, mainspring, peer, server_memory_mb
 
 SETTLE_S = 1.0  # between runs: a server may still be dropping what its client left
 MAX_IDLE_CPU = 0.1  # of one core; more means that the idle server disturbs the one that is measured
@@ -126,7 +129,12 @@ CASES = {
         num_busy=3,  # one long and eight short ones fill three times the long one's share
     ),
 }
-OUTSIDE = {"share": ("of wall time at 16 streams", 0.03), "ttft_added_ms": ("ms of TTFT", 5.0), "rss_mb": ("MB", 150.0)}
+OUTSIDE: dict[str, tuple[str, float | None]] = {
+    "share": ("of wall time at 16 streams", 0.03),
+    "longer": ("of wall time: longer than in process, this program's work included", None),
+    "ttft_added_ms": ("ms of TTFT", 5.0),
+    "rss_mb": ("MB", 150.0),
+}
 
 
 @dataclass
@@ -191,16 +199,22 @@ class Bench:
             await _warm(self.ours, prompts)
             await _check_idle(self.console)
             for repetition in range(self.num_pairs):
-                served = await _load.many(self.ours, prompts, f"f/{repetition}")
                 asked = await prompts.several(f"f/{repetition}", 16, 24)
+                alone_first = [await prompts.ids(f"f/one/{repetition}", 32)]
+                busy = await busy_s(self.ours)
+                served = await _load.many(self.ours, prompts, f"f/{repetition}")
+                busy = await busy_s(self.ours) - busy
+                await asyncio.sleep(SETTLE_S)
                 bare = await alone.run(asked, prompts.tokens(64), _load.END_BIAS)
+                await asyncio.sleep(SETTLE_S)
                 first = await _load.one(self.ours, prompts, f"f/one/{repetition}")
-                short = await alone.run(
-                    [await prompts.ids(f"f/one/{repetition}", 32)], prompts.tokens(128), _load.END_BIAS
-                )
+                await asyncio.sleep(SETTLE_S)
+                short = await alone.run(alone_first, prompts.tokens(128), _load.END_BIAS)
+                await asyncio.sleep(SETTLE_S)
                 runs.append(
                     {
-                        "share": 1 - bare["wall_s"] / served["wall_s"],
+                        "share": 1 - busy / served["wall_s"],
+                        "longer": 1 - bare["wall_s"] / served["wall_s"],
                         "ttft_added_ms": first["ttft_ms"] - 1000 * short["ttft_s"][0],
                     }
                 )
@@ -252,11 +266,11 @@ def _report_outside(console: Console, result: dict[str, Any]) -> None:
     for name, (unit, limit) in OUTSIDE.items():
         values = [run[name] for run in result["runs"]] if name != "rss_mb" else [result["rss_mb"]]
         one = _spread(values)
-        result["met"][name] = one["median"] <= limit
-        console.print(
-            f"{name}: {one['median']:.3g} {unit}, spread {one['min']:.3g}-{one['max']:.3g}; wanted <= {limit}: "
-            f"{'OK' if result['met'][name] else 'MISSED'}"
-        )
+        text = f"{name}: {one['median']:.3g} {unit}, spread {one['min']:.3g} to {one['max']:.3g}"
+        if limit is not None:
+            result["met"][name] = one["median"] <= limit
+            text += f"; wanted <= {limit}: {'OK' if result['met'][name] else 'MISSED'}"
+        console.print(text)
 
 
 def machine() -> dict[str, str]:

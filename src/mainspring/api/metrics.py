@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mainspring.api.context import Context
@@ -78,10 +78,12 @@ class _LoadCollector(Collector):
         waiting = GaugeMetricFamily("mainspring_requests_waiting", "Requests in the queue.", labels=["model"])
         used = GaugeMetricFamily("mainspring_kv_tokens_used", "Tokens held in the KV cache.", labels=["model"])
         total = GaugeMetricFamily("mainspring_kv_tokens", "Tokens that the KV cache can hold.", labels=["model"])
+        busy = CounterMetricFamily("mainspring_engine_busy_seconds", "Time in engine steps.", labels=["model"])
         for model in self._models.list():
             load = self._models.load(model.id)
             running.add_metric([model.id], load.running)
             waiting.add_metric([model.id], load.waiting)
             used.add_metric([model.id], load.kv_used)
             total.add_metric([model.id], load.kv_total)
-        yield from (running, waiting, used, total)
+            busy.add_metric([model.id], load.busy_s)
+        yield from (running, waiting, used, total, busy)

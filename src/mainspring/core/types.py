@@ -323,9 +323,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True):
-    """How busy a replica is: requests running and waiting, and tokens held in its KV cache of so many."""
+    """How busy a replica is: requests running and waiting, tokens held in its KV cache of so many, and the seconds it
+    has spent in engine steps since it started."""
 
     running: int = 0
     waiting: int = 0
     kv_used: int = 0
     kv_total: int = 0
+    busy_s: float = 0.0

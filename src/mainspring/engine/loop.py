@@ -41,6 +41,7 @@ class Engine:
         )
         self._scheduler = Scheduler(config, KvCache(kv))
         self._open: dict[str, list[Sequence]] = {}
+        self._busy_s = 0.0
 
     def add(self, sequences: list[Sequence]) -> None:
         """Start a prepared request."""
@@ -62,10 +63,11 @@ class Engine:
     @property
     def load(self) -> Load:
         """How busy."""
-        return self._scheduler.load(self._backend.num_cells)
+        return self._scheduler.load(self._backend.num_cells, self._busy_s)
 
     def step(self) -> list[Output]:
         """Compute one step; returns what can be told to whom."""
+        started = self._monotonic()
         outputs = list(self._expire())
         batch = self._scheduler.plan()
         if batch is not None:
@@ -75,6 +77,7 @@ class Engine:
             for work in batch.work:
                 outputs += self._advance(work, logits[at : at + work.num_rows])
                 at += work.num_rows
+        self._busy_s += self._monotonic() - started
         return outputs
 
     def _expire(self) -> Iterable[Output]:

@@ -103,9 +103,9 @@ class Scheduler:
         """Sequences whose deadline has passed."""
         return [sequence for sequence in self.sequences() if sequence.deadline <= now]
 
-    def load(self, kv_total: int) -> Load:
+    def load(self, kv_total: int, busy_s: float) -> Load:
         """How busy the engine is."""
-        return Load(len(self._running), len(self._waiting), self._kv.num_used, kv_total)
+        return Load(len(self._running), len(self._waiting), self._kv.num_used, kv_total, busy_s)
 
     # -- planning ------------------------------------------------------------------------------------------------------
 

@@ -161,7 +161,7 @@ class Deployment:
             return Load()
         load = self._replica.load
         waiting = max(load.waiting, self._replica.num_open - load.running)
-        return Load(load.running, waiting, load.kv_used, load.kv_total)
+        return Load(load.running, waiting, load.kv_used, load.kv_total, load.busy_s)
 
     @property
     def num_places(self) -> int:
