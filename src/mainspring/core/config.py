@@ -49,6 +49,9 @@ class EngineSettings(BaseModel):
     max_waiting: int = Field(256, ge=0, description="Requests that may queue; one more is answered with 429.")
     prefill_tokens: int = Field(512, ge=16, description="Prompt tokens a step computes while nothing is being decoded.")
     mixed_tokens: int = Field(128, ge=16, description="The same while other sequences decode: bounds their token gap.")
+    speculation: Literal["auto", "off"] = Field(
+        "auto", description="Guess tokens ahead where measurement says that it pays, or never."
+    )
     flash_attention: bool = Field(True, description="Faster prefill; off rounds less and decodes long contexts faster.")
     hot_tokens: int = Field(256, ge=0, description="Finished tokens kept in the KV cache before they move to memory.")
     cache_bytes: int = Field(2 * 2**30, ge=0, description="Memory for finished sequences outside of the KV cache.")

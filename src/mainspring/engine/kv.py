@@ -103,6 +103,11 @@ class KvCache:
         """Cells in use."""
         return self._config.num_cells - len(self._free_cells)
 
+    @property
+    def num_free(self) -> int:
+        """Cells that nobody uses."""
+        return len(self._free_cells)
+
     # -- finding -------------------------------------------------------------------------------------------------------
 
     def match(self, tokens: Sequence[int]) -> tuple[int, int | None, int, int | None]:
@@ -168,10 +173,7 @@ class KvCache:
     def _take_over(self, slot: int, tokens: Sequence[int], ready: int) -> tuple[int, int] | None:
         """An idle slot continues in place, losing what it holds beyond `ready`."""
         if self._tree.length(slot) > ready:
-            self.ops.append(Trim(slot, ready))
-            self._tree.truncate(slot, ready)
-            self._let_cells_go(slot, ready)
-            self._computed[slot] = ready
+            self.shorten(slot, ready)
         if not self._make_room(len(tokens) - ready, keep=slot):
             return None
         del self._idle[slot]
@@ -207,6 +209,13 @@ class KvCache:
         """`num_tokens` more of the slot's plan are now in the cache."""
         self._computed[slot] += num_tokens
         assert self._computed[slot] <= self._tree.length(slot), "computed more than was planned"
+
+    def shorten(self, slot: int, length: int) -> None:
+        """Take back what a slot holds beyond `length` tokens."""
+        self.ops.append(Trim(slot, length))
+        self._tree.truncate(slot, length)
+        self._let_cells_go(slot, length)
+        self._computed[slot] = length
 
     def _take_cells(self, slot: int, count: int) -> None:
         if count <= 0:

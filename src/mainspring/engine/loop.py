@@ -71,7 +71,9 @@ class Engine:
         outputs = list(self._expire())
         batch = self._scheduler.plan()
         if batch is not None:
+            before = self._monotonic()
             logits = self._backend.decode(batch)
+            self._scheduler.pace.note(sum(work.count for work in batch.work), self._monotonic() - before)
             self._scheduler.commit(batch)
             at = 0
             for work in batch.work:
@@ -96,9 +98,9 @@ class Engine:
             return []  # another choice of the request failed in this step
         if sequence.request.echo and work.start < sequence.num_prompt:
             self._echo(work, rows)
-        if work.num_rows and sequence.num_pending == 0:
+        if work.num_rows and sequence.num_pending <= 0:
             try:
-                self._choose(sequence, rows[-1])
+                self._choose_all(work, rows[-1 - len(work.drafts) :])
             except InvalidRequest as error:
                 return [self._fail(request_id, error)]
         if sequence.finished is not None:
@@ -119,6 +121,21 @@ class Engine:
                 logprob = sequence.echo_logprob(token, num_top, self._backend.piece)
                 sequence.last_row = rows[at - work.start].copy()
             sequence.show_echo(self._backend.piece(token), logprob)
+
+    def _choose_all(self, work: Work, rows: NDArray[np.float32]) -> None:
+        """Choose the next token, and one more from each further row as long as the drafts equal what is chosen."""
+        sequence, drafts, before = work.sequence, list(work.drafts), len(work.sequence.tokens)
+        chosen: list[int] = []
+        num_equal = 0
+        while sequence.finished is None and num_equal == len(chosen) <= len(drafts):
+            self._choose(sequence, rows[num_equal])
+            chosen = sequence.tokens[before:]
+            num_equal = next(
+                (at for at, pair in enumerate(zip(chosen, drafts, strict=False)) if pair[0] != pair[1]),
+                min(len(chosen), len(drafts)),
+            )
+        if drafts:
+            self._scheduler.retract(sequence, before + num_equal)
 
     def _choose(self, sequence: Sequence, row: NDArray[np.float32]) -> None:
         """Pick the next token and everything that follows from it."""
@@ -160,6 +177,8 @@ class Engine:
             logprob_of(row, token, num_top, self._backend.piece) if num_top is not None and row is not None else None
         )
         sequence.tokens.append(token)
+        if sequence.lookup is not None:
+            sequence.lookup.push(token)
         shown: Token | None = sequence.text.push(piece, logprob)
         if shown is not None:
             sequence.events.append(shown)

@@ -12,6 +12,7 @@ from mainspring.engine.backend import Backend
 from mainspring.engine.constraint import Grammars
 from mainspring.engine.sampling import Sampler
 from mainspring.engine.sequence import Sequence
+from mainspring.engine.speculation import Lookup
 from mainspring.engine.text import TextStream
 from mainspring.models.chat import ChatTemplate
 
@@ -22,10 +23,16 @@ MAX_CHARS_PER_TOKEN = 64
 
 
 class Preparer:
-    """One model's way from requests to sequences. Use from one thread."""
+    """One model's way from requests to sequences. Use from one thread.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        speculate: whether sequences may guess tokens ahead. Those with a seed do not unless they bring a prediction:
+            guesses change the shapes of steps, thus their rounding, and who sends a seed wants the same answer again.
+    """
+
+    def __init__(self, backend: Backend, *, speculate: bool = True) -> None:
         self._backend = backend
+        self._speculate = speculate
         self._grammars = Grammars(backend)
         self._template: ChatTemplate | None = None
 
@@ -52,10 +59,16 @@ class Preparer:
                 text=TextStream(choice, request.stop),
                 echo=TextStream(choice),
                 matcher=self._grammars.matcher(request.constraint) if request.constraint else None,
+                lookup=self._lookup(request, tokens),
                 deadline=deadline,
             )
             for choice in range(request.n)
         ]
+
+    def _lookup(self, request: GenerateRequest, tokens: list[int]) -> Lookup | None:
+        if request.prediction is not None:
+            return Lookup(tokens, self._backend.tokenize(request.prediction.encode("utf-8", "replace")))
+        return Lookup(tokens) if self._speculate and request.sampling.seed is None else None
 
     def _tokens(self, request: GenerateRequest) -> list[int]:
         match request.prompt:

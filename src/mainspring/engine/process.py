@@ -47,10 +47,12 @@ def connect(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str)
 class Replica:
     """Moves frames between the socket and the engine."""
 
-    def __init__(self, backend: Backend, engine: Engine, endpoint: str, turn: Turn | None = None) -> None:
+    def __init__(
+        self, backend: Backend, engine: Engine, endpoint: str, turn: Turn | None = None, *, speculate: bool = True
+    ) -> None:
         self._engine = engine
         self._turn = turn or Turn(None)
-        self._preparer = Preparer(backend)
+        self._preparer = Preparer(backend, speculate=speculate)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = connect(self._context, zmq.PAIR, endpoint)
         # Prepared requests are handed over through a queue; the inproc socket only wakes the poller.
@@ -171,7 +173,8 @@ def main() -> None:
         socket.send(frames.encode(frames.Broken(error.message)))
         socket.close(linger=1000)
         raise SystemExit(1) from None
-    Replica(backend, engine, spec.endpoint, Turn(Path(spec.turn) if spec.turn else None)).run()
+    turn = Turn(Path(spec.turn) if spec.turn else None)
+    Replica(backend, engine, spec.endpoint, turn, speculate=settings.speculation == "auto").run()
 
 
 if __name__ == "__main__":

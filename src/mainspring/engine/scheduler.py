@@ -5,15 +5,15 @@
     scheduler.commit(batch)       # what was computed is now in the cache
 
 Rules, in order:
-1. Decoding sequences go first, one token each (more if a grammar forced some).
+1. Decoding sequences go first, one token each (more if a grammar forced some), and drafts of more where those pay.
 2. The rest of the step's token budget is prefill. The budget is small while anything decodes, so one long prompt never
    stalls the others' tokens, and large otherwise. Half of it goes to the prompt that is nearest its end, so a short
    prompt does not wait behind a long one; the other half in fair order, so a long one is never starved.
-3. Fair order is by tenant: fewest sequences running first, then least work done (a virtual token counter: Sheng et al.,
-   "Fairness in Serving Large Language Models", 2024); within a tenant by arrival.
+3. Fair order is by tier, then by tenant: fewest sequences running first, then least work done (a virtual token counter:
+   Sheng et al., "Fairness in Serving Large Language Models", 2024); within a tenant by arrival.
 4. A waiting sequence whose prefix is being computed by a running one is parked until it can fork from it.
-5. When cells run out, idle prefixes go first, then the latest arrival goes back to the queue and is computed again
-   later.
+5. When cells run out, idle prefixes go first, then the latest arrival of the lowest tier goes back to the queue and is
+   resumed later. A flex sequence also gives way when a request of a higher tier waits for a place.
 """
 
 from collections import Counter
@@ -23,11 +23,15 @@ from dataclasses import dataclass, field
 from mainspring.core.types import Load
 from mainspring.engine.kv import KvCache, Op
 from mainspring.engine.sequence import Sequence
+from mainspring.engine.speculation import Pace
 
 __all__ = ["Batch", "Scheduler", "SchedulerConfig", "Work"]
 
 MIN_SHARE_TOKENS = 32
 """Shorter shared prefixes are computed twice rather than waited for."""
+MAX_DRAFT_TOKENS = 32
+"""Longest draft of one sequence."""
+RANKS = {"priority": 0, "default": 1, "flex": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +46,21 @@ class SchedulerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """`count` tokens of a sequence from `start` on; `num_rows` rows of logits come back for the last of them."""
+    """`count` tokens of a sequence from `start` on, the last of them drafts; `num_rows` rows of logits come back for
+    the last of all."""
 
     sequence: Sequence
     slot: int
     start: int
     count: int
     num_rows: int
+    drafts: tuple[int, ...] = ()
+
+    @property
+    def tokens(self) -> list[int]:
+        """What is computed."""
+        known = self.start + self.count - len(self.drafts)
+        return [*self.sequence.tokens[self.start : known], *self.drafts]
 
 
 @dataclass(slots=True)
@@ -69,6 +81,7 @@ class Scheduler:
         self._running: list[Sequence] = []  # by admission
         self._served: Counter[str] = Counter()  # tenant -> tokens computed, for tenants with anything here
         self._arrivals = 0
+        self.pace = Pace()
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
@@ -120,17 +133,24 @@ class Scheduler:
         ops, self._kv.ops = self._kv.ops, []
         return Batch(ops, work) if work or ops else None
 
-    def _fair(self, sequence: Sequence) -> tuple[int, int]:
-        return self._served[sequence.request.tenant], sequence.order
+    def _fair(self, sequence: Sequence) -> tuple[int, int, int]:
+        request = sequence.request
+        return RANKS[request.tier], self._served[request.tenant], sequence.order
+
+    @staticmethod
+    def _standing(sequence: Sequence) -> tuple[int, int]:
+        """Who gives way last has the least."""
+        return RANKS[sequence.request.tier], sequence.order
 
     def _admit(self) -> None:
         parked: set[int] = set()
-        while len(self._running) < self._config.max_running:
-            sequence = self._next_waiting(parked)
-            if sequence is None:
-                return
-            placed = self._kv.acquire(sequence.tokens, reuse=not sequence.wants_prompt_logprobs)
+        while (sequence := self._next_waiting(parked)) is not None:
+            placed = None
+            if len(self._running) < self._config.max_running:
+                placed = self._kv.acquire(sequence.tokens, reuse=not sequence.wants_prompt_logprobs)
             if placed is None:
+                if self._give_way(sequence):
+                    continue
                 return  # nobody overtakes: a large prompt would never find room
             sequence.slot, sequence.num_computed = placed
             if sequence.num_cached is None:
@@ -138,11 +158,24 @@ class Scheduler:
             self._waiting.remove(sequence)
             self._running.append(sequence)
 
+    def _give_way(self, waiting: Sequence) -> bool:
+        """Send the latest flex sequence back to the queue for one of a higher tier, if there is any."""
+        flex = [one for one in self._running if one.request.tier == "flex"]
+        if not flex or waiting.request.tier == "flex":
+            return False
+        self._preempt(max(flex, key=lambda one: one.order))
+        return True
+
     def _next_waiting(self, parked: set[int]) -> Sequence | None:
         """The first in fair order that need not wait for another's prefix; those that must are added to `parked`."""
         running = Counter(sequence.request.tenant for sequence in self._running)
         free = (sequence for sequence in self._waiting if id(sequence) not in parked)
-        for sequence in sorted(free, key=lambda one: (running[one.request.tenant], *self._fair(one))):
+
+        def fair(one: Sequence) -> tuple[int, int, int, int]:
+            rank, served, order = self._fair(one)
+            return rank, running[one.request.tenant], served, order
+
+        for sequence in sorted(free, key=fair):
             if not self._must_wait(sequence):
                 return sequence
             parked.add(id(sequence))
@@ -157,9 +190,9 @@ class Scheduler:
 
     def _secure_cells(self) -> None:
         """Every running sequence gets cells for what was appended to it; oldest first, whoever came last gives way."""
-        for sequence in sorted(self._running, key=lambda one: one.order):
+        for sequence in sorted(self._running, key=self._standing):
             while sequence.slot is not None and not self._has_cells(sequence):
-                self._preempt(max(self._running, key=lambda one: one.order))
+                self._preempt(max(self._running, key=self._standing))
 
     def _has_cells(self, sequence: Sequence) -> bool:
         assert sequence.slot is not None
@@ -167,8 +200,31 @@ class Scheduler:
         return missing <= 0 or self._kv.grow(sequence.slot, sequence.tokens[-missing:])
 
     def _decodes(self) -> list[Work]:
-        decoding = (one for one in self._running if one.is_decoding)
-        return [Work(one, one.slot, one.num_computed, one.num_pending, 1) for one in decoding if one.slot is not None]
+        decoding = [one for one in self._running if one.is_decoding]
+        if not decoding:
+            return []
+        threshold = self.pace.threshold(sum(one.num_pending for one in decoding))
+        room = self._config.max_outputs - len(self._running)  # rows; a prompt that ends needs one too
+        if len(decoding) < len(self._running):
+            room //= 2  # an echoed prompt needs more
+        work: list[Work] = []
+        for at, one in enumerate(decoding):
+            drafts = self._draft(one, threshold, room // (len(decoding) - at))
+            room -= len(drafts)
+            assert one.slot is not None
+            count = one.num_pending + len(drafts)
+            work.append(Work(one, one.slot, one.num_computed, count, 1 + len(drafts), tuple(drafts)))
+        return work
+
+    def _draft(self, sequence: Sequence, threshold: float, room: int) -> list[int]:
+        """Tokens to try in this step. They get cells, but nothing is evicted and nobody preempted for them."""
+        if sequence.lookup is None or sequence.slot is None:
+            return []
+        left = sequence.max_total - len(sequence.tokens) - 1
+        drafts = sequence.lookup.guess(threshold, min(MAX_DRAFT_TOKENS, room, left, self._kv.num_free))
+        if drafts:
+            self._kv.grow(sequence.slot, drafts)
+        return drafts
 
     def _preempt(self, sequence: Sequence) -> None:
         assert sequence.slot is not None
@@ -179,8 +235,8 @@ class Scheduler:
 
     def _prefills(self, decodes: list[Work]) -> list[Work]:
         budget = self._config.mixed_tokens if decodes else self._config.prefill_tokens
-        budget = max(budget - sum(one.count for one in decodes), 16)
-        num_rows = self._config.max_outputs - len(decodes)
+        budget = max(budget - sum(one.count - len(one.drafts) for one in decodes), 16)
+        num_rows = self._config.max_outputs - sum(one.num_rows for one in decodes)
         waiting = sorted((one for one in self._running if not one.is_decoding), key=self._fair)
         if not waiting:
             return []
@@ -213,6 +269,13 @@ class Scheduler:
             self._kv.advance(work.slot, work.count)
             work.sequence.num_computed += work.count
             self._served[work.sequence.request.tenant] += work.count
+
+    def retract(self, sequence: Sequence, length: int) -> None:
+        """Of the drafts just computed, those beyond the sequence's first `length` tokens did not stand."""
+        assert sequence.slot is not None
+        if length < sequence.num_computed:
+            self._kv.shorten(sequence.slot, length)
+            sequence.num_computed = length
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless every invariant holds. For tests."""

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.core.types import Event, Finished, FinishReason, GenerateRequest, Token, TokenLogprob, Usage
 from mainspring.engine.constraint import Matcher
 from mainspring.engine.sampling import Sampler, logprob_of
+from mainspring.engine.speculation import Lookup
 from mainspring.engine.text import TextStream
 
 __all__ = ["Sequence"]
@@ -34,6 +36,7 @@ class Sequence:
     text: TextStream
     echo: TextStream
     matcher: Matcher | None = None
+    lookup: Lookup | None = None  # guesses tokens ahead; None does not
     deadline: float = float("inf")  # on the loop's monotonic clock
     order: int = 0  # the scheduler's: arrival
 
@@ -79,4 +82,6 @@ class Sequence:
         if last is not None:
             self.events.append(last)
         usage = Usage(self.num_prompt, len(self.tokens) - self.num_prompt, self.num_cached or 0)
+        if self.request.prediction is not None and self.lookup is not None:
+            usage = msgspec.structs.replace(usage, accepted=self.lookup.accepted, rejected=self.lookup.rejected)
         self.events.append(Finished(self.choice, reason, usage))

@@ -64,9 +64,9 @@ class ToyBackend:
             assert len(slot) == work.start, (
                 f"slot {work.slot} holds {len(slot)} tokens, the step begins at {work.start}"
             )
-            for at in range(work.start, work.start + work.count):
-                slot.append(work.sequence.tokens[at])
-                if at >= work.start + work.count - work.num_rows:
+            for at, token in enumerate(work.tokens):
+                slot.append(token)
+                if at >= work.count - work.num_rows:
                     rows.append(self.logits(slot))
             self.num_decoded += work.count
         return np.array(rows, np.float32).reshape(len(rows), self.num_tokens)

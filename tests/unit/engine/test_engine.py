@@ -277,6 +277,51 @@ def test_names_of_control_tokens_in_messages_stay_text():
     assert b"a<mark>b" in b"".join(map(bench.backend.piece, sequence.tokens))
 
 
+def test_flex_gives_way_and_is_resumed():
+    bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=2)
+    bench.add("flex1", "a" * 30, tier="flex", max_tokens=30)
+    bench.add("flex2", "b" * 30, tier="flex", max_tokens=30)
+    for _ in range(6):
+        bench.step()
+    bench.add("now", "c" * 30, max_tokens=5)
+    bench.step()
+    running = {one.request.id for one in bench.engine._scheduler._running}
+    assert running == {"flex1", "now"}  # who came last gave way
+    bench.run()
+    for name, letter, count in [("flex1", "a", 30), ("flex2", "b", 30), ("now", "c", 5)]:
+        assert bench.text(name) == reference(letter * 30, count)
+
+
+def test_a_default_request_gives_way_to_nobody():
+    bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=1)
+    bench.add("first", "a" * 30, max_tokens=20)
+    bench.step()
+    bench.add("urgent", "b" * 30, tier="priority")
+    bench.add("later", "c" * 30)
+    bench.step()
+    assert [one.request.id for one in bench.engine._scheduler._running] == ["first"]
+    while any(one.request.id == "first" for one in bench.engine._scheduler.sequences()):
+        bench.step()
+    bench.step()
+    assert [one.request.id for one in bench.engine._scheduler._running] == ["urgent"]
+    bench.run()
+
+
+def test_the_queue_is_ordered_by_tier():
+    bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=1)
+    bench.add("running", "x" * 5, max_tokens=3)
+    bench.step()
+    for name, tier in [("f", "flex"), ("d", "default"), ("p", "priority")]:
+        bench.add(name, name * 10, tier=tier, max_tokens=2)
+    order = []
+    for _ in range(200):
+        if not bench.engine.busy:
+            break
+        bench.step()
+        order += [one.request.id for one in bench.engine._scheduler._running if one.request.id not in order]
+    assert order == ["running", "p", "d", "f"]
+
+
 class EngineMachine(RuleBasedStateMachine):
     """Random arrivals, cancellations and steps in a cache that is always too small."""
 
@@ -293,10 +338,17 @@ class EngineMachine(RuleBasedStateMachine):
         max_tokens=st.integers(1, 14),
         n=st.integers(1, 2),
         tenant=st.sampled_from("pq"),
+        tier=st.sampled_from(["priority", "default", "flex"]),
+        guess=st.sampled_from([None, "right", "wrong in the middle", "wrong"]),
     )
-    def arrive(self, stem, rest, max_tokens, n, tenant):
+    def arrive(self, stem, rest, max_tokens, n, tenant, tier, guess):
         name = str(len(self.asked))
-        self.bench.add(name, stem + rest, max_tokens=max_tokens, n=n, tenant=tenant)
+        prediction = None
+        if guess:
+            right = reference(stem + rest, max_tokens)
+            prediction = {"right": right, "wrong": "zzz"}.get(guess, right[:3] + "-" + right[4:])
+        fields = {"n": n, "tenant": tenant, "tier": tier, "prediction": prediction}
+        self.bench.add(name, stem + rest, max_tokens=max_tokens, **fields)
         self.asked[name] = (stem + rest, max_tokens, n)
 
     @rule(pick=st.integers(0, 30))

@@ -53,6 +53,7 @@ class LlamaBackend:
             self.num_cells = settings.kv_tokens
             self.context_length = min(self.context_length, self.num_cells)
         self._max_batch = max(settings.prefill_tokens, settings.mixed_tokens) + settings.max_running * MAX_DECODE_TOKENS
+        self._max_batch += MAX_OUTPUTS  # drafts
         self._context = lib.init_from_model(self._model, self._context_params(settings))
         if not self._context:
             raise EngineUnavailable(
@@ -143,8 +144,7 @@ class LlamaBackend:
             self._apply(op)
         at = num_rows = 0
         for work in batch.work:
-            tokens = work.sequence.tokens[work.start : work.start + work.count]
-            self._fill(at, tokens, work.start, work.slot, work.num_rows)
+            self._fill(at, work.tokens, work.start, work.slot, work.num_rows)
             at += work.count
             num_rows += work.num_rows
         if at:
