@@ -123,13 +123,11 @@ class Pace:
     def threshold(self, num_tokens: int) -> float:
         """How likely one more token must be to stand in a step of `num_tokens`, to be worth its time: what it costs,
         in shares of what a token of that step costs."""
-        here = self._points.get(num_tokens.bit_length())
-        if here is None:
-            return UNMEASURED
-        larger = [self._points[key] for key in sorted(self._points) if key > num_tokens.bit_length()]
-        tokens, seconds = here
+        size = num_tokens.bit_length()
+        tokens, seconds = self._points.get(size, (0.0, 0.0))
+        # Up to eight times as many tokens: the nearest point alone would be noisy, and far ones are of long ago.
+        larger = [self._points[key] for key in range(size + 1, size + 4) if key in self._points]
         if not larger or seconds <= 0:
             return UNMEASURED
-        # The nearest point would be the marginal cost, but it is the noisiest too: up to eight times as many tokens.
-        costs = [(more - seconds) / (count - tokens) for count, more in larger[:3]]
+        costs = [(more - seconds) / (count - tokens) for count, more in larger]
         return max(sorted(costs)[len(costs) // 2], 0.0) * tokens / seconds
