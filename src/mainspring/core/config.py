@@ -52,6 +52,9 @@ class EngineSettings(BaseModel):
     speculation: Literal["auto", "off"] = Field(
         "auto", description="Guess tokens ahead where measurement says that it pays, or never."
     )
+    draft_model: Path | None = Field(
+        None, description="A small GGUF model of the same vocabulary that guesses tokens ahead for the large one."
+    )
     flash_attention: bool = Field(True, description="Faster prefill; off rounds less and decodes long contexts faster.")
     hot_tokens: int = Field(256, ge=0, description="Finished tokens kept in the KV cache before they move to memory.")
     cache_bytes: int = Field(2 * 2**30, ge=0, description="Memory for finished sequences outside of the KV cache.")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mainspring.core.errors import DeadlineExceeded, InvalidRequest, MainspringError
 from mainspring.core.types import Event, Load, Token
 from mainspring.engine.backend import Backend
+from mainspring.engine.draft import Drafter
 from mainspring.engine.kv import KvCache, KvConfig
 from mainspring.engine.sampling import logprob_of
 from mainspring.engine.scheduler import Scheduler, SchedulerConfig, Work
@@ -28,9 +29,10 @@ class Engine:
 
     def __init__(
         self, backend: Backend, config: SchedulerConfig, monotonic: Callable[[], float], *, hot_tokens: int = 256,
-        save_bytes: int = 0,
+        save_bytes: int = 0, drafter: Drafter | None = None,
     ) -> None:  # fmt: skip
         self._backend = backend
+        self._drafter = drafter
         self._monotonic = monotonic
         kv = KvConfig(
             num_slots=backend.num_slots,
@@ -69,6 +71,8 @@ class Engine:
         """Compute one step; returns what can be told to whom."""
         started = self._monotonic()
         outputs = list(self._expire())
+        if self._drafter is not None and (decoding := self._scheduler.decoding()):
+            self._drafter.ahead(decoding, self._scheduler.pace)
         batch = self._scheduler.plan()
         if batch is not None:
             before = self._monotonic()

@@ -23,6 +23,7 @@ from mainspring.core.errors import MainspringError
 from mainspring.core.types import GenerateRequest, Load
 from mainspring.engine import frames
 from mainspring.engine.backend import Backend
+from mainspring.engine.draft import Drafter
 from mainspring.engine.loop import Engine, Output
 from mainspring.engine.prepare import Preparer
 from mainspring.engine.scheduler import SchedulerConfig
@@ -146,7 +147,12 @@ def make_engine(model: Path, settings: EngineSettings) -> tuple[Backend, Engine]
     )
     # In a split cache nobody scans an idle slot.
     hot_tokens = settings.hot_tokens if settings.kv == "unified" else backend.num_cells
-    engine = Engine(backend, config, time.monotonic, hot_tokens=hot_tokens, save_bytes=settings.cache_bytes)
+    drafter = None
+    if settings.draft_model is not None and settings.speculation == "auto":
+        drafter = Drafter(LlamaBackend(settings.draft_model, settings), backend, time.monotonic)
+    engine = Engine(
+        backend, config, time.monotonic, hot_tokens=hot_tokens, save_bytes=settings.cache_bytes, drafter=drafter
+    )
     return backend, engine
 
 

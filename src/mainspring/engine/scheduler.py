@@ -199,8 +199,12 @@ class Scheduler:
         missing = len(sequence.tokens) - self._kv.planned(sequence.slot)
         return missing <= 0 or self._kv.grow(sequence.slot, sequence.tokens[-missing:])
 
+    def decoding(self) -> list[Sequence]:
+        """Running sequences whose next token is what somebody waits for."""
+        return [one for one in self._running if one.is_decoding]
+
     def _decodes(self) -> list[Work]:
-        decoding = [one for one in self._running if one.is_decoding]
+        decoding = self.decoding()
         if not decoding:
             return []
         threshold = self.pace.threshold(sum(one.num_pending for one in decoding))

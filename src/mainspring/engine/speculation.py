@@ -19,6 +19,8 @@ MAX_PLACES = 64
 """Places remembered for one such run of tokens; of more, the latest."""
 MEMORY = 0.8
 """How much of the past remains in the rate of right first guesses at each new one."""
+OFFER_MEMORY = 0.95
+"""The same for each token of a draft model."""
 SMOOTHING = 0.2
 """Weight of a new measurement in the time of a step."""
 UNMEASURED = 0.6
@@ -45,6 +47,8 @@ class Lookup:
         self._last = 0
         self._streak = 0  # right guesses since the cursor was set
         self._first_rate = 0.8 if prediction else 0.5  # of the first guesses at new cursors
+        self._offered: list[int] = []
+        self.offer_rate = 0.6  # of offered tokens that were right
         self.accepted = 0
         if self._cursor is None:
             self._find()
@@ -72,6 +76,10 @@ class Lookup:
 
     def push(self, token: int) -> None:
         """The sequence has a new token: was it the guess?"""
+        if self._offered:
+            hit = self._offered[0] == token
+            self.offer_rate = OFFER_MEMORY * self.offer_rate + (1 - OFFER_MEMORY) * hit
+            self._offered = self._offered[1:] if hit else []
         cursor = self._cursor
         right = cursor is not None and self._text[cursor] == token
         if cursor is not None:
@@ -89,20 +97,23 @@ class Lookup:
         else:
             self._find()
 
+    def offer(self, tokens: list[int]) -> None:
+        """A draft model's guess, for when there is none of our own."""
+        self._offered = tokens
+
     def guess(self, threshold: float, limit: int) -> list[int]:
         """The next tokens, as many as are likelier than `threshold` to stand, at most `limit`.
 
         By the rule of succession, after `s` right guesses in a row the next `i` are all right with the probability
         (s + 1) / (s + i + 1). A new cursor's first guess is as good as first guesses have been in this sequence.
         """
-        if self._cursor is None or limit <= 0 or threshold >= 1.0:
-            return []
-        if self._streak:
-            num = int((self._streak + 1) * (1.0 / max(threshold, 0.01) - 1.0))
-        else:
-            num = int(self._first_rate / max(threshold, 0.01))
+        limit, threshold = max(limit, 0), max(threshold, 0.01)
+        if self._cursor is None:
+            return self._offered[:limit]
+        worth = (self._streak + 1) * (1.0 / threshold - 1.0) if self._streak else self._first_rate / threshold
         end = self._num_predicted if self._cursor < self._num_predicted else len(self._text)
-        return self._text[self._cursor : min(self._cursor + min(num, limit), end)]
+        guess = self._text[self._cursor : min(self._cursor + max(min(int(worth), limit), 0), end)]
+        return guess or self._offered[:limit]
 
 
 class Pace:
@@ -119,6 +130,11 @@ class Pace:
             tokens + SMOOTHING * (num_tokens - tokens),
             before + SMOOTHING * (seconds - before),
         )
+
+    def rate(self, num_tokens: int) -> float:
+        """Tokens a second in steps of about so many; 0 if that is not known."""
+        tokens, seconds = self._points.get(num_tokens.bit_length(), (0.0, 0.0))
+        return tokens / seconds if seconds > 0 else 0.0
 
     def threshold(self, num_tokens: int) -> float:
         """How likely one more token must be to stand in a step of `num_tokens`, to be worth its time: what it costs,

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mainspring.core.errors import EngineUnavailable
 from mainspring.core.types import Constraint, GenerateRequest, Sampling, TextPrompt
+from mainspring.engine.draft import Drafter
 from mainspring.engine.speculation import UNMEASURED, Lookup, Pace
 from mainspring.engine.toy import ToyBackend
 from tests.unit.engine.test_engine import Bench
@@ -220,3 +222,59 @@ def test_the_threshold_is_the_marginal_cost():
     for num in (1, 2, 4, 8, 16):
         free.note(num, 0.01)
     assert free.threshold(1) == 0
+
+
+class Noisy(Forgetful):
+    """A draft model that is right most of the time."""
+
+    def logits(self, tokens):
+        row = super().logits(tokens)
+        if sum(tokens) % 5 == 0:
+            row[50] = 100
+        return row
+
+
+def test_a_draft_model_guesses_and_what_is_said_stays_the_same():
+    steps, texts = {}, {}
+    for drafts in (False, True):
+        one = bench(Forgetful(num_cells=2000, context_length=200), speculate=True, max_running=3)
+        small = Noisy(num_cells=300, num_slots=2, context_length=200)
+        if drafts:
+            one.engine._drafter = Drafter(small, one.backend, one.clock.monotonic)
+        for name in "abcd":
+            one.add(name, name * 3 + "hello", max_tokens=60)
+            # No guesses from the text: only the draft model's.
+            for sequence in one.engine._open[name]:
+                sequence.lookup._find = lambda: None
+                sequence.lookup._cursor = None
+        steps[drafts] = 0
+        while one.engine.busy:
+            one.step()
+            steps[drafts] += 1
+        texts[drafts] = [one.text(name) for name in "abcd"]
+        assert bool(small.num_decoded) == drafts
+    assert texts[True] == texts[False]
+    assert steps[True] < 0.8 * steps[False]
+
+
+def test_a_bad_draft_model_is_hardly_asked():
+    one = bench(Forgetful(num_cells=1000, context_length=200))
+    small = Dice(num_cells=500, context_length=200)
+    one.engine._drafter = Drafter(small, one.backend, one.clock.monotonic)
+    one.add("a", "hello", max_tokens=150)
+    for sequence in one.engine._open["a"]:
+        sequence.lookup._find = lambda: None
+        sequence.lookup._cursor = None
+    one.run()
+    assert small.num_decoded < 5 + 150 + 80
+
+
+def test_a_draft_model_of_another_vocabulary_is_refused():
+    class Other(ToyBackend):
+        num_tokens = 300
+
+        def piece(self, token):
+            return b"?"
+
+    with pytest.raises(EngineUnavailable, match="vocabulary"):
+        Drafter(Other(), ToyBackend(), lambda: 0.0)
