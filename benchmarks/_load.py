@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks._client import Address, Reply, post, stream
 
-__all__ = ["END_BIAS", "Prompts", "conversation", "long_prompt", "many", "one", "shared_prefix"]
+__all__ = ["END_BIAS", "Prompts", "complete", "conversation", "long_prompt", "many", "one", "shared_prefix"]
 
 WORDS = (
     "time year people way day man thing woman life child world school state family student group country problem "
@@ -62,7 +62,8 @@ def words(seed: str, count: int) -> str:
     return " ".join(draw.choice(WORDS) for _ in range(count))
 
 
-async def _complete(to: Address, prompt: list[int], tokens: int, **more: Any) -> Reply:
+async def complete(to: Address, prompt: list[int], tokens: int, **more: Any) -> Reply:
+    """Stream the continuation of a prompt of token ids, exactly `tokens` long."""
     body = {"model": to.model, "prompt": prompt, "max_tokens": tokens, **STREAMED}
     reply = await stream(to, "/v1/completions", body, **more)
     if (reply.prompt_tokens, reply.completion_tokens) != (len(prompt), tokens):
@@ -85,19 +86,19 @@ def _summary(replies: list[Reply]) -> dict[str, float]:
 
 async def one(to: Address, prompts: Prompts, seed: str) -> dict[str, float]:
     """(a) One stream: a prompt of 32 tokens, 128 tokens of answer."""
-    return _summary([await _complete(to, await prompts.ids(seed, 32), prompts.tokens(128))])
+    return _summary([await complete(to, await prompts.ids(seed, 32), prompts.tokens(128))])
 
 
 async def many(to: Address, prompts: Prompts, seed: str) -> dict[str, float]:
     """(b) 16 distinct prompts of 24 tokens at once, 64 tokens each."""
     asked = await prompts.several(seed, 16, 24)
-    return _summary(await asyncio.gather(*(_complete(to, prompt, prompts.tokens(64)) for prompt in asked)))
+    return _summary(await asyncio.gather(*(complete(to, prompt, prompts.tokens(64)) for prompt in asked)))
 
 
 async def shared_prefix(to: Address, prompts: Prompts, seed: str) -> dict[str, float]:
     """(c) 16 at once that share 1,500 tokens and end in 16 of their own, 32 tokens each."""
     prefix, ends = await prompts.ids(seed, prompts.tokens(1500)), await prompts.several(seed, 16, 16)
-    return _summary(await asyncio.gather(*(_complete(to, prefix + end, prompts.tokens(32)) for end in ends)))
+    return _summary(await asyncio.gather(*(complete(to, prefix + end, prompts.tokens(32)) for end in ends)))
 
 
 async def conversation(to: Address, prompts: Prompts, seed: str) -> dict[str, float]:
@@ -129,12 +130,10 @@ async def long_prompt(to: Address, prompts: Prompts, seed: str) -> dict[str, flo
         return note
 
     length = prompts.tokens(600)
-    streams = [
-        asyncio.create_task(_complete(to, prompt, length, on_chunk=noted(at))) for at, prompt in enumerate(asked)
-    ]
+    streams = [asyncio.create_task(complete(to, prompt, length, on_chunk=noted(at))) for at, prompt in enumerate(asked)]
     try:
         await asyncio.wait_for(all_decode.wait(), 120)
-        newcomer = await _complete(to, long, 1)
+        newcomer = await complete(to, long, 1)
         if any(task.done() for task in streams):
             raise RuntimeError("a stream ended before the long prompt was computed: its gaps say nothing")
         await asyncio.sleep(0.5)  # so that the gap that the window ends in has ended as well

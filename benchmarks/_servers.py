@@ -20,7 +20,7 @@ import psutil
 
 from benchmarks._client import Address, get
 
-__all__ = ["engine_alone", "idle_cpu", "mainspring", "peer", "server_memory_mb"]
+__all__ = ["NUM_SLOTS", "engine_alone", "idle_cpu", "mainspring", "metric", "peer", "server_memory_mb"]
 
 NUM_SLOTS = 16
 START_S = 120.0
@@ -58,13 +58,15 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def mainspring(model: Path, threads: int) -> AsyncIterator[tuple[Address, int]]:
-    """Our server as a user starts it; its address and process id."""
+async def mainspring(model: Path, threads: int, **engine: object) -> AsyncIterator[tuple[Address, int]]:
+    """Our server as a user starts it, with settings of the `engine` section; its address and process id."""
     with tempfile.TemporaryDirectory(prefix="mainspring-bench-") as home:
         port = _free_port()
         start = "from mainspring.cli.main import main; main()"  # the console script, wherever it was installed
         command = ("-c", start, "up", "--home", home, "--port", str(port), "--model", f"file:{model}")
-        environment = {**os.environ, "MAINSPRING_ENGINE__THREADS": str(threads), "MAINSPRING_LOG_LEVEL": "warning"}
+        settings = {f"MAINSPRING_ENGINE__{name.upper()}": str(value) for name, value in engine.items()}
+        environment = {**os.environ, "MAINSPRING_LOG_LEVEL": "warning", "MAINSPRING_ENGINE__THREADS": str(threads)}
+        environment |= settings
         with Path(home, "server.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *command, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=environment
@@ -81,16 +83,27 @@ async def mainspring(model: Path, threads: int) -> AsyncIterator[tuple[Address, 
 
 
 @asynccontextmanager
-async def peer(model: Path, threads: int, *, unified: bool, num_ctx: int, num_batch: int) -> AsyncIterator[Address]:
-    """llama.cpp's server with 16 slots.
+async def peer(
+    model: Path,
+    threads: int,
+    *,
+    unified: bool,
+    num_ctx: int,
+    num_batch: int,
+    num_slots: int = NUM_SLOTS,
+    guesses: str = "NONE",
+) -> AsyncIterator[Address]:
+    """llama.cpp's server.
 
     Args:
         unified: one KV cache for all slots, instead of an equal part for each.
         num_ctx: tokens of KV cache altogether.
         num_batch: most tokens that it computes in one step (llama.cpp's default is 2048).
+        guesses: its way of speculative decoding, such as NGRAM_SIMPLE.
     """
     port = _free_port()
     wanted = {"model": str(model), "threads": threads, "unified": unified, "num_ctx": num_ctx, "num_batch": num_batch}
+    wanted |= {"num_slots": num_slots, "guesses": guesses}
     null = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks._servers", json.dumps({**wanted, "port": port}),
@@ -148,10 +161,10 @@ async def idle_cpu(of: int | None = None, seconds: float = 1.0) -> float:
     return (used() - before) / seconds
 
 
-async def busy_s(to: Address) -> float:
-    """Seconds that the engine behind our server has spent in its steps."""
+async def metric(to: Address, start: str) -> float:
+    """The first figure of our server's metrics whose line begins so."""
     text = (await get(to, "/metrics"))[1].decode()
-    return float(next(line for line in text.splitlines() if line.startswith("mainspring_engine_busy")).split()[-1])
+    return float(next(line for line in text.splitlines() if line.startswith(start)).split()[-1])
 
 
 def server_memory_mb(pid: int) -> float:
@@ -164,7 +177,9 @@ def _serve_peer(wanted: dict[str, Any]) -> None:
 
     params = xllamacpp.CommonParams()
     params.model.path = wanted["model"]
-    params.n_parallel = NUM_SLOTS
+    params.n_parallel = wanted["num_slots"]
+    kinds = xllamacpp.common_speculative_type
+    params.speculative.types = [getattr(kinds, f"COMMON_SPECULATIVE_TYPE_{wanted['guesses']}")]
     params.n_ctx = wanted["num_ctx"]
     params.n_batch = wanted["num_batch"]
     params.kv_unified = wanted["unified"]

@@ -33,7 +33,7 @@ from rich.table import Table
 
 from benchmarks import _load
 from benchmarks._client import Address
-from benchmarks._servers import NUM_SLOTS, busy_s, engine_alone, idle_cpu, mainspring, peer, server_memory_mb
+from benchmarks._servers import NUM_SLOTS, engine_alone, idle_cpu, mainspring, metric, peer, server_memory_mb
 
 SETTLE_S = 1.0  # between runs: a server may still be dropping what its client left
 MAX_IDLE_CPU = 0.1  # of one core; more means that the idle server disturbs the one that is measured
@@ -129,6 +129,7 @@ CASES = {
         num_busy=3,  # one long and eight short ones fill three times the long one's share
     ),
 }
+BUSY = "mainspring_engine_busy_seconds_total"
 OUTSIDE: dict[str, tuple[str, float | None]] = {
     "share": ("of wall time at 16 streams", 0.03),
     "longer": ("of wall time: longer than in process, this program's work included", None),
@@ -201,9 +202,9 @@ class Bench:
             for repetition in range(self.num_pairs):
                 asked = await prompts.several(f"f/{repetition}", 16, 24)
                 alone_first = [await prompts.ids(f"f/one/{repetition}", 32)]
-                busy = await busy_s(self.ours)
+                busy = await metric(self.ours, BUSY)
                 served = await _load.many(self.ours, prompts, f"f/{repetition}")
-                busy = await busy_s(self.ours) - busy
+                busy = await metric(self.ours, BUSY) - busy
                 await asyncio.sleep(SETTLE_S)
                 bare = await alone.run(asked, prompts.tokens(64), _load.END_BIAS)
                 await asyncio.sleep(SETTLE_S)

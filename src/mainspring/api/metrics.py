@@ -79,6 +79,8 @@ class _LoadCollector(Collector):
         used = GaugeMetricFamily("mainspring_kv_tokens_used", "Tokens held in the KV cache.", labels=["model"])
         total = GaugeMetricFamily("mainspring_kv_tokens", "Tokens that the KV cache can hold.", labels=["model"])
         busy = CounterMetricFamily("mainspring_engine_busy_seconds", "Time in engine steps.", labels=["model"])
+        drafts = CounterMetricFamily("mainspring_draft_tokens", "Tokens guessed ahead, and of them those that stood.",
+                                     labels=["model", "kind"])  # fmt: skip
         for model in self._models.list():
             load = self._models.load(model.id)
             running.add_metric([model.id], load.running)
@@ -86,4 +88,6 @@ class _LoadCollector(Collector):
             used.add_metric([model.id], load.kv_used)
             total.add_metric([model.id], load.kv_total)
             busy.add_metric([model.id], load.busy_s)
-        yield from (running, waiting, used, total, busy)
+            drafts.add_metric([model.id, "guessed"], load.guessed)
+            drafts.add_metric([model.id, "stood"], load.stood)
+        yield from (running, waiting, used, total, busy, drafts)

@@ -323,11 +323,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True):
-    """How busy a replica is: requests running and waiting, tokens held in its KV cache of so many, and the seconds it
-    has spent in engine steps since it started."""
+    """How busy a replica is: requests running and waiting, tokens in its KV cache of so many; and since it started:
+    the seconds spent in engine steps, the tokens guessed ahead, and those of them that stood."""
 
     running: int = 0
     waiting: int = 0
     kv_used: int = 0
     kv_total: int = 0
     busy_s: float = 0.0
+    guessed: int = 0
+    stood: int = 0

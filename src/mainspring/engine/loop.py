@@ -139,7 +139,7 @@ class Engine:
                 min(len(chosen), len(drafts)),
             )
         if drafts:
-            self._scheduler.retract(sequence, before + num_equal)
+            self._scheduler.retract(work, num_equal)
 
     def _choose(self, sequence: Sequence, row: NDArray[np.float32]) -> None:
         """Pick the next token and everything that follows from it."""

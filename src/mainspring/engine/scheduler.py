@@ -81,6 +81,7 @@ class Scheduler:
         self._running: list[Sequence] = []  # by admission
         self._served: Counter[str] = Counter()  # tenant -> tokens computed, for tenants with anything here
         self._arrivals = 0
+        self._guessed = self._stood = 0
         self.pace = Pace()
 
     # -- coming and going ----------------------------------------------------------------------------------------------
@@ -118,7 +119,8 @@ class Scheduler:
 
     def load(self, kv_total: int, busy_s: float) -> Load:
         """How busy the engine is."""
-        return Load(len(self._running), len(self._waiting), self._kv.num_used, kv_total, busy_s)
+        busy = len(self._running), len(self._waiting), self._kv.num_used, kv_total, busy_s
+        return Load(*busy, self._guessed, self._stood)
 
     # -- planning ------------------------------------------------------------------------------------------------------
 
@@ -274,9 +276,13 @@ class Scheduler:
             work.sequence.num_computed += work.count
             self._served[work.sequence.request.tenant] += work.count
 
-    def retract(self, sequence: Sequence, length: int) -> None:
-        """Of the drafts just computed, those beyond the sequence's first `length` tokens did not stand."""
+    def retract(self, work: Work, num_stood: int) -> None:
+        """Of the drafts just computed, those after the first `num_stood` leave the cache."""
+        sequence = work.sequence
         assert sequence.slot is not None
+        self._guessed += len(work.drafts)
+        self._stood += num_stood
+        length = work.start + work.count - len(work.drafts) + num_stood
         if length < sequence.num_computed:
             self._kv.shorten(sequence.slot, length)
             sequence.num_computed = length

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import zmq
 
 from mainspring.compute.launch import Launch, Process
@@ -161,7 +162,7 @@ class Deployment:
             return Load()
         load = self._replica.load
         waiting = max(load.waiting, self._replica.num_open - load.running)
-        return Load(load.running, waiting, load.kv_used, load.kv_total, load.busy_s)
+        return msgspec.structs.replace(load, waiting=waiting)
 
     @property
     def num_places(self) -> int:
