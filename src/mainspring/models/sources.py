@@ -219,6 +219,8 @@ def _download_wheel(requirement: str, context: Context) -> Path:
             last_lines = _follow(process, temporary, context)
         except BaseException:
             process.kill()
+            process.wait()
+            shutil.rmtree(temporary, ignore_errors=True)  # what it has so far is of no use to the next attempt
             raise
     shutil.rmtree(temporary, ignore_errors=True)
     wheels = sorted(folder.glob("*.whl"), key=lambda path: path.stat().st_mtime)

@@ -79,14 +79,17 @@ class Database:
         """Make the schema, or bring it to `HEAD`. Costs one query if there is nothing to do.
 
         Raises:
-            UserMistake: a newer Mainspring wrote the database, or it is none.
+            UserMistake: a newer Mainspring wrote the database, it is none, or the disk is full.
         """
         try:
             async with self.read() as connection:
                 if await connection.run_sync(_revision) == HEAD:
                     return
-        except OperationalError:
-            raise
+        except OperationalError as error:
+            raise UserMistake(
+                f"{self.engine.url.database} cannot be used ({error.orig}): make sure that the disk has room and that "
+                "you may write there."
+            ) from error
         except DatabaseError as error:
             raise UserMistake(f"{self.engine.url.database} is not a database: move it away for a new one.") from error
         async with self.write() as connection:  # and no second process migrates at the same time

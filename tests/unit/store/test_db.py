@@ -9,8 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select, text
+from sqlalchemy.exc import OperationalError
 
 from mainspring.core.errors import UserMistake
+from mainspring.store import db
 from mainspring.store.db import HEAD, MIGRATIONS, Database
 from mainspring.store.tables import api_keys, metadata
 
@@ -106,3 +108,12 @@ def test_two_processes_may_make_it_at_once_and_alembic_is_imported_only_then(tmp
     assert [process.returncode for process in running] == [0, 0], said
     assert "True\n" in [out for out, _ in said]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+async def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise OperationalError("PRAGMA", {}, sqlite3.OperationalError("disk I/O error"))
+
+    monkeypatch.setattr(db, "_revision", full)
+    with pytest.raises(UserMistake, match="disk I/O error.*has room"):
+        await Database.open(tmp_path)
