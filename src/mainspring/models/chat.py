@@ -16,6 +16,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mainspring.core.errors import InvalidRequest
+from mainspring.core.limits import OutOfTime, time_limit
 from mainspring.core.types import Message
 
 __all__ = ["CHATML", "ChatTemplate"]
@@ -30,6 +31,7 @@ CUT = "\ufdd0"
 """A noncharacter (Unicode 16, section 23.7): never part of interchanged text. Marks where a name is cut."""
 
 MAX_PROMPT_CHARS = 16 * 2**20
+MAX_RENDER_S = 5.0
 
 
 def _raise(message: str) -> NoReturn:
@@ -72,9 +74,14 @@ class ChatTemplate:
         """The prompt up to where the assistant speaks, as pieces to be tokenised separately and joined."""
         turns = [self._turn(message) for message in messages]
         try:
-            text = self._template.render(messages=turns, add_generation_prompt=True, **self._tokens)
-        except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
-            _raise(str(error))
+            with time_limit(MAX_RENDER_S):
+                text = self._template.render(messages=turns, add_generation_prompt=True, **self._tokens)
+        except OutOfTime:
+            _raise(f"it ran for more than {MAX_RENDER_S:.0f} seconds")
+        except InvalidRequest:
+            raise
+        except Exception as error:  # noqa: BLE001 - a template is a program of a stranger's: anything may come out of it
+            _raise(str(error) or type(error).__name__)
         if len(text) > MAX_PROMPT_CHARS:
             _raise("the prompt would be too long")
         return [piece for piece in text.split(CUT) if piece]

@@ -115,5 +115,5 @@ async def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OperationalError("PRAGMA", {}, sqlite3.OperationalError("disk I/O error"))
 
     monkeypatch.setattr(db, "_revision", full)
-    with pytest.raises(UserMistake, match="disk I/O error.*has room"):
+    with pytest.raises(UserMistake, match=r"disk I/O error.*has room"):
         await Database.open(tmp_path)
