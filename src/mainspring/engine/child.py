@@ -15,7 +15,7 @@ from mainspring.core.config import EngineSettings
 from mainspring.core.errors import MainspringError
 from mainspring.engine import frames
 
-__all__ = ["Runs", "connect", "run_child"]
+__all__ = ["Runs", "connect", "end_with_parent", "run_child"]
 
 
 class Runs(Protocol):
@@ -41,7 +41,7 @@ def run_child(build: Callable[[frames.ReplicaSpec, EngineSettings], Runs]) -> No
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
     signal.signal(signal.SIGTERM, _exit)
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=frames.ReplicaSpec)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     settings = EngineSettings.model_validate_json(bytes(spec.settings))
     try:
         replica = build(spec, settings)
@@ -57,6 +57,7 @@ def _exit(_signal: int, _frame: object) -> None:
     os._exit(0)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when its standard input does."""
     sys.stdin.buffer.read()
     os._exit(0)

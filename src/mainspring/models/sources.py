@@ -170,7 +170,7 @@ def sync(file: IO[bytes]) -> None:
 
 def _from_file(rest: str, context: Context) -> Fetched:
     path = Path(rest).expanduser()
-    if path.is_dir():
+    if rest and path.is_dir():
         return _from_folder(path, context)
     if not path.is_file():
         raise UserMistake(

@@ -128,7 +128,7 @@ async def test_a_model_that_does_not_load_says_why(tmp_path):
     one.start()
     try:
         async with asyncio.timeout(60):
-            while "roberta" not in one._reason:
+            while "roberta" not in one._reason:  # noqa: ASYNC110 - it is told nobody
                 await asyncio.sleep(0.05)
     finally:
         await one.stop()
