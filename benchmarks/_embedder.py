@@ -1,4 +1,4 @@
-"""Our embedding engine without server, socket or other process, for `embeddings.py`: what a replica does with a request.
+"""Our embedding engine without server or socket, for `embeddings.py`: what a replica does with a request.
 
     python -m benchmarks._embedder FOLDER THREADS fp32|int8
 

