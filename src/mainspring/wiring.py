@@ -41,9 +41,9 @@ def serve(settings: Settings, announce: Callable[[str, Path], None] | None = Non
 
 
 def _replica_command(
-    model: Path, settings: EngineSettings, turn: Path | None
+    model: Path, settings: EngineSettings, turn: Path | None, module: str = "mainspring.engine.process"
 ) -> Callable[[str], tuple[list[str], bytes]]:
-    """How a replica process of `model` is started for an endpoint. `engine.process` is named and not imported: it would
+    """How a replica process of `model` is started for an endpoint. Its `module` is named and not imported: it would
     bring numpy into a process that computes nothing."""
 
     def command(endpoint: str) -> tuple[list[str], bytes]:
@@ -53,7 +53,7 @@ def _replica_command(
             settings=msgspec.Raw(settings.model_dump_json().encode()),
             turn=str(turn) if turn else None,
         )
-        return ["mainspring.engine.process"], msgspec.json.encode(spec) + b"\n"
+        return [module], msgspec.json.encode(spec) + b"\n"
 
     return command
 
@@ -66,10 +66,11 @@ def _router(settings: Settings) -> Router:
         version = catalog.get(name)
         if version.name in deployments:
             raise UserMistake(f"The model {version.name!r} is named twice: remove one.")
+        module = "mainspring.engine.embedding" if version.kind == "embedding" else "mainspring.engine.process"
         spec = DeploymentSpec(
             name=version.name,
             version=version,
-            command=_replica_command(catalog.path(version), settings.engine, turn),
+            command=_replica_command(catalog.path(version), settings.engine, turn, module),
             num_places=settings.engine.max_running + settings.engine.max_waiting,
         )
         deployments[version.name] = Deployment(spec, launch_local, clock)
@@ -105,6 +106,7 @@ async def _serve_http(
     app = create_app(
         Services(
             generate=router.generate,
+            embed=router.embed,
             models=router,
             authenticate=keys.authenticate,
             ready=lambda: router.ready,

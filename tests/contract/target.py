@@ -18,7 +18,7 @@ from mainspring.api.app import Services, create_app
 from mainspring.core.clock import SystemClock
 from mainspring.core.errors import Unauthorized
 from mainspring.core.types import Principal
-from mainspring.engine.fake import FakeEngine
+from mainspring.engine.fake import FakeEmbedder, FakeEngine
 
 KEY = "sk-contract-tests"
 API_VERSION = "2024-10-21"
@@ -35,6 +35,7 @@ class Target:
     model: str
     context_length: int
     engine: FakeEngine | None = None
+    embedder: FakeEmbedder | None = None
 
     def http(self, key: str | None = None) -> httpx.Client:
         """A plain client, for what the official ones hide."""
@@ -48,9 +49,9 @@ class Target:
             return AzureOpenAI(azure_endpoint=self.base_url, api_version=API_VERSION, **options)
         return OpenAI(base_url=self.base_url + ("/v1" if dialect == "openai" else "/openai/v1/"), **options)
 
-    def async_sdk(self, dialect: str) -> AsyncOpenAI:
+    def async_sdk(self, dialect: str, **options: Any) -> AsyncOpenAI:
         """The same, asynchronous."""
-        options = {**STRICT, "api_key": self.key}
+        options = {**STRICT, "api_key": self.key, **options}
         if dialect == "azure":
             return AsyncAzureOpenAI(azure_endpoint=self.base_url, api_version=API_VERSION, **options)
         return AsyncOpenAI(base_url=self.base_url + ("/v1" if dialect == "openai" else "/openai/v1/"), **options)
@@ -135,3 +136,15 @@ def fake_target(**changes: Any) -> Generator[Target]:
     engine = FakeEngine(("fake", "other/with slash"), places=16)
     with serve(create_app(services(engine, **changes))) as base_url:
         yield Target(base_url=base_url, key=KEY, model="fake", context_length=4096, engine=engine)
+
+
+@contextlib.contextmanager
+def fake_embedding_target(**changes: Any) -> Generator[Target]:
+    """The edge over fakes of both seams; the chat model is called "fake"."""
+    embedder = FakeEmbedder(**changes)
+    engine = FakeEngine(("fake",), others=(embedder.model,))
+    with serve(create_app(services(engine, embed=embedder.embed))) as base_url:
+        yield Target(
+            base_url=base_url, key=KEY, model=embedder.model.id, context_length=embedder.model.context_length,
+            engine=engine, embedder=embedder,
+        )  # fmt: skip

@@ -23,6 +23,7 @@ from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
+from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openapi import Operation, document
 from mainspring.api.services import Services
@@ -125,6 +126,16 @@ def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: D
             chunk=replies.Completion,
         ),
         Operation(
+            method="POST",
+            path=f"{prefix}/embeddings",
+            handler=EmbeddingRoutes(services, metrics).create,
+            name=f"{dialect}_embeddings_create",
+            summary="Turn texts into vectors",
+            dialect=dialect,
+            body=wire.EmbeddingRequest,
+            reply=EmbeddingList,
+        ),
+        Operation(
             method="GET",
             path=f"{prefix}/models",
             handler=models.list,
@@ -181,6 +192,16 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
             body=wire.DeploymentCompletionRequest,
             reply=replies.Completion,
             chunk=replies.Completion,
+        ),
+        Operation(
+            method="POST",
+            path="/openai/deployments/{deployment:path}/embeddings",
+            handler=EmbeddingRoutes(services, metrics).create,
+            name="azure_embeddings_create",
+            summary="Turn texts into vectors",
+            dialect="azure",
+            body=wire.DeploymentEmbeddingRequest,
+            reply=EmbeddingList,
         ),
         reads("models", routes.list_models, "models_list", "List models", azure.AzureModelList),
         reads("models/{model:path}", routes.retrieve_model, "models_retrieve", "Describe a model", azure.AzureModel),

@@ -78,6 +78,11 @@ class AzureModel(msgspec.Struct, frozen=True, kw_only=True):
             owned_by=model.owner,
             created_at=model.created,
             updated_at=model.created,
+            capabilities=Capabilities(
+                chat_completion=model.kind == "chat",
+                completion=model.kind in ("chat", "completion"),
+                embeddings=model.kind == "embedding",
+            ),
         )
 
 

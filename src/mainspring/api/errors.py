@@ -15,6 +15,7 @@ from mainspring.core.errors import (
     MethodNotAllowed,
     ModelNotFound,
     NotFound,
+    OperationNotSupported,
     Overloaded,
     Unauthorized,
 )
@@ -57,6 +58,8 @@ def _in_azure(error: MainspringError) -> tuple[str, str]:
             return f"The API deployment for this resource does not exist. {error.message}", "DeploymentNotFound"
         case NotFound():
             return f"Resource not found. {error.message}", "404"
+        case OperationNotSupported():
+            return error.message, "OperationNotSupported"
         case Overloaded():
             return error.message, "429"
         case _:

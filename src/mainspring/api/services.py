@@ -5,10 +5,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from mainspring.core.clock import Clock
-from mainspring.core.seams import Generate, Models
-from mainspring.core.types import Principal
+from mainspring.core.errors import EngineUnavailable
+from mainspring.core.seams import Embed, Generate, Models
+from mainspring.core.types import Embeddings, EmbedRequest, Principal
 
-__all__ = ["Services"]
+__all__ = ["Services", "no_embeddings"]
+
+
+async def no_embeddings(_: EmbedRequest) -> Embeddings:
+    """An `Embed` for a server that has none."""
+    raise EngineUnavailable("This server makes no embeddings.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,5 +38,6 @@ class Services:
     region: str = "local"
     max_body_bytes: int = 20 * 2**20
     request_timeout_s: float = 600.0
+    embed: Embed = no_embeddings
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cors_origins: tuple[str, ...] = ()

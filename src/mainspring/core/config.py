@@ -57,6 +57,9 @@ class EngineSettings(BaseModel):
     )
     flash_attention: bool = Field(True, description="Faster prefill; off rounds less and decodes long contexts faster.")
     hot_tokens: int = Field(256, ge=0, description="Finished tokens kept in the KV cache before they move to memory.")
+    embedding_precision: Literal["fp32", "int8"] = Field(
+        "fp32", description="Of embedding models from safetensors: int8 is faster, its vectors are only about the same."
+    )
     cache_bytes: int = Field(2 * 2**30, ge=0, description="Memory for finished sequences outside of the KV cache.")
 
 

@@ -2,7 +2,8 @@
 
     MainspringError                      500  internal_error
     |- InvalidRequest                    400  (a code of its own per case)
-    |  `- ContextLengthExceeded          400  context_length_exceeded
+    |  |- ContextLengthExceeded          400  context_length_exceeded
+    |  `- OperationNotSupported          400  operation_not_supported
     |- Unauthorized                      401  invalid_api_key
     |- NotFound                          404  not_found
     |  `- ModelNotFound                  404  model_not_found
@@ -30,6 +31,7 @@ __all__ = [
     "MethodNotAllowed",
     "ModelNotFound",
     "NotFound",
+    "OperationNotSupported",
     "Overloaded",
     "PayloadTooLarge",
     "Unauthorized",
@@ -67,6 +69,12 @@ class ContextLengthExceeded(InvalidRequest):
     """The prompt, or the prompt and the answer asked for, do not fit in the model's context."""
 
     default_code = "context_length_exceeded"
+
+
+class OperationNotSupported(InvalidRequest):
+    """The model is of another kind: embeddings of a chat model, or the other way round."""
+
+    default_code = "operation_not_supported"
 
 
 class Unauthorized(MainspringError):

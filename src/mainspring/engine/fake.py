@@ -14,6 +14,7 @@ import hashlib
 import json
 import random
 import re
+import struct
 import threading
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, cast
@@ -24,6 +25,8 @@ from mainspring.core import errors
 from mainspring.core.types import (
     ChatPrompt,
     Constraint,
+    Embeddings,
+    EmbedRequest,
     Event,
     Finished,
     FinishReason,
@@ -38,7 +41,7 @@ from mainspring.core.types import (
     Usage,
 )
 
-__all__ = ["FakeEngine"]
+__all__ = ["FakeEmbedder", "FakeEngine"]
 
 WORDS = """
 the of and to in is that it was for on are with as at be this from have or by one had not but what all were
@@ -74,6 +77,7 @@ class FakeEngine:
         context_length: int = 4096,
         places: int = 64,
         created: int = 1_700_000_000,
+        others: Sequence[ModelInfo] = (),
     ) -> None:
         self._models = {
             name: ModelInfo(
@@ -81,6 +85,7 @@ class FakeEngine:
             )
             for name in sorted(names)
         }
+        self._models |= {model.id: model for model in others}
         self._places = places
         self._running: dict[str, int] = dict.fromkeys(self._models, 0)
         self._changed = threading.Condition()
@@ -309,3 +314,50 @@ def _simple(kind: str, node: dict[str, Any], root: Any, depth: int) -> Any:
             return False
         case _:
             return None
+
+
+class FakeEmbedder:
+    """The shipped fake of the other seam: an `Embed` whose vectors are hashes of the words, brought to length 1.
+
+    Texts may hold `!raise NAME` and `!hang`. `model` describes it for a `FakeEngine(others=...)`; with `resizable` its
+    vectors may be cut.
+    """
+
+    def __init__(self, name: str = "fake-embed", *, dimensions: int = 8, resizable: bool = False) -> None:
+        self.model = ModelInfo(
+            id=name, version=_digest(name)[:12], created=1_700_000_000, context_length=64, state="ready",
+            kind="embedding",
+        )  # fmt: skip
+        self._dimensions = dimensions
+        self._resizable = resizable
+        self.running = 0
+        self.requests: list[EmbedRequest] = []
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `core.seams.Embed`."""
+        self.requests.append(request)
+        self.running += 1
+        try:
+            return await self._embed(request)
+        finally:
+            self.running -= 1
+
+    async def _embed(self, request: EmbedRequest) -> Embeddings:
+        wanted = request.dimensions or self._dimensions
+        if wanted != self._dimensions and (not self._resizable or wanted > self._dimensions):
+            raise errors.InvalidRequest("Invalid 'dimensions': this model cannot.", param="dimensions")
+        vectors, num_tokens = b"", 0
+        for given in request.inputs:
+            ids = encode(given) if isinstance(given, str) else given
+            if isinstance(given, str) and (spell := _SPELL.search(given)):
+                if spell[1] == "hang":
+                    await asyncio.Event().wait()
+                raise errors.from_wire(spell[2] or "", "By a spell.", "spell", None)
+            if len(ids) > self.model.context_length:
+                raise errors.ContextLengthExceeded(f"{len(ids)} tokens are too many.", param="input")
+            num_tokens += len(ids)
+            draw = random.Random(repr(ids))  # noqa: S311 - a fake, and the same every time
+            vector = [draw.uniform(-1, 1) for _ in range(self._dimensions)][:wanted]
+            length = sum(value * value for value in vector) ** 0.5
+            vectors += struct.pack(f"<{wanted}f", *(value / length for value in vector))
+        return Embeddings(vectors, wanted, num_tokens)

@@ -9,11 +9,13 @@ from collections.abc import Callable
 import msgspec
 
 from mainspring.core.errors import MainspringError, from_wire
-from mainspring.core.types import Event, GenerateRequest, Load
+from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load
 
 __all__ = [
     "Broken",
     "Cancel",
+    "Embed",
+    "Embedded",
     "Failure",
     "FromReplica",
     "Hello",
@@ -41,6 +43,12 @@ class Submit(msgspec.Struct, frozen=True, array_like=True, tag="submit"):
     """Server to replica: run this."""
 
     request: GenerateRequest
+
+
+class Embed(msgspec.Struct, frozen=True, array_like=True, tag="embed"):
+    """Server to replica: turn these into vectors."""
+
+    request: EmbedRequest
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
@@ -90,8 +98,16 @@ class Step(msgspec.Struct, frozen=True, array_like=True, tag="step"):
     load: Load
 
 
-ToReplica = Submit | Cancel
-FromReplica = Hello | Broken | Step
+class Embedded(msgspec.Struct, frozen=True, array_like=True, tag="embedded"):
+    """Replica to server: the vectors of a request. One that fails is told in a `Step`."""
+
+    id: str
+    embeddings: Embeddings
+    load: Load
+
+
+ToReplica = Submit | Embed | Cancel
+FromReplica = Hello | Broken | Step | Embedded
 
 encode = msgspec.msgpack.Encoder().encode
 decode_to_replica: Callable[[bytes], ToReplica] = msgspec.msgpack.Decoder(ToReplica).decode

@@ -6,23 +6,20 @@ The main thread runs the engine and nothing else; a second one prepares requests
 long as the server lives: when it ends, however the server died, so does the replica.
 """
 
-import os
 import queue
-import signal
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
 import zmq
 
 from mainspring.core.config import EngineSettings
-from mainspring.core.errors import MainspringError
+from mainspring.core.errors import InvalidRequest, MainspringError
 from mainspring.core.types import GenerateRequest, Load
 from mainspring.engine import frames
 from mainspring.engine.backend import Backend
+from mainspring.engine.child import connect, run_child
 from mainspring.engine.draft import Drafter
 from mainspring.engine.loop import Engine, Output
 from mainspring.engine.prepare import Preparer
@@ -34,15 +31,6 @@ __all__ = ["Replica", "make_engine"]
 
 
 Prepared = tuple[str, list[Sequence] | MainspringError]
-
-
-def connect(context: "zmq.Context[zmq.Socket[bytes]]", kind: int, endpoint: str) -> "zmq.Socket[bytes]":
-    """A connected socket without limits: what is in flight is bounded by the places of the deployment."""
-    socket = context.socket(kind)
-    socket.setsockopt(zmq.SNDHWM, 0)
-    socket.setsockopt(zmq.RCVHWM, 0)
-    socket.connect(endpoint)
-    return socket
 
 
 class Replica:
@@ -102,6 +90,11 @@ class Replica:
                 case frames.Cancel(request_id):
                     self._preparing.discard(request_id)
                     self._engine.cancel(request_id)
+                case frames.Embed(request):
+                    refused = InvalidRequest("This model generates text and makes no embeddings.")
+                    self._socket.send(
+                        frames.encode(frames.Step([], [frames.Failure.of(request.id, refused)], self._told))
+                    )
 
     def _prepare(self, request: GenerateRequest) -> None:
         try:
@@ -156,31 +149,15 @@ def make_engine(model: Path, settings: EngineSettings) -> tuple[Backend, Engine]
     return backend, engine
 
 
-def _exit(_signal: int, _frame: object) -> None:
-    os._exit(0)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
 def main() -> None:
     """Entry point of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
-    signal.signal(signal.SIGTERM, _exit)
-    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=frames.ReplicaSpec)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    settings = EngineSettings.model_validate_json(bytes(spec.settings))
-    try:
+
+    def build(spec: frames.ReplicaSpec, settings: EngineSettings) -> Replica:
         backend, engine = make_engine(Path(spec.model), settings)
-    except MainspringError as error:
-        socket = connect(zmq.Context(), zmq.PAIR, spec.endpoint)
-        socket.send(frames.encode(frames.Broken(error.message)))
-        socket.close(linger=1000)
-        raise SystemExit(1) from None
-    turn = Turn(Path(spec.turn) if spec.turn else None)
-    Replica(backend, engine, spec.endpoint, turn, speculate=settings.speculation == "auto").run()
+        turn = Turn(Path(spec.turn) if spec.turn else None)
+        return Replica(backend, engine, spec.endpoint, turn, speculate=settings.speculation == "auto")
+
+    run_child(build)
 
 
 if __name__ == "__main__":

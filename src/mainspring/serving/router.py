@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
 from mainspring.core.errors import ModelNotFound
-from mainspring.core.types import Event, GenerateRequest, Load, ModelInfo
+from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load, ModelInfo
 from mainspring.serving.deployment import Deployment
 
 __all__ = ["Router"]
 
 
 class Router:
-    """The deployments of this server: a `Generate` and a `Models` (see `core.seams`)."""
+    """The deployments of this server: a `Generate`, an `Embed` and a `Models` (see `core.seams`)."""
 
     def __init__(self, deployments: Mapping[str, Deployment]) -> None:
         self._deployments = dict(deployments)
@@ -54,6 +54,10 @@ class Router:
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """See `Generate`."""
         return self._deployment(request.model).generate(request)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `Embed`."""
+        return await self._deployment(request.model).embed(request)
 
     def _deployment(self, name: str) -> Deployment:
         try:

@@ -1,24 +1,44 @@
 """What chat and completions have in common on the way in: sampling, stops, streams, and which deployment is meant."""
 
+from typing import Literal
+
 from starlette.requests import Request
 
 from mainspring.api.context import Context
 from mainspring.api.openai.wire import SamplingFields
 from mainspring.api.services import Services
-from mainspring.core.errors import InvalidRequest
+from mainspring.core.errors import InvalidRequest, OperationNotSupported
 from mainspring.core.types import ModelInfo, Sampling
 
 __all__ = ["check_stream_options", "deployment", "sampling", "stops"]
 
 
-def deployment(request: Request, context: Context, services: Services, model: str | None) -> ModelInfo:
+def deployment(
+    request: Request,
+    context: Context,
+    services: Services,
+    model: str | None,
+    wanted: Literal["text", "embedding"] = "text",
+) -> ModelInfo:
     """The deployment that the path names, or else the body; from here on the answer carries its headers.
 
     Raises:
         ModelNotFound: there is none of that name.
+        OperationNotSupported: it cannot do what is wanted of it.
     """
     found = services.models.find(request.path_params.get("deployment") or model or "")
     context.deployment = found
+    if (found.kind == "embedding") != (wanted == "embedding"):
+        does, route = (
+            ("makes embeddings and generates no text", "embeddings")
+            if found.kind == "embedding"
+            else ("generates text and makes no embeddings", "chat/completions")
+        )
+        raise OperationNotSupported(
+            f"This operation does not work with the model {found.id!r}, which {does}: choose another model, or use "
+            f"{route}.",
+            param="model",
+        )
     return found
 
 

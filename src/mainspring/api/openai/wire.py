@@ -18,6 +18,9 @@ __all__ = [
     "Content",
     "DeploymentChatRequest",
     "DeploymentCompletionRequest",
+    "DeploymentEmbeddingRequest",
+    "EmbeddingInput",
+    "EmbeddingRequest",
     "JsonSchemaFormat",
     "Message",
     "Prompt",
@@ -261,5 +264,36 @@ class DeploymentCompletionRequest(SamplingFields):
 
 class CompletionRequest(DeploymentCompletionRequest):
     """The body of completions."""
+
+    model: str = Field(min_length=1, max_length=256)  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
+
+
+Text = Annotated[str, Field(min_length=1)]
+EmbeddingInput = Annotated[
+    Annotated[Text, Tag("string")]
+    | Annotated[list[Text], Prompts, Tag("strings")]
+    | Annotated[Tokens, Tag("tokens")]
+    | Annotated[list[Tokens], Prompts, Tag("token arrays")],
+    Discriminator(_prompt_kind),
+]
+
+
+class DeploymentEmbeddingRequest(Wire):
+    """The body of embeddings where the path names the deployment; `model` is then a label."""
+
+    model: Label = None
+    input: EmbeddingInput = Field(description="Up to 2,048 texts or token arrays; none may be empty.")
+    dimensions: int | None = Field(
+        None, ge=1, le=65536, description="Cut vectors to this length; only models trained for it can."
+    )
+    encoding_format: Literal["float", "base64"] | None = Field(
+        None, description="float by default; base64 is of little-endian float32."
+    )
+    user: Label = None
+    input_type: NotYet = None
+
+
+class EmbeddingRequest(DeploymentEmbeddingRequest):
+    """The body of embeddings."""
 
     model: str = Field(min_length=1, max_length=256)  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
