@@ -13,11 +13,24 @@ from collections.abc import Iterable
 from typing import Any, NoReturn, cast
 
 import jinja2
+import msgspec
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.limits import OutOfTime, time_limit
-from mainspring.core.types import Message
+from mainspring.core.types import Message, ToolUse
+from mainspring.models.tools.formats import choose_format, find_think_tags
+from mainspring.models.tools.prompt import (
+    Abilities,
+    Turn,
+    call_id,
+    call_turns,
+    probe,
+    teach,
+    tool_turns,
+    split_calls,
+    use_text,
+)
 
 __all__ = ["CHATML", "ChatTemplate"]
 
@@ -53,6 +66,10 @@ class ChatTemplate:
         source: Jinja; None means ChatML.
         bos, eos: the names of those tokens, as templates expect them.
         special: names of all control tokens.
+
+    Attributes:
+        format, reason: how the model writes calls, and how that was found out.
+        think: the tags around its thoughts, if it has them.
     """
 
     def __init__(self, source: str | None, *, bos: str = "", eos: str = "", special: Iterable[str] = ()) -> None:
@@ -67,39 +84,140 @@ class ChatTemplate:
         except jinja2.TemplateError as error:
             raise InvalidRequest(f"The model's chat template does not parse: {error}", param="model") from error
         self._tokens = {"bos_token": bos, "eos_token": eos}
-        names = sorted((name for name in special if len(name) > 1), key=len, reverse=True)
-        self._names = re.compile("|".join(map(re.escape, names))) if names else None
+        self.format, self.reason = choose_format(source)
+        self.think = find_think_tags(source) if self.format.layout != "harmony" else None
+        names = [name for name in special if len(name) > 1]
+        marks = (*self.format.begin, *filter(None, self.format.end), *self.format.marks, *(self.think or ()))
+        self._names = _any_of(names)
+        self._marks = _any_of([*names, *marks])
+        self._short_ids = "length != 9" in self._source
 
-    def render(self, messages: Iterable[Message]) -> list[str]:
-        """The prompt up to where the assistant speaks, as pieces to be tokenised separately and joined."""
-        turns = [self._turn(message) for message in messages]
+    @functools.cached_property
+    def abilities(self) -> Abilities:
+        """What the template does with tools."""
+
+        def attempt(messages: list[Turn], tools: list[dict[str, Any]] | None = None) -> str | None:
+            try:
+                return self._run(messages, tools)
+            except InvalidRequest:
+                return None
+
+        return probe(attempt)
+
+    def render(
+        self, messages: Iterable[Message], tools: ToolUse | None = None, thinking: bool | None = None
+    ) -> list[str]:
+        """The prompt up to where the assistant speaks, as pieces to be tokenised separately and joined.
+
+        Args:
+            tools: listed in the prompt unless no call may be made.
+            thinking: see `ChatPrompt`.
+        """
+        listed = tool_turns(tools.tools, self._strict) if tools and tools.choice != "none" else []
+        turns = self._turns(list(messages), bool(listed))
+        if listed and not self.abilities.tools:
+            self._teach(turns, listed)
+            listed = []
+        flags = {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
+        text = self._run(turns, listed or None, **flags)
+        if thinking is False:
+            text += self._no_thought(text)
+        if len(text) > MAX_PROMPT_CHARS:
+            _raise("the prompt would be too long")
+        return [piece for piece in text.split(CUT) if piece]
+
+    def is_thinking(self, pieces: list[str]) -> bool:
+        """Whether the model continues a thought that the prompt began."""
+        return self.think is not None and "".join(pieces[-3:]).rstrip().endswith(self.think[0])
+
+    def _run(self, turns: list[Turn], tools: list[dict[str, Any]] | None, **flags: bool) -> str:
+        given = {"tools": tools} if tools else {}
         try:
             with time_limit(MAX_RENDER_S):
-                text = self._template.render(messages=turns, add_generation_prompt=True, **self._tokens)
+                return self._template.render(
+                    messages=turns, add_generation_prompt=True, **given, **flags, **self._tokens
+                )
         except OutOfTime:
             _raise(f"it ran for more than {MAX_RENDER_S:.0f} seconds")
         except InvalidRequest:
             raise
         except Exception as error:  # noqa: BLE001 - a template is a program of a stranger's: anything may come out of it
             _raise(str(error) or type(error).__name__)
-        if len(text) > MAX_PROMPT_CHARS:
-            _raise("the prompt would be too long")
-        return [piece for piece in text.split(CUT) if piece]
 
-    def _turn(self, message: Message) -> dict[str, Any]:
-        role = message.role
-        if role == "developer" and "developer" not in self._source:
-            role = "system"  # OpenAI's newer name for the same thing; most templates know only the older
-        turn: dict[str, Any] = {"role": role, "content": self._plain(message.content)}
+    def _no_thought(self, text: str) -> str:
+        """An empty thought, for a model whose template does not know how to begin an answer without one."""
+        if self.format.layout == "harmony":
+            return "<|channel|>analysis<|message|><|end|><|start|>assistant"
+        if self.think is None:
+            return ""
+        opened, closed = self.think
+        if text.rstrip().endswith(closed):
+            return ""
+        if text.rstrip().endswith(opened):
+            return f"\n{closed}\n\n"
+        return f"{opened}\n\n{closed}\n\n"
+
+    def _turns(self, messages: list[Message], has_tools: bool) -> list[Turn]:
+        uses_calls = any(message.tool_calls or message.role == "tool" for message in messages)
+        if not uses_calls and not has_tools:
+            return [self._turn(message) for message in messages]
+        if uses_calls and not self.abilities.calls:
+            plain = [self._with_system_role(message) for message in messages]
+            return use_text(plain, self.format, self._strict, lambda one: self._turn(one)["content"])
+        if self.format.name in ("llama", "harmony"):
+            messages = split_calls(messages)
+        return [self._turn(message) for message in messages]
+
+    def _with_system_role(self, message: Message) -> Message:
+        return msgspec.structs.replace(message, role=self._role(message))
+
+    def _role(self, message: Message) -> Any:
+        # OpenAI's newer name for the same thing; most templates know only the older.
+        is_new = message.role == "developer" and "developer" not in self._source
+        return "system" if is_new else message.role
+
+    def _turn(self, message: Message) -> Turn:
+        is_ours = message.role in ("system", "developer", "assistant")
+        turn: Turn = {
+            "role": self._role(message),
+            "content": self._plain(message.content) if is_ours else self._strict(message.content),
+        }
         if message.name is not None:
             turn["name"] = self._plain(message.name)
         if message.tool_call_id is not None:
-            turn["tool_call_id"] = self._plain(message.tool_call_id)
+            turn["tool_call_id"] = call_id(message.tool_call_id, self._strict, short=self._short_ids)
+        if message.tool_calls:
+            turn["tool_calls"] = call_turns(message, self.abilities, self._strict, short_ids=self._short_ids)
+            turn["content"] = turn["content"] or self.abilities.empty
         return turn
 
+    def _teach(self, turns: list[Turn], listed: list[dict[str, Any]]) -> None:
+        """Put the tools into the system message, or into the first of the user where the template has no other."""
+        text = teach(listed, self.format)
+        if not self.abilities.system:
+            first = next((turn for turn in turns if turn["role"] == "user"), None)
+            if first is not None:
+                first["content"] = f"{text}\n\n{first['content']}"
+                return
+        if turns and turns[0]["role"] in ("system", "developer"):
+            turns[0]["content"] = f"{turns[0]['content']}\n\n{text}"
+        else:
+            turns.insert(0, {"role": "system", "content": text})
+
     def _plain(self, text: str) -> str:
+        """Names of control tokens become text."""
         text = text.replace(CUT, "")
         return self._names.sub(_cut, text) if self._names else text
+
+    def _strict(self, text: str) -> str:
+        """Like `_plain`, and for whatever else has a meaning in this model's format: strangers do not write it."""
+        text = text.replace(CUT, "")
+        return self._marks.sub(_cut, text) if self._marks else text
+
+
+def _any_of(names: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(set(names), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
 @functools.lru_cache(maxsize=64)
