@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 import zmq
 
+from mainspring.core import log
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import MainspringError
 from mainspring.engine import frames
@@ -40,6 +41,7 @@ def run_child(build: Callable[[frames.ReplicaSpec, EngineSettings], Runs]) -> No
     lives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
     signal.signal(signal.SIGTERM, _exit)
+    log.configure()
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=frames.ReplicaSpec)
     threading.Thread(target=end_with_parent, daemon=True).start()
     settings = EngineSettings.model_validate_json(bytes(spec.settings))

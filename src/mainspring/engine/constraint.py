@@ -5,18 +5,32 @@ error here, never ignored.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.types import Constraint
+from mainspring.models.tools.grammar import COMPACT, regex_grammar
 
 __all__ = ["Grammars", "Matcher"]
 
 JSON_OBJECT = '{"type": "object"}'
+SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+SCHEMAS = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
+MAX_EXPLAINED = 200
+"""Schemas compiled while looking for the place of an error."""
+
+MAX_COMPILED = 64
+"""Grammars kept: requests come in series with the same schema, and compiling takes as long as several steps."""
+
+LIMITS: dict[str, Any] = {"initial_lexer_fuel": 1_000_000, "step_lexer_fuel": 200_000, "step_max_items": 50_000}
+"""llguidance's own defaults, written down because they are what bounds a stranger's grammar: about 20 ms to compile a
+lexer and 15 ms for a step."""
 
 
 class Vocabulary(Protocol):
@@ -52,24 +66,40 @@ class _Tokenizer:
 class Matcher:
     """Where one choice stands in its grammar."""
 
-    def __init__(self, inner: Any, num_tokens: int, make_mask: Callable[[Any, NDArray[np.int32]], None]) -> None:
+    def __init__(
+        self, inner: Any, num_tokens: int, make_mask: Callable[[Any, NDArray[np.int32]], None], param: str
+    ) -> None:
         self._inner = inner
+        self._param = param
         self._make_mask = make_mask
         self._bits = np.zeros((1, (num_tokens + 31) // 32), np.int32)
 
     def mask(self) -> NDArray[np.bool_]:
-        """True for each token that may come next (shape: at least the vocabulary)."""
+        """True for each token that may come next (shape: at least the vocabulary).
+
+        Raises:
+            InvalidRequest: the grammar has become too costly to follow (llguidance would only allow the end here, and a
+                broken answer would look like a complete one).
+        """
         self._make_mask(self._inner, self._bits)
+        self._check()
         return np.unpackbits(self._bits.view(np.uint8), bitorder="little").view(np.bool_)
 
     def accept(self, token: int) -> None:
         """The token was chosen."""
-        if not self._inner.consume_token(token):
-            raise InvalidRequest(f"The schema cannot be enforced: {self._inner.get_error()}.", param="response_format")
+        self._inner.consume_token(token)
+        self._check()
 
     def forced(self) -> list[int]:
         """Tokens that must come next whatever the model says; they need no decode step of their own."""
         return self._inner.compute_ff_tokens()
+
+    def _check(self) -> None:
+        if self._inner.is_error():
+            raise InvalidRequest(
+                f"The answer's grammar cannot be followed further: {_brief(self._inner.get_error())}.",
+                param=self._param,
+            )
 
     @property
     def done(self) -> bool:
@@ -78,33 +108,123 @@ class Matcher:
 
 
 class Grammars:
-    """Compiles constraints for one vocabulary. The tokenizer table is built on first use (0.2 s)."""
+    """Compiles grammars for one vocabulary. The tokenizer table is built on first use (0.2 s)."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._tokenizer: Any = None
+        self._compiled: OrderedDict[str, Any] = OrderedDict()
 
     def matcher(self, constraint: Constraint) -> Matcher:
-        """A new matcher at the start of its grammar; raises InvalidRequest for a schema that cannot be enforced."""
-        import llguidance  # here, because most replicas never see a schema and the import costs memory
-        import llguidance.numpy as masks
+        """A new matcher at the start of what a whole answer must match.
+
+        Raises:
+            InvalidRequest: what is not valid, or cannot be enforced, with the path of the first such place of a schema.
+        """
+        match constraint.kind:
+            case "json_object" | "json_schema":
+                text = constraint.schema if constraint.kind == "json_schema" else JSON_OBJECT
+                return self.compile(_schema_grammar(_parse(text)), [("response_format", constraint)])
+            case "regex":
+                return self.compile(regex_grammar(constraint.schema), [("response_format", constraint)])
+            case "lark":
+                return self.compile(constraint.schema, [("response_format", constraint)])
+
+    def compile(self, grammar: str, parts: Sequence[tuple[str, Constraint]]) -> Matcher:
+        """A matcher for a grammar of llguidance's.
+
+        Args:
+            grammar: Lark, or JSON that llguidance reads.
+            parts: what clients wrote of it, each with the parameter it came in: whose fault it is if it does not
+                compile.
+        """
+        import llguidance.numpy as masks  # here, because most replicas never see a schema and the import costs memory
+
+        inner = self._compiled.get(grammar)
+        if inner is None:
+            inner = self._inner(grammar)
+            if inner.is_error():
+                self._explain(parts, inner.get_error())
+            self._compiled[grammar] = inner
+            if len(self._compiled) > MAX_COMPILED:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(grammar)
+        return Matcher(inner.deep_copy(), self._vocabulary.num_tokens, masks.fill_next_token_bitmask, parts[0][0])
+
+    def _inner(self, grammar: str) -> Any:
+        import llguidance
 
         if self._tokenizer is None:
             wrapper = llguidance.TokenizerWrapper(_Tokenizer(self._vocabulary))
             self._tokenizer = llguidance.LLTokenizer(wrapper, n_vocab=self._vocabulary.num_tokens)
-        text = constraint.schema if constraint.kind == "json_schema" else JSON_OBJECT
-        try:
-            grammar = llguidance.LLMatcher.grammar_from_json_schema(text, overrides=_compact(text))
-        except ValueError as error:
-            raise InvalidRequest(f"The schema is not valid: {error}.", param="response_format") from error
-        inner = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0)
-        if inner.is_error():
-            reason = inner.get_error().splitlines()[0]
-            raise InvalidRequest(f"The schema cannot be enforced: {reason}.", param="response_format")
-        return Matcher(inner, self._vocabulary.num_tokens, masks.fill_next_token_bitmask)
+        limits = llguidance.LLParserLimits(**LIMITS, verbose_errors=False)
+        return llguidance.LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)
+
+    def _error(self, grammar: str) -> str | None:
+        inner = self._inner(grammar)
+        return str(inner.get_error()) if inner.is_error() else None
+
+    def _explain(self, parts: Sequence[tuple[str, Constraint]], error: str) -> NoReturn:
+        """Find the part that does not compile alone, and the place in it."""
+        for param, constraint in parts:
+            if constraint.kind == "regex" and (found := self._error(regex_grammar(constraint.schema))):
+                raise InvalidRequest(f"The regular expression cannot be enforced: {_brief(found)}.", param=param)
+            if constraint.kind == "lark" and (found := self._error(constraint.schema)):
+                raise InvalidRequest(f"The grammar cannot be enforced: {_brief(found)}.", param=param)
+            if constraint.kind == "json_schema":
+                schema = json.loads(constraint.schema)
+                if found := self._error(_schema_grammar(schema)):
+                    path, reason = self._narrow(schema, found)
+                    where = ".".join((param, *path))[:512]
+                    raise InvalidRequest(f"The schema cannot be enforced: in {where}, {_brief(reason)}.", param=where)
+        raise InvalidRequest(f"The grammar of this answer cannot be enforced: {_brief(error)}.", param=parts[0][0])
+
+    def _narrow(self, schema: Any, error: str) -> tuple[tuple[str, ...], str]:
+        """The innermost schema that does not compile alone, and why."""
+        path: tuple[str, ...] = ()
+        node: Any = schema
+        budget = MAX_EXPLAINED
+        definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+        while budget > 0:
+            for steps, child in _children(node):
+                budget -= 1
+                whole: Any = {**definitions, **cast("dict[str, Any]", child)} if isinstance(child, dict) else child
+                if budget > 0 and (found := self._error(_schema_grammar(whole))) is not None:
+                    path, node, error = (*path, *steps), cast("Any", child), found
+                    break
+            else:
+                break
+        return path, error
 
 
-def _compact(schema: str) -> Any:
-    """Options that stop a small model from writing white space until its tokens run out."""
-    json.loads(schema)
-    return {"whitespace_flexible": False}
+def _parse(schema: str) -> Any:
+    try:
+        return json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"The schema is not valid JSON: {error}.", param="response_format") from error
+
+
+def _schema_grammar(schema: Any) -> str:
+    """A schema's grammar. What the client wrote under llguidance's own key has no say."""
+    if isinstance(schema, dict):
+        schema = {**cast("dict[str, Any]", schema), "x-guidance": COMPACT}
+    return json.dumps({"grammars": [{"json_schema": schema}]})
+
+
+def _children(node: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The schemas directly inside of one, with their paths."""
+    if not isinstance(node, dict):
+        return
+    found = cast("dict[str, Any]", node)
+    for key, value in found.items():
+        if key in SCHEMA_MAPS and isinstance(value, dict):
+            yield from (((key, name), child) for name, child in cast("dict[str, Any]", value).items())
+        elif key in SCHEMA_LISTS and isinstance(value, list):
+            yield from (((key, str(at)), child) for at, child in enumerate(cast("list[Any]", value)))
+        elif key in SCHEMAS and isinstance(value, dict):
+            yield (key,), value
+
+
+def _brief(error: str) -> str:
+    """The first lines of an error that fit into one sentence."""
+    return " ".join(error.split()).rstrip(".")[:300]

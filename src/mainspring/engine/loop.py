@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.core.errors import DeadlineExceeded, InvalidRequest, MainspringError
-from mainspring.core.types import Event, Load, Token
+from mainspring.core.types import Event, Load
 from mainspring.engine.backend import Backend
 from mainspring.engine.draft import Drafter
 from mainspring.engine.kv import KvCache, KvConfig
@@ -183,10 +183,8 @@ class Engine:
         sequence.tokens.append(token)
         if sequence.lookup is not None:
             sequence.lookup.push(token)
-        shown: Token | None = sequence.text.push(piece, logprob)
-        if shown is not None:
-            sequence.events.append(shown)
-        if sequence.text.stopped:
+        sequence.events += sequence.answer.push(piece, logprob)
+        if sequence.answer.ended:
             sequence.finish("stop")
         elif len(sequence.tokens) >= sequence.max_total:
             sequence.finish("length")

@@ -4,17 +4,21 @@ Runs in a thread beside the loop, since a long prompt or a large schema takes mi
 wait for. Everything here is a pure function of the request and the model.
 """
 
+import functools
 from collections.abc import Callable
 
+from mainspring.core import log
 from mainspring.core.errors import ContextLengthExceeded, InvalidRequest
 from mainspring.core.types import ChatPrompt, GenerateRequest, InfillPrompt, TextPrompt, TokenPrompt
+from mainspring.engine.answer import Answer
 from mainspring.engine.backend import Backend
-from mainspring.engine.constraint import Grammars
+from mainspring.engine.constraint import Grammars, Matcher
 from mainspring.engine.sampling import Sampler
 from mainspring.engine.sequence import Sequence
 from mainspring.engine.speculation import Lookup
 from mainspring.engine.text import TextStream
 from mainspring.models.chat import ChatTemplate
+from mainspring.models.tools.plan import AnswerPlan
 
 __all__ = ["Preparer"]
 
@@ -34,7 +38,6 @@ class Preparer:
         self._backend = backend
         self._speculate = speculate
         self._grammars = Grammars(backend)
-        self._template: ChatTemplate | None = None
 
     def prepare(self, request: GenerateRequest, monotonic: Callable[[], float]) -> list[Sequence]:
         """One sequence for each choice.
@@ -44,7 +47,7 @@ class Preparer:
             ContextLengthExceeded: with the numbers.
         """
         deadline = monotonic() + request.deadline_s if request.deadline_s is not None else float("inf")
-        tokens = self._tokens(request)
+        tokens, plan = self._tokens(request)
         max_total = self._max_total(request, len(tokens))
         for token in request.sampling.logit_bias:
             self._check_token(token, "logit_bias")
@@ -56,30 +59,42 @@ class Preparer:
                 num_prompt=len(tokens),
                 max_total=max_total,
                 sampler=Sampler(request.sampling, choice),
-                text=TextStream(choice, request.stop),
+                answer=Answer(choice, request.stop, plan.reader() if plan else None),
                 echo=TextStream(choice),
-                matcher=self._grammars.matcher(request.constraint) if request.constraint else None,
+                matcher=self._matcher(request, plan),
                 lookup=self._lookup(request, tokens),
                 deadline=deadline,
             )
             for choice in range(request.n)
         ]
 
+    def _matcher(self, request: GenerateRequest, plan: AnswerPlan | None) -> Matcher | None:
+        if plan is not None and plan.is_plain:
+            plan = None  # nothing but content: its constraint is the whole grammar
+        if plan is None:
+            return self._grammars.matcher(request.constraint) if request.constraint else None
+        grammar = plan.grammar(self._special)
+        return self._grammars.compile(*grammar) if grammar else None
+
     def _lookup(self, request: GenerateRequest, tokens: list[int]) -> Lookup | None:
         if request.prediction is not None:
             return Lookup(tokens, self._backend.tokenize(request.prediction.encode("utf-8", "replace")))
         return Lookup(tokens) if self._speculate and request.sampling.seed is None else None
 
-    def _tokens(self, request: GenerateRequest) -> list[int]:
+    def _tokens(self, request: GenerateRequest) -> tuple[list[int], AnswerPlan | None]:
+        """The prompt's tokens, and for a chat how its answers are read."""
+        plan: AnswerPlan | None = None
         match request.prompt:
-            case ChatPrompt(messages):
-                pieces = self._chat_template().render(messages)
+            case ChatPrompt() as prompt:
+                template = self._template
+                pieces = template.render(prompt.messages, prompt.tools, prompt.thinking)
+                plan = template.plan(prompt, pieces, request.constraint)
             case TextPrompt(text):
                 pieces = [text]
             case TokenPrompt(ids):
                 for token in ids:
                     self._check_token(token, "prompt")
-                return list(ids) or self._empty()
+                return list(ids) or self._empty(), None
             case InfillPrompt():
                 raise InvalidRequest("This model does not fill in text yet.", param="suffix")
         num_chars = sum(map(len, pieces))
@@ -92,20 +107,26 @@ class Preparer:
         ]
         if self._backend.bos is not None and tokens[:1] != [self._backend.bos]:
             tokens.insert(0, self._backend.bos)
-        return tokens or self._empty()
+        return tokens or self._empty(), plan
 
     def _empty(self) -> list[int]:
         """A model needs something to continue from: OpenAI's empty prompt means the beginning of a document."""
         return [self._backend.bos if self._backend.bos is not None else self._backend.eos]
 
-    def _chat_template(self) -> ChatTemplate:
-        if self._template is None:
-            backend = self._backend
-            names = [backend.piece(token).decode(errors="replace") for token in backend.special_ids]
-            bos = backend.piece(backend.bos).decode(errors="replace") if backend.bos is not None else ""
-            eos = backend.piece(backend.eos).decode(errors="replace")
-            self._template = ChatTemplate(backend.chat_template, bos=bos, eos=eos, special=names)
-        return self._template
+    @functools.cached_property
+    def _special(self) -> dict[str, int]:
+        """Ids of control tokens by name."""
+        piece = self._backend.piece
+        return {piece(token).decode(errors="replace"): token for token in self._backend.special_ids}
+
+    @functools.cached_property
+    def _template(self) -> ChatTemplate:
+        backend = self._backend
+        bos = backend.piece(backend.bos).decode(errors="replace") if backend.bos is not None else ""
+        eos = backend.piece(backend.eos).decode(errors="replace")
+        template = ChatTemplate(backend.chat_template, bos=bos, eos=eos, special=self._special)
+        log.get().info("tool format", format=template.format.name, reason=template.reason)
+        return template
 
     def _check_token(self, token: int, param: str) -> None:
         if not 0 <= token < self._backend.num_tokens:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.core.types import Event, Finished, FinishReason, GenerateRequest, Token, TokenLogprob, Usage
+from mainspring.engine.answer import Answer
 from mainspring.engine.constraint import Matcher
 from mainspring.engine.sampling import Sampler, logprob_of
 from mainspring.engine.speculation import Lookup
@@ -33,7 +34,7 @@ class Sequence:
     num_prompt: int
     max_total: int  # prompt and answer together
     sampler: Sampler
-    text: TextStream
+    answer: Answer
     echo: TextStream
     matcher: Matcher | None = None
     lookup: Lookup | None = None  # guesses tokens ahead; None does not
@@ -76,12 +77,12 @@ class Sequence:
             self.events.append(Token(shown.choice, shown.text, shown.num, shown.logprobs, echo=True))
 
     def finish(self, reason: FinishReason) -> None:
-        """Flush the text and write the last event."""
-        self.finished = reason
-        last = self.text.finish()
-        if last is not None:
-            self.events.append(last)
-        usage = Usage(self.num_prompt, len(self.tokens) - self.num_prompt, self.num_cached or 0)
+        """Flush the answer and write the last event."""
+        self.events += self.answer.finish()
+        self.finished = "tool_calls" if reason == "stop" and self.answer.has_calls else reason
+        usage = Usage(
+            self.num_prompt, len(self.tokens) - self.num_prompt, self.num_cached or 0, self.answer.num_thought
+        )
         if self.request.prediction is not None and self.lookup is not None:
             usage = msgspec.structs.replace(usage, accepted=self.lookup.accepted, rejected=self.lookup.rejected)
-        self.events.append(Finished(self.choice, reason, usage))
+        self.events.append(Finished(self.choice, self.finished, usage))

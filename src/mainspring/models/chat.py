@@ -9,26 +9,30 @@ import datetime
 import functools
 import json
 import re
-from collections.abc import Iterable
-from typing import Any, NoReturn, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, NoReturn, cast
 
 import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
 import msgspec
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.limits import OutOfTime, time_limit
-from mainspring.core.types import Message, ToolUse
+from mainspring.core.types import ChatPrompt, Constraint, Message, ToolUse
 from mainspring.models.tools.formats import choose_format, find_think_tags
+from mainspring.models.tools.plan import AnswerPlan
 from mainspring.models.tools.prompt import (
     Abilities,
     Turn,
     call_id,
     call_turns,
     probe,
+    split_calls,
     teach,
     tool_turns,
-    split_calls,
     use_text,
 )
 
@@ -59,22 +63,36 @@ def _tojson(value: Any, indent: int | None = None, **_: Any) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=False)
 
 
+class _Generation(jinja2.ext.Extension):
+    """Transformers' `{% generation %}`: marks what an assistant wrote, for training; here it is what it encloses."""
+
+    tags: ClassVar[set[str]] = {"generation"}  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 class ChatTemplate:
     """A compiled template.
 
     Args:
         source: Jinja; None means ChatML.
         bos, eos: the names of those tokens, as templates expect them.
-        special: names of all control tokens.
+        special: ids of all control tokens by name.
 
     Attributes:
         format, reason: how the model writes calls, and how that was found out.
+        knows_format: it is the template's own. One that writes calls in a way that we cannot read is not shown tools:
+            it is taught our format in words, and earlier calls are shown in it.
         think: the tags around its thoughts, if it has them.
     """
 
-    def __init__(self, source: str | None, *, bos: str = "", eos: str = "", special: Iterable[str] = ()) -> None:
+    def __init__(
+        self, source: str | None, *, bos: str = "", eos: str = "", special: Mapping[str, int] | None = None
+    ) -> None:
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
         )
         environment.filters["tojson"] = _tojson
         cast("dict[str, Any]", environment.globals).update(raise_exception=_raise, strftime_now=_now)
@@ -85,8 +103,10 @@ class ChatTemplate:
             raise InvalidRequest(f"The model's chat template does not parse: {error}", param="model") from error
         self._tokens = {"bos_token": bos, "eos_token": eos}
         self.format, self.reason = choose_format(source)
+        self.knows_format = any(sign in self._source for sign in self.format.signs)
         self.think = find_think_tags(source) if self.format.layout != "harmony" else None
-        names = [name for name in special if len(name) > 1]
+        self._special = dict(special or {})
+        names = [name for name in self._special if len(name) > 1]
         marks = (*self.format.begin, *filter(None, self.format.end), *self.format.marks, *(self.think or ()))
         self._names = _any_of(names)
         self._marks = _any_of([*names, *marks])
@@ -115,7 +135,7 @@ class ChatTemplate:
         """
         listed = tool_turns(tools.tools, self._strict) if tools and tools.choice != "none" else []
         turns = self._turns(list(messages), bool(listed))
-        if listed and not self.abilities.tools:
+        if listed and not (self.abilities.tools and self.knows_format):
             self._teach(turns, listed)
             listed = []
         flags = {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
@@ -126,9 +146,11 @@ class ChatTemplate:
             _raise("the prompt would be too long")
         return [piece for piece in text.split(CUT) if piece]
 
-    def is_thinking(self, pieces: list[str]) -> bool:
-        """Whether the model continues a thought that the prompt began."""
-        return self.think is not None and "".join(pieces[-3:]).rstrip().endswith(self.think[0])
+    def plan(self, prompt: ChatPrompt, pieces: list[str], constraint: Constraint | None) -> AnswerPlan:
+        """How the answers to a rendered prompt are read and bound."""
+        # A thought that the prompt began is one that the model continues.
+        thinking = self.think is not None and "".join(pieces[-3:]).rstrip().endswith(self.think[0])
+        return AnswerPlan(prompt, format_=self.format, think=self.think, thinking=thinking, constraint=constraint)
 
     def _run(self, turns: list[Turn], tools: list[dict[str, Any]] | None, **flags: bool) -> str:
         given = {"tools": tools} if tools else {}
@@ -161,7 +183,7 @@ class ChatTemplate:
         uses_calls = any(message.tool_calls or message.role == "tool" for message in messages)
         if not uses_calls and not has_tools:
             return [self._turn(message) for message in messages]
-        if uses_calls and not self.abilities.calls:
+        if uses_calls and not (self.abilities.calls and self.knows_format):
             plain = [self._with_system_role(message) for message in messages]
             return use_text(plain, self.format, self._strict, lambda one: self._turn(one)["content"])
         if self.format.name in ("llama", "harmony"):

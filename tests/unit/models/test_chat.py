@@ -17,7 +17,7 @@ NAMES = ["<|im_start|>", "<|im_end|>", "<s>", "[INST]"]
 
 
 def render(source, *messages):
-    template = ChatTemplate(source, bos="<s>", eos="<|im_end|>", special=NAMES)
+    template = ChatTemplate(source, bos="<s>", eos="<|im_end|>", special={name: at for at, name in enumerate(NAMES)})
     return template.render([Message(role="user", content=text) for text in messages])
 
 

@@ -70,6 +70,21 @@ class Format:
             return f"{self.before}{name}{self.between}", self.after
         return f'{{"name": {json.dumps(name, ensure_ascii=False)}, "{self.key}": ', "}"
 
+    @property
+    def raw_end(self) -> str:
+        """What ends the raw input of a custom tool; "" where only the end of the answer does."""
+        return f"\n{self.end[0]}" if self.end[0] and not self.bare else ""
+
+    def raw(self, name: str) -> tuple[str, str]:
+        """What stands before and after the input of a custom tool that has a grammar: such an input is written as it
+        is, since inside of JSON every quote of it would be two characters that its grammar does not know. Only a
+        grammar writes this, so it is the same notation for all but harmony, which has one of its own."""
+        if self.layout == "harmony":
+            return f"<|channel|>commentary to=functions.{name} <|constrain|>text<|message|>", "<|call|>"
+        line = "\n" if self.name == "hermes" else ""
+        opened = "" if self.bare else self.begin[0]
+        return f'{opened}{line}{{"name": {json.dumps(name, ensure_ascii=False)}}}\n', self.raw_end
+
     def write(self, calls: Iterable[tuple[str, str]]) -> str:
         """Calls, each a name and the JSON of its arguments, as the model would write them."""
         opened, closed = self.section
@@ -91,7 +106,9 @@ HERMES = Format(
 """ChatML's way, of Hermes and Qwen (and, in an XML dress, of Qwen's coders); also what a template that knows no tools
 is taught."""
 
-_DEEPSEEK_HEAD = r"\s*(?:<｜tool▁call▁begin｜>)?\s*(?:function<｜tool▁sep｜>)?" + NAME + r"(?:<｜tool▁sep｜>)?\s*(?:```json)?\s*"
+_DEEPSEEK_HEAD = (
+    r"\s*(?:<｜tool▁call▁begin｜>)?\s*(?:function<｜tool▁sep｜>)?" + NAME + r"(?:<｜tool▁sep｜>)?\s*(?:```json)?\s*"
+)
 
 FORMATS = (
     Format(

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from mainspring.core.types import Tool
-from mainspring.models.tools.parser import Calls, MalformedError, Output, Said, new_call_id
+from mainspring.models.tools.notation import MalformedError
+from mainspring.models.tools.parser import Calls, Output, Said, new_call_id
 
 __all__ = ["HarmonyParser"]
 
@@ -97,7 +98,9 @@ class HarmonyParser:
     def _body(self) -> list[Output]:
         found = [(at, mark) for mark in ENDS if (at := self._buffer.find(mark)) >= 0]
         if not found:
-            return self._show(len(self._buffer) if self._final else self._num_decided(), self._kind)
+            # Arguments do not end with half of a marker; content may end with anything.
+            is_all = self._final and self._kind != "call"
+            return self._show(len(self._buffer) if is_all else self._num_decided(), self._kind)
         at, mark = min(found)
         kind = self._kind
         out = self._show(at, kind)

@@ -5,21 +5,30 @@ on where a piece ended. What may turn out to be a marker is held back. A call th
 with its marker; once a call's name and the beginning of its arguments have been told, it stays a call.
 """
 
-import json
 import re
 import secrets
 import string
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 from mainspring.core.types import Tool
 from mainspring.models.tools.formats import Format
+from mainspring.models.tools.notation import (
+    JsonEnd,
+    MalformedError,
+    read_gemma,
+    read_head,
+    read_tail,
+    read_xml,
+    unwrap,
+)
 
-__all__ = ["Called", "Calls", "MalformedError", "Output", "Reader", "Said", "TextParser", "new_call_id", "unwrap"]
+__all__ = ["Called", "Calls", "Output", "Reader", "Said", "TextParser", "new_call_id"]
 
 MAX_HEAD_CHARS = 4096
 """What stands before a call's arguments is shorter, or it is no call."""
 
+_AFTER = re.compile(r"```|<[^>]*>")
 ID_CHARS = string.ascii_letters + string.digits
 SPACE = " \t\r\n"
 
@@ -33,9 +42,9 @@ class Said(NamedTuple):
 
 
 class Called(NamedTuple):
-    """More of call number `index`; the first has its id and name."""
+    """More of call `number`, counted from 0; the first has its id and name."""
 
-    index: int
+    number: int
     arguments: str
     id: str = ""
     name: str = ""
@@ -67,10 +76,6 @@ class Reader(Protocol):
         ...
 
 
-class MalformedError(Exception):
-    """This is no call."""
-
-
 class _MoreError(Exception):
     """Not decided yet."""
 
@@ -78,18 +83,6 @@ class _MoreError(Exception):
 def new_call_id() -> str:
     """`call_` and 24 random characters, as OpenAI writes them."""
     return "call_" + "".join(secrets.choice(ID_CHARS) for _ in range(24))
-
-
-def unwrap(arguments: str) -> str:
-    """The free text of a custom tool out of the JSON that carries it, also if that was cut off; anything else as is."""
-    for text in (arguments, arguments + '"}', arguments + '}'):
-        try:
-            found = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(found, dict) and isinstance(cast("dict[str, Any]", found).get("input"), str):
-            return cast("dict[str, str]", found)["input"]
-    return arguments
 
 
 class Calls:
@@ -100,13 +93,14 @@ class Calls:
         self.num = 0
         self._new_id = new_id
         self._wrapped = ""
-        self._custom = False
+        self._custom = self._raw = False
 
     def open(self, name: str) -> Called:
         """A call begins; raises MalformedError for a tool that may not be called."""
         if name not in self.tools:
             raise MalformedError(name)
         self._custom = self.tools[name].is_custom
+        self._raw = self.tools[name].custom is not None
         self._wrapped = ""
         self.num += 1
         return Called(self.num - 1, "", self._new_id(), name, self._custom)
@@ -121,7 +115,9 @@ class Calls:
     def close(self) -> list[Output]:
         """The open call is complete, or the answer ends in it."""
         wrapped, self._wrapped = self._wrapped, ""
-        return [Called(self.num - 1, unwrap(wrapped), is_custom=True)] if wrapped else []
+        if not wrapped:
+            return []
+        return [Called(self.num - 1, wrapped if self._raw else unwrap(wrapped), is_custom=True)]
 
 
 class TextParser:
@@ -158,7 +154,7 @@ class TextParser:
         self._trim = thinking  # white space is dropped until something else comes
         self._gap = ""  # white space before a marker: dropped with it
         self._marker = ""  # what opened this section, until its first call is certain
-        self._json = _JsonEnd(format_.end if format_ else ())
+        self._json = JsonEnd(format_.end if format_ else ())
         self._shape: str = "object"  # of what is being read: object, list, named
         self._state: Callable[[], None] = self._thought if thinking else self._text
         begins = format_.begin if format_ else ()
@@ -293,7 +289,7 @@ class TextParser:
             raise self._more()
         if text.startswith("<function=") or (not self._final and "<function=".startswith(text)):
             return self._read_block("</function>", text.startswith("<function="))
-        if self._format.layout == "gemma":
+        if self._format.layout == "gemma" and text[0] != "{":
             return self._read_block(self._format.end[self._format.begin.index(self._marker)], ready=True)
         if text[0] == "[":
             self._shape = "list"
@@ -332,10 +328,13 @@ class TextParser:
 
     def _item(self) -> None:
         """An object with a name and arguments, up to the beginning of the arguments."""
-        head = _read_head(self._limited())
+        head = read_head(self._limited())
         if head is None:
             raise self._more()
         self._commit(head.name, head.end)
+        if head.arguments == "{}" and self._calls.tools[head.name].custom is not None:
+            self._state = self._raw
+            return None
         if head.arguments is not None:  # complete already
             self._out += self._calls.more(head.arguments) + self._calls.close()
             return self._close_call()
@@ -353,10 +352,23 @@ class TextParser:
         if self._shape == "named":
             self._close_call()
 
+    def _raw(self) -> None:
+        """The input of a custom tool with a grammar, as it stands (see `Format.raw`), up to the section's end."""
+        assert self._format is not None
+        end = self._format.raw_end
+        at = self._buffer.find(end) if end else -1
+        if at < 0 and not self._final:
+            raise _MoreError
+        text = self._take(at if at >= 0 else len(self._buffer) - _num_shared(self._buffer, end))
+        self._out += self._calls.more(text.removeprefix("\n")) + self._calls.close()
+        self._take(len(end) if at >= 0 else 0)
+        self.done = self._single
+        self._leave()
+
     def _tail(self) -> None:
         """The rest of a call's object after its arguments."""
         try:
-            end = _read_tail(self._limited())
+            end = read_tail(self._limited())
         except MalformedError:
             return self._close_call()
         if end is None:
@@ -431,7 +443,7 @@ class TextParser:
             raise MalformedError if self._final else _MoreError
         text = self._buffer[:at]
         name, arguments = (
-            _read_xml(text, self._calls.tools) if self._block_end == "</function>" else _read_gemma(text.strip())
+            read_xml(text, self._calls.tools) if self._block_end == "</function>" else read_gemma(text.strip())
         )
         self._commit(name, at + len(self._block_end))
         self._out += self._calls.more(arguments) + self._calls.close()
@@ -441,250 +453,6 @@ class TextParser:
             self._leave()
 
 
-class _JsonEnd:
-    """Finds the end of a JSON object that arrives in pieces. Looks at strings and brackets only: what is inside is the
-    caller's to judge. A closing marker outside of a string ends it too."""
-
-    def __init__(self, ends: tuple[str, ...]) -> None:
-        self._ends = tuple(end for end in ends if end)
-        firsts = "".join({re.escape(end[0]) for end in self._ends})
-        self._outside = re.compile(rf'[{{}}\[\]"{firsts}]')
-        self._inside = re.compile(r'[\\"]')
-        self.reset()
-
-    def reset(self) -> None:
-        """Before an object."""
-        self._depth = 0
-        self._in_string = False
-        self.done = False
-
-    def feed(self, text: str, *, final: bool = False) -> int:
-        """How many characters of `text` belong to the object; sets `done` at its end. The rest is to be fed again."""
-        at = 0
-        while at < len(text):
-            found = (self._inside if self._in_string else self._outside).search(text, at)
-            if found is None:
-                return len(text)
-            at = found.start()
-            char = found.group()
-            if self._in_string:
-                if char == "\\":
-                    if at + 1 >= len(text) and not final:
-                        return at
-                    at += 2
-                    continue
-                self._in_string = False
-            elif char == '"':
-                self._in_string = True
-            elif any(text.startswith(end, at) for end in self._ends):
-                self.done = True
-                return at
-            elif not final and any(end.startswith(text[at:]) for end in self._ends):
-                return at
-            elif char in "{[":
-                self._depth += 1
-            elif char in "}]":
-                self._depth -= 1
-                if self._depth <= 0:
-                    self.done = True
-                    return at + 1
-            at += 1
-        return min(at, len(text))
-
-
-class _Head(NamedTuple):
-    """A call's name, where its arguments begin (or, if they are complete, where it ends), and these."""
-
-    name: str
-    end: int
-    arguments: str | None = None
-
-
-_AFTER = re.compile(r"```|<[^>]*>")
-_WHITE = re.compile(r"[ \t\r\n]*")
-_LITERAL = re.compile(r"[^\s,\]}]+")
-KEYS = ("name", "function", "arguments", "parameters", "type", "id", "call_id")
-
-
-def _white(text: str, at: int) -> int:
-    found = _WHITE.match(text, at)
-    assert found is not None
-    return found.end()
-
-
-def _char(text: str, at: int, allowed: str) -> str:
-    """The character at `at`; raises IndexError at the end of the text."""
-    char = text[at]
-    if char not in allowed:
-        raise MalformedError
-    return char
-
-
-def _value(text: str, at: int) -> tuple[Any, int]:
-    """A JSON value and where it ends; raises IndexError if the text ends first."""
-    if text[at] == '"':
-        close = at + 1
-        while text[close] != '"':
-            close += 2 if text[close] == "\\" else 1
-        close += 1
-    elif text[at] in "{[":
-        end = _JsonEnd(())
-        close = at + end.feed(text[at:])
-        if not end.done:
-            raise IndexError
-    else:
-        found = _LITERAL.match(text, at)
-        if found is None:
-            raise MalformedError
-        close = found.end()
-        _ = text[close]  # a literal's end is known by what follows
-    try:
-        return json.loads(text[at:close]), close
-    except (ValueError, RecursionError) as error:
-        raise MalformedError from error
-
-
-def _read_head(text: str) -> _Head | None:
-    """The beginning of `{"name": ..., "arguments": {`; None if the text ends first."""
-    name: str | None = None
-    arguments: str | None = None
-    try:
-        at = _white(text, 0)
-        _char(text, at, "{")
-        at += 1
-        while True:
-            at = _white(text, at)
-            if _char(text, at, '"}') == "}":
-                break
-            partial = text[at + 1 :].split('"')[0]
-            if not any(key.startswith(partial) for key in KEYS):
-                raise MalformedError
-            key, at = _value(text, at)
-            at = _white(text, at)
-            _char(text, at, ":")
-            at = _white(text, at + 1)
-            if key in ("arguments", "parameters"):
-                if text[at] == "{" and name is not None:
-                    return _Head(name, at)
-                arguments, at = _whole_arguments(text, at)
-            else:
-                value, at = _value(text, at)
-                name = _name(key, value) or name
-            at = _white(text, at)
-            if _char(text, at, ",}") == "}":
-                break
-            at += 1
-    except IndexError:
-        return None
-    if name is None:
-        raise MalformedError
-    return _Head(name, at + 1, arguments if arguments is not None else "{}")
-
-
-def _name(key: str, value: Any) -> str | None:
-    if key == "name" or (key == "function" and isinstance(value, str)):
-        if not isinstance(value, str):
-            raise MalformedError
-        return value
-    if key == "function":  # an object of its own would hide name and arguments
-        raise MalformedError
-    return None
-
-
-def _whole_arguments(text: str, at: int) -> tuple[str, int]:
-    """Arguments that come before the name, or as a string of JSON, or as nothing."""
-    value, end = _value(text, at)
-    if isinstance(value, dict):
-        return text[at:end], end
-    if value is None:
-        return "{}", end
-    if isinstance(value, str):
-        try:
-            inner = json.loads(value) if value.strip() else {}
-        except (ValueError, RecursionError) as error:
-            raise MalformedError from error
-        if isinstance(inner, dict):
-            return value if value.strip() else "{}", end
-    raise MalformedError
-
-
-def _read_tail(text: str) -> int | None:
-    """Where an object ends of which the arguments have been read; None if the text ends first."""
-    try:
-        at = _white(text, 0)
-        while _char(text, at, ",}") == ",":
-            at = _white(text, at + 1)
-            _char(text, at, '"')
-            _, at = _value(text, at)
-            at = _white(text, at)
-            _char(text, at, ":")
-            _, at = _value(text, _white(text, at + 1))
-            at = _white(text, at)
-    except IndexError:
-        return None
-    return at + 1
-
-
-_FUNCTION = re.compile(r"\s*<function=([^>\s]+)>\n?(.*)", re.DOTALL)
-_PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>\n?(.*?)\n?</parameter>\s*", re.DOTALL)
-
-
-def _read_xml(text: str, tools: Mapping[str, Tool]) -> tuple[str, str]:
-    """Name and arguments of `<function=name><parameter=key>value</parameter>...`: a value is text where the schema says
-    string, else JSON if it is JSON."""
-    found = _FUNCTION.fullmatch(text)
-    if found is None:
-        raise MalformedError
-    name, body = found.groups()
-    schema: Any = json.loads(tools[name].parameters) if name in tools else {}
-    properties: dict[str, Any] = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    arguments: dict[str, Any] = {}
-    at = 0
-    while at < len(body):
-        parameter = _PARAMETER.match(body, at)
-        if parameter is None:
-            if body[at:].strip():
-                raise MalformedError
-            break
-        key, value = parameter.groups()
-        declared = properties.get(key) if name not in tools or not tools[name].is_custom else {"type": "string"}
-        arguments[key] = _typed(value, cast("dict[str, Any]", declared) if isinstance(declared, dict) else {})
-        at = parameter.end()
-    return name, json.dumps(arguments, ensure_ascii=False)
-
-
-def _typed(value: str, schema: dict[str, Any]) -> Any:
-    if schema.get("type") == "string":
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
-_GEMMA = re.compile(r"call:([^{\s]+)\s*(\{.*\})", re.DOTALL)
-_QUOTE = re.compile(r'<\|"\|>|<escape>')
-_BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_][\w.-]*)\s*:")
-
-
-def _read_gemma(text: str) -> tuple[str, str]:
-    """Name and arguments of `call:name{key:<|"|>text<|"|>,other:1}`; plain JSON after the name will do too."""
-    found = _GEMMA.fullmatch(text)
-    if found is None:
-        raise MalformedError
-    name, body = found.groups()
-    parts = _QUOTE.split(body)  # every second part is a string
-    if len(parts) % 2 == 0:
-        raise MalformedError
-    keyed = (_BARE_KEY.sub(r'\1"\2":', part) for part in parts[::2]) if len(parts) > 1 else iter(parts)
-    written = [next(keyed)]
-    for inside, outside in zip(parts[1::2], keyed, strict=True):
-        written += [json.dumps(inside, ensure_ascii=False), outside]
-    for candidate in ("".join(written), _BARE_KEY.sub(r'\1"\2":', body)):
-        try:
-            arguments = json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(arguments, dict):
-            return name, candidate
-    raise MalformedError
+def _num_shared(text: str, mark: str) -> int:
+    """Length of the longest end of `text` that begins `mark`."""
+    return next((size for size in range(min(len(mark), len(text)), 0, -1) if mark.startswith(text[-size:])), 0)
