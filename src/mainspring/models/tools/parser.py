@@ -29,6 +29,9 @@ MAX_HEAD_CHARS = 4096
 """What stands before a call's arguments is shorter, or it is no call."""
 
 _AFTER = re.compile(r"```|<[^>]*>")
+MIN_MARKER_CHARS = 4
+"""An answer that ends with so much of a marker was cut off inside it; what is shorter is text."""
+
 ID_CHARS = string.ascii_letters + string.digits
 SPACE = " \t\r\n"
 
@@ -72,7 +75,8 @@ class Reader(Protocol):
         ...
 
     def finish(self) -> list[Output]:
-        """The end; returns what was held back."""
+        """The end; returns what was held back. What began as a call and was cut off before it could be told is
+        dropped: half a marker helps nobody."""
         ...
 
 
@@ -221,7 +225,8 @@ class TextParser:
         if found:
             return min(found)
         if self._final:
-            return len(self._buffer), ""
+            cut = max((_num_shared(self._buffer, mark) for mark in marks), default=0)
+            return len(self._buffer) - (cut if cut >= MIN_MARKER_CHARS else 0), ""
         longest = max(map(len, marks), default=1)
         for at in range(max(0, len(self._buffer) - longest + 1), len(self._buffer)):
             if any(mark.startswith(self._buffer[at:]) for mark in marks):
@@ -278,8 +283,8 @@ class TextParser:
         return self._buffer[:MAX_HEAD_CHARS]
 
     def _more(self) -> Exception:
-        """What is read is not complete: wait, unless nothing can follow."""
-        return MalformedError() if self._final or len(self._buffer) >= MAX_HEAD_CHARS else _MoreError()
+        """What is read is not complete: wait, unless it is too long."""
+        return MalformedError() if len(self._buffer) >= MAX_HEAD_CHARS else _MoreError()
 
     def _head(self) -> None:
         """From after a marker to the beginning of the arguments."""
@@ -361,7 +366,7 @@ class TextParser:
             raise _MoreError
         text = self._take(at if at >= 0 else len(self._buffer) - _num_shared(self._buffer, end))
         self._out += self._calls.more(text.removeprefix("\n")) + self._calls.close()
-        self._take(len(end) if at >= 0 else 0)
+        self._take(len(end) if at >= 0 else len(self._buffer))
         self.done = self._single
         self._leave()
 
@@ -440,7 +445,7 @@ class TextParser:
         at = self._buffer.find(self._block_end, self._searched)
         if at < 0:
             self._searched = max(0, len(self._buffer) - len(self._block_end))
-            raise MalformedError if self._final else _MoreError
+            raise _MoreError
         text = self._buffer[:at]
         name, arguments = (
             read_xml(text, self._calls.tools) if self._block_end == "</function>" else read_gemma(text.strip())
