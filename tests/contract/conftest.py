@@ -31,11 +31,21 @@ def smollm2_target(model_file) -> Generator[Target]:
         )
 
 
-@pytest.fixture(scope="session", params=["fake", pytest.param("smollm2", marks=pytest.mark.model)])
-def target(request: pytest.FixtureRequest) -> Generator[Target]:
-    fake = request.param == "fake"
-    with fake_target() if fake else smollm2_target(request.getfixturevalue("model_file")) as ready:
+@pytest.fixture(scope="session")
+def _smollm2(request: pytest.FixtureRequest) -> Generator[Target]:
+    with smollm2_target(request.getfixturevalue("model_file")) as ready:
         yield ready
+
+
+@pytest.fixture(scope="session", params=["fake", pytest.param("smollm2", marks=pytest.mark.model)])
+def target(request: pytest.FixtureRequest) -> Target:
+    return request.getfixturevalue("fake" if request.param == "fake" else "_smollm2")
+
+
+@pytest.fixture(scope="session")
+def model_target(_smollm2: Target) -> Target:
+    """The product on the default model, for what the fake cannot do."""
+    return _smollm2
 
 
 @pytest.fixture(params=DIALECTS)

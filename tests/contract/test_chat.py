@@ -264,6 +264,11 @@ def test_roles_and_text_parts(target: Target) -> None:
         {"role": "system", "content": "Be kind.", "name": "house"},
         {"role": "user", "content": "Hi", "name": "ann"},
         {"role": "assistant", "content": None, "refusal": "No.", "tool_calls": None},
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "Let me see."}],
+            "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
         {"role": "tool", "content": "42", "tool_call_id": "call_1"},
         {"role": "user", "content": [{"type": "text", "text": "Go on."}]},
     ]

@@ -22,6 +22,7 @@ JSON_OBJECT = '{"type": "object"}'
 SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 SCHEMAS = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
+SCHEMA_PARAM = "response_format.json_schema.schema"
 MAX_EXPLAINED = 200
 """Schemas compiled while looking for the place of an error."""
 
@@ -124,7 +125,7 @@ class Grammars:
         match constraint.kind:
             case "json_object" | "json_schema":
                 text = constraint.schema if constraint.kind == "json_schema" else JSON_OBJECT
-                return self.compile(_schema_grammar(_parse(text)), [("response_format", constraint)])
+                return self.compile(_schema_grammar(_parse(text)), [(SCHEMA_PARAM, constraint)])
             case "regex":
                 return self.compile(regex_grammar(constraint.schema), [("response_format", constraint)])
             case "lark":

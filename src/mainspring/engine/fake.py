@@ -7,6 +7,10 @@ to 255) and some words, a few of which do not fit in ASCII. Prompts may hold a s
     !raise NAME after N    the same, after N tokens
     !crash [after N]       an exception that is not ours
     !hang [after N]        never goes on, until it is cancelled
+    !call                  calls the tools that may be called: all of them, or the first if calls may not be parallel
+    !think                 thinks before it answers
+
+A chat that requires a call gets the same calls without a spell, and one that ends with a result gets an answer.
 """
 
 import asyncio
@@ -38,6 +42,8 @@ from mainspring.core.types import (
     Token,
     TokenLogprob,
     TokenPrompt,
+    Tool,
+    ToolCallDelta,
     Usage,
 )
 
@@ -222,6 +228,9 @@ class _Choice:
             wanted = list(encode(_example(request.constraint)))
         self._reason: FinishReason
         self._ids, self._reason = _cut(wanted, limit, request.stop)
+        self._calls = _calls(request)
+        self._thought = "!think" in _text_of(request)
+        self._rejected = len(encode(request.prediction)) if request.prediction else 0
 
     def _choose(self, bias: dict[int, float]) -> int:
         forced = [token for token, value in bias.items() if value >= 100]
@@ -233,8 +242,19 @@ class _Choice:
     def events(self, num_prompt: int, cached: int) -> Iterator[Event]:
         """Echo, tokens, and the finish."""
         yield from self._tell(self._echo, echo=True)
+        if self._thought:
+            yield Token(self._index, "let me see", 3, thought=True)
+        usage = Usage(num_prompt, len(self._ids), cached, 3 * self._thought, 0, self._rejected)
+        if self._calls:
+            for number, (tool, arguments) in enumerate(self._calls):
+                id_ = f"call_{_digest(f'{num_prompt} {self._index} {number}')[:24]}"
+                yield ToolCallDelta(self._index, number, "", id_, tool.name, tool.is_custom)
+                for at in range(0, len(arguments), 4):
+                    yield ToolCallDelta(self._index, number, arguments[at : at + 4], is_custom=tool.is_custom)
+            yield Finished(self._index, "tool_calls", usage)
+            return
         yield from self._tell(self._ids)
-        yield Finished(self._index, self._reason, Usage(num_prompt, len(self._ids), cached))
+        yield Finished(self._index, self._reason, usage)
 
     def _tell(self, ids: Sequence[int], *, echo: bool = False) -> Iterator[Token]:
         for place, token in enumerate(ids):
@@ -254,6 +274,21 @@ class _Choice:
         return TokenLogprob(token, VOCABULARY[token], best, tuple((i, VOCABULARY[i], value) for i, value in top))
 
 
+def _calls(request: GenerateRequest) -> list[tuple[Tool, str]]:
+    """The calls of an answer, each a tool and its arguments."""
+    prompt = request.prompt
+    if not isinstance(prompt, ChatPrompt) or prompt.tools is None or prompt.tools.choice == "none":
+        return []
+    use, last = prompt.tools, prompt.messages[-1]
+    if use.choice == "auto" and (last.role == "tool" or "!call" not in last.content):
+        return []
+    able = [tool for tool in use.tools if not use.allowed or tool.name in use.allowed]
+    return [
+        (tool, "1 + 1" if tool.is_custom else _example(Constraint("json_schema", tool.parameters)))
+        for tool in (able if use.parallel else able[:1])
+    ]
+
+
 def _cut(ids: list[int], limit: int, stop: tuple[str, ...]) -> tuple[list[int], FinishReason]:
     """The tokens before the limit and before a stop string; a token that a stop begins in is dropped whole."""
     kept = ids[:limit]
@@ -271,6 +306,8 @@ def _cut(ids: list[int], limit: int, stop: tuple[str, ...]) -> tuple[list[int], 
 def _example(constraint: Constraint) -> str:
     if constraint.kind == "json_object":
         return '{"answer": "fake"}'
+    if constraint.kind != "json_schema":
+        raise errors.InvalidRequest("The fake satisfies JSON schemas only.", param="response_format")
     schema = json.loads(constraint.schema)
     return json.dumps(_value(schema, schema, 0))
 

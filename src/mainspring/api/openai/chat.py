@@ -8,9 +8,9 @@ from starlette.requests import Request
 from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.metrics import Metrics
-from mainspring.api.openai import replies, request, wire
+from mainspring.api.openai import replies, request, tools, wire
 from mainspring.api.openai.padding import padding
-from mainspring.api.openai.schema import check_schema
+from mainspring.api.openai.schema import Place, check_schema
 from mainspring.api.services import Services
 from mainspring.api.sse import Answer, Writer
 from mainspring.core.errors import InvalidRequest
@@ -21,9 +21,8 @@ from mainspring.core.types import (
     Finished,
     FinishReason,
     GenerateRequest,
-    Message,
-    Token,
     TokenLogprob,
+    ToolCallDelta,
 )
 
 __all__ = ["Chat", "ChatFold", "ChatStream"]
@@ -43,17 +42,19 @@ class Chat:
         body = await read_body(http, model, self._services.max_body_bytes)
         include_usage, obfuscate = request.check_stream_options(body)
         constraint, max_tokens, logprobs = _constraint(body), _max_tokens(body), _logprobs(body)
+        prompt = ChatPrompt(tools.messages(body), tools.tool_use(body), _thinking(body))
         found = request.deployment(http, context, self._services, body.model)
         meta = replies.Meta(
             id=f"chatcmpl-{secrets.token_hex(14)}",
             created=int(self._services.clock.now()),
             model=found.id,
             system_fingerprint=f"fp_{found.version}",
+            service_tier=request.tier(body.service_tier),
         )
         generate = GenerateRequest(
             id=meta.id,
             model=found.id,
-            prompt=ChatPrompt(tuple(_message(message) for message in body.messages)),
+            prompt=prompt,
             tenant=context.principal.id if context.principal else "",
             n=body.n or 1,
             max_tokens=max_tokens,
@@ -61,25 +62,17 @@ class Chat:
             sampling=request.sampling(body, logprobs),
             constraint=constraint,
             deadline_s=self._services.request_timeout_s,
+            tier=meta.service_tier,
+            prediction=_prediction(body),
         )
         writer: Writer
         if body.stream:
-            writer = ChatStream(meta, generate, include_usage=include_usage, obfuscate=obfuscate)
+            writer = ChatStream(
+                meta, generate, include_usage=include_usage, obfuscate=obfuscate, legacy=body.functions is not None
+            )
         else:
-            writer = ChatFold(meta, generate)
+            writer = ChatFold(meta, generate, legacy=body.functions is not None)
         return Answer(self._services, self._metrics, context, [generate], writer)
-
-
-def _message(message: wire.Message) -> Message:
-    content = message.content
-    if not isinstance(content, str):
-        parts = content or []
-        content = "".join(part.text if isinstance(part, wire.TextPart) else part.refusal for part in parts)
-    if isinstance(message, wire.AssistantMessage) and not content:
-        content = message.refusal or ""
-    if isinstance(message, wire.ToolMessage):
-        return Message(role="tool", content=content, tool_call_id=message.tool_call_id)
-    return Message(role=message.role, content=content, name=message.name)
 
 
 def _constraint(body: wire.DeploymentChatRequest) -> Constraint | None:
@@ -88,8 +81,27 @@ def _constraint(body: wire.DeploymentChatRequest) -> Constraint | None:
         return None
     if wanted.type == "json_object":
         return Constraint("json_object")
+    if isinstance(wanted, wire.RegexFormat):
+        return Constraint("regex", wanted.regex)
+    if isinstance(wanted, wire.LarkFormat):
+        return Constraint("lark", wanted.grammar)
     described = wanted.json_schema
-    return Constraint("json_schema", check_schema(described.schema_, described.name, strict=bool(described.strict)))
+    place = Place.response_format(described.name)
+    return Constraint("json_schema", check_schema(described.schema_, place, strict=bool(described.strict)))
+
+
+def _thinking(body: wire.DeploymentChatRequest) -> bool | None:
+    options = body.chat_template_kwargs
+    if options is not None and (options.enable_thinking is not None or options.thinking is not None):
+        return options.thinking if options.enable_thinking is None else options.enable_thinking
+    return None if body.reasoning_effort is None else body.reasoning_effort not in ("none", "minimal")
+
+
+def _prediction(body: wire.DeploymentChatRequest) -> str | None:
+    if body.prediction is None:
+        return None
+    content = body.prediction.content
+    return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
 def _max_tokens(body: wire.DeploymentChatRequest) -> int | None:
@@ -107,13 +119,27 @@ def _logprobs(body: wire.DeploymentChatRequest) -> int | None:
     return (body.top_logprobs or 0) if body.logprobs else None
 
 
+def _reason(reason: FinishReason, *, legacy: bool) -> replies.FinishReason:
+    return "function_call" if legacy and reason == "tool_calls" else reason
+
+
 class ChatStream:
-    """Writes the chunks of a streamed chat: the role first, then deltas, one finish for each choice, usage, [DONE]."""
+    """Writes the chunks of a streamed chat: the role first, then deltas, one finish for each choice, usage, [DONE].
+
+    Args:
+        legacy: the client speaks of functions, not of tools.
+    """
 
     streams = True
 
     def __init__(
-        self, meta: replies.Meta, generate: GenerateRequest, *, include_usage: bool = False, obfuscate: bool = True
+        self,
+        meta: replies.Meta,
+        generate: GenerateRequest,
+        *,
+        include_usage: bool = False,
+        obfuscate: bool = True,
+        legacy: bool = False,
     ) -> None:
         self.tally = replies.Tally()
         self._meta = meta
@@ -121,6 +147,7 @@ class ChatStream:
         self._has_logprobs = generate.sampling.logprobs is not None
         self._include_usage = include_usage
         self._obfuscate = obfuscate
+        self._legacy = legacy
 
     def begin(self) -> bytes:
         """The role of each choice."""
@@ -131,42 +158,82 @@ class ChatStream:
         """A delta, or the finish of a choice. Tokens that end inside of a character bring no text of their own yet."""
         if isinstance(event, Finished):
             self.tally.add(prompt, event.usage)
-            return self._chunk(replies.ChatChunkChoice(event.choice, replies.Delta(), None, event.reason))
-        if not isinstance(event, Token) or (not event.text and not event.logprobs):
+            reason = _reason(event.reason, legacy=self._legacy)
+            return self._chunk(replies.ChatChunkChoice(event.choice, replies.Delta(), None, reason))
+        if isinstance(event, ToolCallDelta):
+            return self._chunk(replies.ChatChunkChoice(event.choice, self._call(event)), event.arguments)
+        if event.thought:
+            thought = replies.Delta(reasoning_content=event.text)
+            return self._chunk(replies.ChatChunkChoice(event.choice, thought), event.text) if event.text else b""
+        if not event.text and not event.logprobs:
             return b""
         logprobs = replies.ChatLogprobs(replies.chat_logprobs(event.logprobs)) if self._has_logprobs else None
         choice = replies.ChatChunkChoice(event.choice, replies.Delta(content=event.text), logprobs)
         return self._chunk(choice, event.text)
+
+    def _call(self, event: ToolCallDelta) -> replies.Delta:
+        if self._legacy:
+            return replies.Delta(function_call=replies.ChatFunctionCall(event.arguments, event.name or UNSET))
+        call = replies.tool_call(event.arguments, event.name, event.id, is_custom=event.is_custom, index=event.index)
+        return replies.Delta(tool_calls=[call])
 
     def end(self) -> bytes:
         """The usage, if asked for, and the mark of the end."""
         self.tally.check(self._n)
         if not self._include_usage:
             return replies.DONE
-        meta = self._meta
-        last = replies.ChatChunk(
-            id=meta.id,
-            created=meta.created,
-            model=meta.model,
-            system_fingerprint=meta.system_fingerprint,
-            choices=[],
-            usage=self.tally.usage(),
-        )
-        return replies.event(last) + replies.DONE
+        return replies.event(replies.ChatChunk.of(self._meta, [], usage=self.tally.usage())) + replies.DONE
 
     def _chunk(self, choice: replies.ChatChunkChoice, padded: str | None = None) -> bytes:
-        meta = self._meta
         return replies.event(
-            replies.ChatChunk(
-                id=meta.id,
-                created=meta.created,
-                model=meta.model,
-                system_fingerprint=meta.system_fingerprint,
-                choices=[choice],
+            replies.ChatChunk.of(
+                self._meta,
+                [choice],
                 usage=None if self._include_usage else UNSET,
                 obfuscation=padding(padded) if self._obfuscate and padded is not None else UNSET,
             )
         )
+
+
+class _Message:
+    """One choice as it grows."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.thoughts: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.calls: list[list[ToolCallDelta]] = []
+        self.reason: FinishReason = "stop"
+
+    def add(self, event: Event) -> None:
+        """Keep what the event adds."""
+        if isinstance(event, ToolCallDelta):
+            if event.index == len(self.calls):
+                self.calls.append([])
+            self.calls[event.index].append(event)
+        elif isinstance(event, Finished):
+            self.reason = event.reason
+        elif event.thought:
+            self.thoughts.append(event.text)
+        else:
+            self.texts.append(event.text)
+            self.logprobs.extend(event.logprobs)
+
+    def render(self, *, legacy: bool) -> replies.ChatMessage:
+        """The message: content is null where there are only calls."""
+        content = "".join(self.texts)
+        calls = [_whole(deltas) for deltas in self.calls]
+        return replies.ChatMessage(
+            content=content if content or not calls else None,
+            reasoning_content="".join(self.thoughts) if self.thoughts else UNSET,
+            tool_calls=calls if calls and not legacy else UNSET,
+            function_call=calls[0].function if calls and legacy else UNSET,
+        )
+
+
+def _whole(deltas: list[ToolCallDelta]) -> replies.ChatToolCall:
+    first, arguments = deltas[0], "".join(delta.arguments for delta in deltas)
+    return replies.tool_call(arguments, first.name, first.id, is_custom=first.is_custom)
 
 
 class ChatFold:
@@ -174,13 +241,12 @@ class ChatFold:
 
     streams = False
 
-    def __init__(self, meta: replies.Meta, generate: GenerateRequest) -> None:
+    def __init__(self, meta: replies.Meta, generate: GenerateRequest, *, legacy: bool = False) -> None:
         self.tally = replies.Tally()
         self._meta = meta
         self._has_logprobs = generate.sampling.logprobs is not None
-        self._texts: list[list[str]] = [[] for _ in range(generate.n)]
-        self._logprobs: list[list[TokenLogprob]] = [[] for _ in range(generate.n)]
-        self._reasons: dict[int, FinishReason] = {}
+        self._legacy = legacy
+        self._messages = [_Message() for _ in range(generate.n)]
 
     def begin(self) -> bytes:
         """Nothing: the body is written at the end."""
@@ -188,17 +254,14 @@ class ChatFold:
 
     def feed(self, prompt: int, event: Event) -> bytes:
         """Keep what the event adds."""
-        if isinstance(event, Token):
-            self._texts[event.choice].append(event.text)
-            self._logprobs[event.choice].extend(event.logprobs)
-        elif isinstance(event, Finished):
-            self._reasons[event.choice] = event.reason
+        self._messages[event.choice].add(event)
+        if isinstance(event, Finished):
             self.tally.add(prompt, event.usage)
         return b""
 
     def end(self) -> bytes:
         """The body."""
-        self.tally.check(len(self._texts))
+        self.tally.check(len(self._messages))
         meta = self._meta
         return replies.encode(
             replies.ChatCompletion(
@@ -206,12 +269,13 @@ class ChatFold:
                 created=meta.created,
                 model=meta.model,
                 system_fingerprint=meta.system_fingerprint,
-                choices=[self._choice(i) for i in range(len(self._texts))],
+                service_tier=meta.service_tier,
+                choices=[self._choice(index, message) for index, message in enumerate(self._messages)],
                 usage=self.tally.usage(),
             )
         )
 
-    def _choice(self, index: int) -> replies.ChatChoice:
-        message = replies.ChatMessage("assistant", "".join(self._texts[index]))
-        logprobs = replies.ChatLogprobs(replies.chat_logprobs(self._logprobs[index])) if self._has_logprobs else None
-        return replies.ChatChoice(index, message, logprobs, self._reasons[index])
+    def _choice(self, index: int, message: _Message) -> replies.ChatChoice:
+        logprobs = replies.ChatLogprobs(replies.chat_logprobs(message.logprobs)) if self._has_logprobs else None
+        reason = _reason(message.reason, legacy=self._legacy)
+        return replies.ChatChoice(index, message.render(legacy=self._legacy), logprobs, reason)

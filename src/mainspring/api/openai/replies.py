@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
 from mainspring.core.errors import MainspringError
-from mainspring.core.types import ModelInfo, TokenLogprob
+from mainspring.core.types import ModelInfo, Tier, TokenLogprob
 from mainspring.core.types import Usage as CoreUsage
 
 __all__ = [
@@ -17,9 +17,12 @@ __all__ = [
     "ChatChunk",
     "ChatChunkChoice",
     "ChatCompletion",
+    "ChatCustomCall",
+    "ChatFunctionCall",
     "ChatLogprob",
     "ChatLogprobs",
     "ChatMessage",
+    "ChatToolCall",
     "Completion",
     "CompletionChoice",
     "CompletionLogprobs",
@@ -36,9 +39,10 @@ __all__ = [
     "encode",
     "event",
     "json",
+    "tool_call",
 ]
 
-FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "function_call"]
 DONE = b"data: [DONE]\n\n"
 
 encode = msgspec.json.Encoder().encode
@@ -87,6 +91,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     model: str
     system_fingerprint: str
+    service_tier: Tier = "default"
 
 
 class Tally:
@@ -96,6 +101,7 @@ class Tally:
         self._prompts: dict[int, tuple[int, int]] = {}
         self.completion = 0
         self.num_finished = 0
+        self._details = CompletionTokensDetails()
 
     def add(self, prompt: int, usage: CoreUsage) -> None:
         """A choice of prompt number `prompt` finished.
@@ -107,6 +113,11 @@ class Tally:
         self._prompts[prompt] = num_tokens, min(cached, usage.cached)
         self.completion += usage.completion
         self.num_finished += 1
+        self._details = CompletionTokensDetails(
+            reasoning_tokens=self._details.reasoning_tokens + usage.reasoning,
+            accepted_prediction_tokens=self._details.accepted_prediction_tokens + usage.accepted,
+            rejected_prediction_tokens=self._details.rejected_prediction_tokens + usage.rejected,
+        )
 
     @property
     def prompt(self) -> int:
@@ -130,7 +141,7 @@ class Tally:
             self.completion,
             self.prompt + self.completion,
             PromptTokensDetails(self.cached),
-            CompletionTokensDetails(),
+            self._details,
         )
 
 
@@ -171,12 +182,53 @@ def chat_logprobs(tokens: Iterable[TokenLogprob]) -> list[ChatLogprob]:
     ]
 
 
-class ChatMessage(msgspec.Struct, frozen=True):
-    """The model's answer."""
+class ChatFunctionCall(msgspec.Struct, frozen=True):
+    """What to call, and with what: `arguments` is JSON as text. In a stream, what a chunk adds to them."""
 
-    role: Literal["assistant"]
+    arguments: str
+    name: str | UnsetType = UNSET
+
+
+class ChatCustomCall(msgspec.Struct, frozen=True):
+    """What to call, and with what text. In a stream, what a chunk adds to them."""
+
+    input: str
+    name: str | UnsetType = UNSET
+
+
+class ChatToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the client should make, of a function or of a custom tool; `index` is there in streams only, where
+    later chunks of a call have neither id nor type."""
+
+    index: int | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+    type: Literal["function", "custom"] | UnsetType = UNSET
+    function: ChatFunctionCall | UnsetType = UNSET
+    custom: ChatCustomCall | UnsetType = UNSET
+
+
+def tool_call(arguments: str, name: str, id_: str, *, is_custom: bool, index: int | UnsetType = UNSET) -> ChatToolCall:
+    """A call, or what a chunk adds to one: only the first chunk has a name and an id."""
+    written = name or UNSET
+    return ChatToolCall(
+        index=index,
+        id=id_ or UNSET,
+        type=("custom" if is_custom else "function") if id_ else UNSET,
+        function=UNSET if is_custom else ChatFunctionCall(arguments, written),
+        custom=ChatCustomCall(arguments, written) if is_custom else UNSET,
+    )
+
+
+class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """The model's answer. `reasoning_content` is what a reasoning model thought before it; `function_call` is the older
+    form of `tool_calls`."""
+
+    role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[ChatToolCall] | UnsetType = UNSET
+    function_call: ChatFunctionCall | UnsetType = UNSET
 
 
 class ChatChoice(msgspec.Struct, frozen=True):
@@ -197,16 +249,19 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     choices: list[ChatChoice]
     usage: Usage
-    service_tier: Literal["default"] = "default"
+    service_tier: Tier = "default"
     system_fingerprint: str
 
 
-class Delta(msgspec.Struct, frozen=True):
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """What a chunk adds to a message."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
     refusal: UnsetType | None = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[ChatToolCall] | UnsetType = UNSET
+    function_call: ChatFunctionCall | UnsetType = UNSET
 
 
 class ChatChunkChoice(msgspec.Struct, frozen=True):
@@ -225,11 +280,32 @@ class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
-    service_tier: Literal["default"] = "default"
+    service_tier: Tier = "default"
     system_fingerprint: str
     choices: list[ChatChunkChoice]
     usage: Usage | UnsetType | None = UNSET
     obfuscation: str | UnsetType = UNSET
+
+    @classmethod
+    def of(
+        cls,
+        meta: Meta,
+        choices: list[ChatChunkChoice],
+        *,
+        usage: Usage | UnsetType | None,
+        obfuscation: str | UnsetType = UNSET,
+    ) -> "ChatChunk":
+        """A chunk of the answer that `meta` describes."""
+        return cls(
+            id=meta.id,
+            created=meta.created,
+            model=meta.model,
+            service_tier=meta.service_tier,
+            system_fingerprint=meta.system_fingerprint,
+            choices=choices,
+            usage=usage,
+            obfuscation=obfuscation,
+        )
 
 
 class CompletionLogprobs(msgspec.Struct):

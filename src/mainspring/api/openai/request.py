@@ -8,9 +8,9 @@ from mainspring.api.context import Context
 from mainspring.api.openai.wire import SamplingFields
 from mainspring.api.services import Services
 from mainspring.core.errors import InvalidRequest, OperationNotSupported
-from mainspring.core.types import ModelInfo, Sampling
+from mainspring.core.types import ModelInfo, Sampling, Tier
 
-__all__ = ["check_stream_options", "deployment", "sampling", "stops"]
+__all__ = ["check_stream_options", "deployment", "sampling", "stops", "tier"]
 
 
 def deployment(
@@ -79,3 +79,8 @@ def check_stream_options(body: SamplingFields) -> tuple[bool, bool]:
             "The 'stream_options' parameter is only allowed when 'stream' is true.", param="stream_options"
         )
     return bool(options.include_usage), options.include_obfuscation is not False
+
+
+def tier(wanted: str | None) -> Tier:
+    """The tier that a request is served in; "auto" is the default one."""
+    return "priority" if wanted == "priority" else "flex" if wanted == "flex" else "default"

@@ -7,8 +7,19 @@ can tell (two fields that exclude each other) is checked where the request is bu
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticKnownError
+
+from mainspring.api.openai.wire_base import Label, NotYet, Wire
+from mainspring.api.openai.wire_tools import (
+    MAX_TOOLS,
+    CalledFunction,
+    Function,
+    FunctionCallChoice,
+    Tool,
+    ToolCall,
+    ToolChoice,
+)
 
 __all__ = [
     "MAX_CHOICES",
@@ -21,6 +32,7 @@ __all__ = [
     "DeploymentEmbeddingRequest",
     "EmbeddingInput",
     "EmbeddingRequest",
+    "FunctionMessage",
     "JsonSchemaFormat",
     "Message",
     "Prompt",
@@ -36,10 +48,6 @@ MAX_CHOICES = 16
 MAX_PROMPTS = 2048
 MAX_TOKENS = 2**31 - 1  # also the largest token id: the inference library's ids are int32
 
-NotYet = Annotated[None, Field(description="Not supported yet: only null is accepted.")]
-Label = Annotated[
-    str | None, Field(max_length=256, description="A label of the client's own; it does not change the answer.")
-]
 Name = Annotated[str | None, Field(max_length=64)]
 
 
@@ -52,12 +60,6 @@ def _boolean(value: Any) -> Any:
     if value is not None and not isinstance(value, bool):
         raise PydanticKnownError("bool_type")
     return value
-
-
-class Wire(BaseModel):
-    """Strict: no conversions, no unknown fields, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class TextPart(Wire):
@@ -109,8 +111,11 @@ class AssistantMessage(Wire):
     refusal: str | None = None
     name: Name = None
     audio: NotYet = None
-    function_call: NotYet = None
-    tool_calls: NotYet = None
+    function_call: CalledFunction | None = Field(None, description="The older form of tool_calls.")
+    tool_calls: list[ToolCall] | None = Field(None, max_length=MAX_TOOLS)
+    reasoning_content: str | None = Field(
+        None, description="What a reasoning model thought; it is not shown to the model again."
+    )
 
 
 class ToolMessage(Wire):
@@ -121,7 +126,17 @@ class ToolMessage(Wire):
     tool_call_id: str = Field(min_length=1, max_length=256)
 
 
-Message = Annotated[SystemMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
+class FunctionMessage(Wire):
+    """The result of a function that the client ran: the older form of a tool message."""
+
+    role: Literal["function"]
+    content: str | None
+    name: str = Field(min_length=1, max_length=64)
+
+
+Message = Annotated[
+    SystemMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage, Field(discriminator="role")
+]
 
 
 class StreamOptions(Wire):
@@ -161,7 +176,39 @@ class JsonSchemaFormat(Wire):
     json_schema: JsonSchema
 
 
-ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
+class RegexFormat(Wire):
+    """Text that matches a regular expression as a whole; an extension."""
+
+    type: Literal["regex"]
+    regex: str = Field(min_length=1, max_length=65_536)
+
+
+class LarkFormat(Wire):
+    """Text that matches a Lark grammar in llguidance's dialect; an extension."""
+
+    type: Literal["grammar"]
+    grammar: str = Field(min_length=1, max_length=256 * 1024)
+
+
+ResponseFormat = Annotated[
+    TextFormat | JsonObjectFormat | JsonSchemaFormat | RegexFormat | LarkFormat, Field(discriminator="type")
+]
+
+
+class Prediction(Wire):
+    """Text that the answer will repeat in large parts: what it repeats is generated faster."""
+
+    type: Literal["content"]
+    content: Content
+
+
+class TemplateOptions(Wire):
+    """Switches of chat templates; an extension that other servers know by the same name."""
+
+    enable_thinking: bool | None = None
+    thinking: bool | None = None
+
+
 StopString = Annotated[str, Field(min_length=1, max_length=1024)]
 Stop = Annotated[
     Annotated[StopString, Tag("string")] | Annotated[list[StopString], Field(max_length=4), Tag("array")],
@@ -203,21 +250,26 @@ class DeploymentChatRequest(SamplingFields):
     prompt_cache_key: Label = None
     response_format: ResponseFormat | None = None
     safety_identifier: Label = None
-    service_tier: Literal["auto", "default"] | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = Field(
+        None, description="Who goes first: priority before default before flex, which gives way and is resumed."
+    )
     store: Annotated[Literal[False] | None, BeforeValidator(_boolean)] = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
+    chat_template_kwargs: TemplateOptions | None = None
+    function_call: FunctionCallChoice | None = Field(None, description="The older form of tool_choice.")
+    functions: list[Function] | None = Field(None, max_length=MAX_TOOLS, description="The older form of tools.")
+    parallel_tool_calls: bool | None = Field(None, description="Whether one answer may hold several calls.")
+    prediction: Prediction | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None, description="none and minimal ask a reasoning model to answer at once; the others to think first."
+    )
+    tool_choice: ToolChoice | None = None
+    tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
     audio: NotYet = None
     data_sources: NotYet = None
-    function_call: NotYet = None
-    functions: NotYet = None
     moderation: NotYet = None
-    parallel_tool_calls: NotYet = None
-    prediction: NotYet = None
     prompt_cache_options: NotYet = None
     prompt_cache_retention: NotYet = None
-    reasoning_effort: NotYet = None
-    tool_choice: NotYet = None
-    tools: NotYet = None
     user_security_context: NotYet = None
     verbosity: NotYet = None
     web_search_options: NotYet = None

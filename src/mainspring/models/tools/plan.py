@@ -71,7 +71,8 @@ class AnswerPlan:
             return None
         parts = [part for at, tool in bound for part in _written(at, tool)]
         if self._constraint is not None:
-            parts.append(("response_format", self._constraint))
+            is_schema = self._constraint.kind == "json_schema"
+            parts.append(("response_format.json_schema.schema" if is_schema else "response_format", self._constraint))
         answer = AnswerGrammar(
             format_=self._format,
             special=special,
