@@ -51,6 +51,17 @@ def test_the_streaming_helper_puts_the_chunks_together(seen: dict[str, Any], cli
     assert choice["finish_reason"] in {"stop", "length"}
 
 
+@pytest.mark.parametrize("client", ["openai", "azure"])
+def test_items_12_14_15_tools(seen: dict[str, Any], client: str) -> None:
+    first, second, streamed = (seen[client]["called"][key] for key in ("first", "second", "streamed"))
+    for answer in (first, streamed):
+        choice = answer["choices"][0]
+        (call,) = choice["message"]["tool_calls"]
+        assert (choice["finish_reason"], call["function"]["name"]) == ("tool_calls", "get_weather")
+        assert list(json.loads(call["function"]["arguments"])) == ["city"]
+    assert second["choices"][0]["message"]["content"]
+
+
 def test_models_are_listed(seen: dict[str, Any], target: Target) -> None:
     assert target.model in seen["models"]["ids"]
 

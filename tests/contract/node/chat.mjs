@@ -30,6 +30,29 @@ async function helper(client) {
   return { body: await runner.finalChatCompletion() };
 }
 
+const parameters = {
+  type: "object", properties: { city: { type: "string", maxLength: 20 } }, required: ["city"], additionalProperties: false,
+};
+const tools = [{ type: "function", function: { name: "get_weather", strict: true, parameters } }];
+
+// A call, its result told back, the answer to that; and a streamed call, put together by the package.
+async function called(client) {
+  const ask = [{ role: "user", content: "What is the weather in Paris?" }];
+  const named = { type: "function", function: { name: "get_weather" } };
+  const first = await client.chat.completions.create({
+    model: MODEL, messages: ask, tools, tool_choice: named, max_tokens: 100,
+  });
+  const message = first.choices[0].message;
+  const result = { role: "tool", tool_call_id: message.tool_calls[0].id, content: "sunny" };
+  const second = await client.chat.completions.create({
+    model: MODEL, messages: [...ask, message, result], tools, tool_choice: "none", max_tokens: 20,
+  });
+  const runner = client.chat.completions.stream({
+    model: MODEL, messages: ask, tools, tool_choice: "required", parallel_tool_calls: false, max_tokens: 100,
+  });
+  return { first, second, streamed: await runner.finalChatCompletion() };
+}
+
 async function failure(act) {
   try {
     await act();
@@ -49,8 +72,8 @@ async function models(client) {
 }
 
 console.log(JSON.stringify({
-  openai: { whole: await whole(openai()), streamed: await streamed(openai()), helper: await helper(openai()) },
-  azure: { whole: await whole(azure()), streamed: await streamed(azure()), helper: await helper(azure()) },
+  openai: { whole: await whole(openai()), streamed: await streamed(openai()), helper: await helper(openai()), called: await called(openai()) },
+  azure: { whole: await whole(azure()), streamed: await streamed(azure()), helper: await helper(azure()), called: await called(azure()) },
   models: await models(openai()),
   errors: {
     wrongKey: await failure(() => whole(openai("wrong"))),
