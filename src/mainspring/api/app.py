@@ -19,6 +19,7 @@ from mainspring import __version__
 from mainspring.api import azure
 from mainspring.api.edge import Edge
 from mainspring.api.errors import Dialect
+from mainspring.api.infill import Infill, InfillAnswer, InfillRequest
 from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
 from mainspring.api.openai.chat import Chat
@@ -54,6 +55,15 @@ def create_app(services: Services) -> FastAPI:
         *_openai_routes(services, metrics, "/v1", "openai"),
         *_openai_routes(services, metrics, "/openai/v1", "azure_v1"),
         *_classic_routes(services, metrics),
+        Operation(
+            method="POST",
+            path="/infill",
+            handler=Infill(services, metrics).create,
+            name="infill_create",
+            summary="Fill a gap in a file, as llama.cpp's server does",
+            body=InfillRequest,
+            reply=InfillAnswer,
+        ),
     ]
     for operation in operations:
         app.add_api_route(

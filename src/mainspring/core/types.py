@@ -111,12 +111,23 @@ class TokenPrompt(msgspec.Struct, frozen=True, tag="tokens"):
     ids: tuple[int, ...]
 
 
-class InfillPrompt(msgspec.Struct, frozen=True, tag="infill"):
-    """Text to be filled in between `prefix` and `suffix`; `extra` is context from other files, as (name, text)."""
+class InfillPrompt(msgspec.Struct, frozen=True, tag="infill", omit_defaults=True):
+    """Text to be filled in between `prefix` and `suffix`.
+
+    Args:
+        extra: context from other files, as (name, text), the most important last.
+        fit: what does not fit into the model's context is left out, the farthest from the gap first; otherwise it is an
+            error.
+        dedent: stop before a line that is further to the left than the block of code that the prefix ends in.
+        max_s: stop at a line's end after so many seconds; None never does.
+    """
 
     prefix: str
     suffix: str
     extra: tuple[tuple[str, str], ...] = ()
+    fit: bool = False
+    dedent: bool = False
+    max_s: float | None = None
 
 
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt

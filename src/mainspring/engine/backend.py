@@ -4,14 +4,14 @@ A backend owns the weights, the vocabulary and the memory of the KV cache; which
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.engine.scheduler import Batch
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "FillsIn", "InfillTokens"]
 
 
 class Backend(Protocol):
@@ -81,4 +81,25 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free everything."""
+        ...
+
+
+class InfillTokens(NamedTuple):
+    """Control tokens of a model that was trained to fill in: before what precedes the gap, before what follows it,
+    where the model writes; and, if it knows several files, before their repository and before each."""
+
+    prefix: int
+    suffix: int
+    middle: int
+    repository: int | None = None
+    file: int | None = None
+
+
+@runtime_checkable
+class FillsIn(Protocol):
+    """A backend that may know a model which fills in."""
+
+    @property
+    def infill(self) -> InfillTokens | None:
+        """Its tokens; None if the model has none."""
         ...

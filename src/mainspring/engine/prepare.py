@@ -11,19 +11,27 @@ from mainspring.core import log
 from mainspring.core.errors import ContextLengthExceeded, InvalidRequest
 from mainspring.core.types import ChatPrompt, GenerateRequest, InfillPrompt, TextPrompt, TokenPrompt
 from mainspring.engine.answer import Answer
-from mainspring.engine.backend import Backend
+from mainspring.engine.backend import Backend, FillsIn, InfillTokens
 from mainspring.engine.constraint import Grammars, Matcher
 from mainspring.engine.sampling import Sampler
 from mainspring.engine.sequence import Sequence
 from mainspring.engine.speculation import Lookup
 from mainspring.engine.text import TextStream
 from mainspring.models.chat import ChatTemplate
+from mainspring.models.infill import InfillReader, fit
+from mainspring.models.tools.parser import Reader
 from mainspring.models.tools.plan import AnswerPlan
 
 __all__ = ["Preparer"]
 
 MAX_CHARS_PER_TOKEN = 64
 """A prompt of more characters than this for each token of context is refused before it is tokenised."""
+
+
+MIN_ROOM = 256
+"""Tokens left for what fills a gap where the request does not say how many it may be."""
+NUM_MARKS = 16
+"""Tokens kept free for the markers of an infill."""
 
 
 class Preparer:
@@ -59,7 +67,7 @@ class Preparer:
                 num_prompt=len(tokens),
                 max_total=max_total,
                 sampler=Sampler(request.sampling, choice),
-                answer=Answer(choice, request.stop, plan.reader() if plan else None),
+                answer=Answer(choice, request.stop, self._reader(request, plan, monotonic)),
                 echo=TextStream(choice),
                 matcher=self._matcher(request, plan),
                 lookup=self._lookup(request, tokens),
@@ -67,6 +75,13 @@ class Preparer:
             )
             for choice in range(request.n)
         ]
+
+    def _reader(
+        self, request: GenerateRequest, plan: AnswerPlan | None, monotonic: Callable[[], float]
+    ) -> Reader | None:
+        if isinstance(request.prompt, InfillPrompt):
+            return InfillReader(request.prompt, monotonic, knows_suffix=self._infill_tokens is not None)
+        return plan.reader() if plan else None
 
     def _matcher(self, request: GenerateRequest, plan: AnswerPlan | None) -> Matcher | None:
         if plan is not None and plan.is_plain:
@@ -95,8 +110,8 @@ class Preparer:
                 for token in ids:
                     self._check_token(token, "prompt")
                 return list(ids) or self._empty(), None
-            case InfillPrompt():
-                raise InvalidRequest("This model does not fill in text yet.", param="suffix")
+            case InfillPrompt() as gap:
+                return self._infill(gap, request.max_tokens) or self._empty(), None
         num_chars = sum(map(len, pieces))
         if num_chars > self._backend.context_length * MAX_CHARS_PER_TOKEN:
             self._too_long(num_chars // MAX_CHARS_PER_TOKEN, "at least ")
@@ -108,6 +123,39 @@ class Preparer:
         if self._backend.bos is not None and tokens[:1] != [self._backend.bos]:
             tokens.insert(0, self._backend.bos)
         return tokens or self._empty(), plan
+
+    @functools.cached_property
+    def _infill_tokens(self) -> InfillTokens | None:
+        return self._backend.infill if isinstance(self._backend, FillsIn) else None
+
+    def _infill(self, gap: InfillPrompt, max_tokens: int | None) -> list[int]:
+        """Tokens that ask for the middle: with the model's own markers in the order of its training, or else only what
+        comes before the gap, for a model that knows no gaps."""
+        marks = self._infill_tokens
+        prefix, suffix = self._plain(gap.prefix), self._plain(gap.suffix) if marks else []
+        extra = [self._extra(name, text, marks) for name, text in gap.extra]
+        if gap.fit:
+            room = self._backend.context_length - min(max_tokens or MIN_ROOM, self._backend.context_length // 2)
+            prefix, suffix, extra = fit(prefix, suffix, extra, room - NUM_MARKS)
+        context = [token for tokens in extra for token in tokens]
+        bos = [self._backend.bos] if self._backend.bos is not None else []
+        if marks is None:
+            return [*bos, *context, *prefix]
+        if marks.repository is not None and context:
+            context = [marks.repository, *self._plain("project\n"), *context]
+            if marks.file is not None:
+                context += [marks.file, *self._plain("file\n")]
+        return [*bos, *context, marks.prefix, *prefix, marks.suffix, *suffix, marks.middle]
+
+    def _extra(self, name: str, text: str, marks: InfillTokens | None) -> list[int]:
+        if marks is not None and marks.file is not None:
+            return [marks.file, *self._plain(f"{name}\n{text}")]
+        return self._plain(f"{name}\n{text}\n\n")
+
+    def _plain(self, text: str) -> list[int]:
+        if len(text) > self._backend.context_length * MAX_CHARS_PER_TOKEN:
+            self._too_long(len(text) // MAX_CHARS_PER_TOKEN, "at least ")
+        return self._backend.tokenize(text.encode("utf-8", "replace"))
 
     def _empty(self) -> list[int]:
         """A model needs something to continue from: OpenAI's empty prompt means the beginning of a document."""

@@ -21,6 +21,7 @@ from mainspring.core.types import (
     Finished,
     FinishReason,
     GenerateRequest,
+    InfillPrompt,
     Prompt,
     TextPrompt,
     Token,
@@ -86,7 +87,7 @@ class Completions:
                 echo=bool(body.echo),
                 deadline_s=self._services.request_timeout_s,
             )
-            for number, prompt in enumerate(_prompts(body.prompt))
+            for number, prompt in enumerate(_infills(body) if body.suffix else _prompts(body.prompt))
         ]
 
 
@@ -112,6 +113,17 @@ def _prompts(prompt: wire.Prompt) -> list[Prompt]:
     # The model admits no mixtures: the first item tells what all are.
     several = [prompt] if isinstance(prompt[0], int) else prompt
     return [TextPrompt(one) if isinstance(one, str) else TokenPrompt(tuple(cast("list[int]", one))) for one in several]
+
+
+def _infills(body: wire.DeploymentCompletionRequest) -> list[Prompt]:
+    if body.echo:
+        raise InvalidRequest("'suffix' cannot be combined with 'echo'.", param="suffix")
+    prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
+    dedent = bool(body.stop_at_dedent)
+    infills = [InfillPrompt(prompt, body.suffix or "", dedent=dedent) for prompt in prompts if isinstance(prompt, str)]
+    if len(infills) < len(prompts):
+        raise InvalidRequest("'suffix' needs prompts of text, not of tokens.", param="suffix")
+    return [*infills]
 
 
 class _Text:

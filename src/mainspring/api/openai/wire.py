@@ -311,7 +311,15 @@ class DeploymentCompletionRequest(SamplingFields):
     echo: bool | None = None
     logprobs: int | None = Field(None, ge=0, le=5)
     max_tokens: int | None = Field(None, ge=0, le=MAX_TOKENS, description="16 by default; 0 only together with echo.")
-    suffix: NotYet = None
+    stop_at_dedent: bool | None = Field(
+        None, description="With suffix: stop before a line that leaves the block of code of the prompt; an extension."
+    )
+    suffix: str | None = Field(
+        None,
+        max_length=4 * 2**20,
+        description="What follows the gap that is to be filled in. Models without markers for it continue the "
+        "prompt and stop where the suffix would begin again.",
+    )
 
 
 class CompletionRequest(DeploymentCompletionRequest):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import EngineUnavailable
+from mainspring.engine.backend import InfillTokens
 from mainspring.engine.kv import Drop, Fork, Op, Restore, Save, Trim
 from mainspring.engine.llama import binding
 from mainspring.engine.scheduler import Batch
@@ -108,6 +109,16 @@ class LlamaBackend:
         """See `Backend`. Takes 30 ms for a vocabulary of 49,152."""
         is_control = self._lib.vocab_is_control
         return [token for token in range(self.num_tokens) if is_control(self._vocab, token)]
+
+    @property
+    def infill(self) -> InfillTokens | None:
+        """See `FillsIn`."""
+        names = ("pre", "suf", "mid", "rep", "sep")
+        ids: list[int | None] = [getattr(self._lib, f"vocab_fim_{name}")(self._vocab) for name in names]
+        prefix, suffix, middle, repository, file = (id_ if id_ is not None and id_ >= 0 else None for id_ in ids)
+        if prefix is None or suffix is None or middle is None:
+            return None
+        return InfillTokens(prefix, suffix, middle, repository, file)
 
     @functools.cache  # noqa: B019  one backend lives as long as its process
     def is_end(self, token: int) -> bool:
