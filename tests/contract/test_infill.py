@@ -87,4 +87,3 @@ def test_mistakes_are_named(fake: Target, fields: dict[str, object], param: str)
         response = client.post("/infill", json={**EDITOR, **fields})
     assert response.status_code in (400, 404)
     assert response.json()["error"]["param"] == param
-
