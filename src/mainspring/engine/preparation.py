@@ -31,12 +31,16 @@ __all__ = ["Failed", "Job", "Measured", "Message", "Progress", "on_first_use", "
 
 ROUNDS = 3
 """Measurements of each format by the command."""
+END_S = 10.0
+"""How long a process may take to end after it has closed its output."""
 FIRST_USE_S = 20.0
 """How long a server's first start may be delayed."""
 FIRST_USE_BYTES = 400_000_000
 """A model that is larger is not tried then: even its shipped file alone would take too long."""
-FIRST_USE_FORMATS = ("q8_0", "q4_0")
-"""What is measured then: the formats that win, where one does."""
+TRY_AGAIN_S = 24 * 3600.0
+"""When a start tries again after a measurement that would have taken too long: the machine may have been busy."""
+FIRST_USE_FORMATS = ("q8_0",)
+"""What is measured then: the only format that was ever both within the bound and faster (docs/LOG.md)."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,19 +146,26 @@ def on_first_use(catalog: Catalog, version: ModelVersion, settings: EngineSettin
         if (prepared.folder(catalog, version) / prepared.file_name(settings.format, settings)).exists():
             return None
         return prepare(catalog, version, settings, report, name=settings.format)
-    if prepared.find(catalog, version, settings) is not None:
-        return None
     subject = _Subject(catalog, version, settings)
+    if _is_settled(subject):
+        return None
     with _work(subject, report) as work:
         # Another start may have done it while this one waited.
-        return None if prepared.find(*subject) is not None else _first(subject, work, report)
+        return None if _is_settled(subject) else _first(subject, work, report)
+
+
+def _is_settled(subject: _Subject) -> bool:
+    choice = prepared.find(*subject)
+    return choice is not None and (choice.by != "nobody" or time.time() < choice.created + TRY_AGAIN_S)
 
 
 def _first(subject: _Subject, work: Path, report: Report) -> Choice:
-    """Measure what can be measured in a few seconds; what would take too long is not tried at the next start again."""
+    """Measure what can be measured in a few seconds."""
     if sum(file.bytes for file in subject.version.files) > FIRST_USE_BYTES:
         return _settle(
-            subject, work, _choice(subject.settings, SHIPPED, "nobody", "measuring so large a model is slow")
+            subject,
+            work,
+            _choice(subject.settings, SHIPPED, "nobody", "measuring the formats of so large a model is slow"),
         )
     try:
         job = msgspec.structs.replace(_job(subject, work), formats=FIRST_USE_FORMATS, num_rounds=1, limit_s=FIRST_USE_S)
@@ -240,8 +251,9 @@ def _run(job: Job, report: Report) -> tuple[Measurement, ...]:
                     return table
                 case Failed(why, too_long):
                     raise (_TooLong if too_long else UserMistake)(why)
-    except BrokenPipeError:
-        pass  # it ended before it had read what to do
+        process.wait(END_S)
+    except (BrokenPipeError, subprocess.TimeoutExpired):
+        pass  # it ended before it had read what to do, or it does not end
     finally:
         process.kill()
         process.wait()
