@@ -118,7 +118,7 @@ def prepare(
         typer.Option("--format", help="The fastest that says the same, or this one whatever it costs."),
     ] = "auto",
     bound: Annotated[
-        float, typer.Option(min=0, help="Largest mean KL divergence to the shipped file, in nats a token.")
+        float, typer.Option(min=0, max=100, help="Largest mean KL divergence to the shipped file, in nats a token.")
     ] = 0.005,
     home: Home = None,
     as_json: AsJson = False,

@@ -53,7 +53,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         num_rounds: how often each format is measured; with one, the text is not computed a second time for the noise.
         limit_s: give up at once if it would take longer.
         only_write: write this format and measure nothing.
-        keep_all: measure and keep also what is beyond the bound.
     """
 
     shards: tuple[str, ...]
@@ -64,7 +63,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     num_rounds: int = ROUNDS
     limit_s: float | None = None
     only_write: str | None = None
-    keep_all: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True, tag="progress"):

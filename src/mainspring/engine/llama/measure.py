@@ -35,7 +35,7 @@ from mainspring.engine.llama.quantise import Quantiser, rewrite
 from mainspring.engine.preparation import Failed, Job, Measured, Message, Progress
 from mainspring.models.gguf import read_layout
 
-__all__ = ["Probe", "measure", "speeds"]
+__all__ = ["PASSAGE", "ROWS", "Probe", "divergence", "measure", "regrouped", "speeds"]
 
 PASSAGE = Path(__file__).with_name("passage.txt")
 PROMPT = 512
@@ -194,7 +194,7 @@ class _Work:
         tokens, reference = self._reference(probe)
         note = formats.describe(self._layouts)
         if self._job.num_rounds > 1:
-            noise = divergence(reference, _regrouped(probe.log_probs(tokens, ROWS // 2 + 5)))
+            noise = divergence(reference, regrouped(probe.log_probs(tokens, ROWS // 2 + 5)))
             note += f"; computed in other portions, it is {noise:.4f} nats from itself"
         self._note(SHIPPED, note)
         self._time(SHIPPED, probe, tokens)
@@ -255,7 +255,7 @@ class _Work:
         self._table[name] = msgspec.structs.replace(
             self._table[name], kl_nats=kl, num_bytes=self._path(name).stat().st_size
         )
-        if kl <= HOPELESS * self._bound or self._job.keep_all:
+        if kl <= HOPELESS * self._bound:
             self._time(name, probe, tokens)
             probe.close()
             return None
@@ -282,7 +282,7 @@ class _Work:
         )
 
 
-def _regrouped(parts: Iterator[Logits]) -> Iterator[Logits]:
+def regrouped(parts: Iterator[Logits]) -> Iterator[Logits]:
     """The same rows, `ROWS` at a time."""
     rows = np.concatenate(list(parts))
     for at in range(0, len(rows), ROWS):
