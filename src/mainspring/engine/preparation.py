@@ -167,6 +167,7 @@ def _first(subject: _Subject, work: Path, report: Report) -> Choice:
         )
     try:
         job = msgspec.structs.replace(_job(subject, work), formats=FIRST_USE_FORMATS, num_rounds=1, limit_s=FIRST_USE_S)
+        report(f"finding the fastest format, once, in at most about {FIRST_USE_S:.0f} s", 0, None)
         return _measured(subject, work, job, report)
     except _TooLong as mistake:
         return _settle(subject, work, _choice(subject.settings, SHIPPED, "nobody", mistake.message))

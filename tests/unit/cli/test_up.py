@@ -50,7 +50,8 @@ def test_the_first_start_prepares_and_says_so(
     source = f"file:{write_tiny(tmp_path / 'tiny.gguf')}"
     first = ms("up", "--model", source)
     assert first.code == 0, first.err
-    assert "timing: q8_0" in first.err or "not timed" in first.err
+    assert "finding the fastest format, once" in first.err
+    assert "measuring: q8_0" in first.err
     assert "tiny is served as " in first.err
     assert ms("up", "--model", source).err == ""
     monkeypatch.setattr("mainspring.engine.preparation.FIRST_USE_BYTES", 1)

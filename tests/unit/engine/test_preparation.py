@@ -14,6 +14,7 @@ from mainspring.core.errors import UserMistake
 from mainspring.core.types import ModelVersion
 from mainspring.engine import preparation
 from mainspring.engine.formats import FORMATS, Measurement
+from mainspring.engine.llama import measure
 from mainspring.engine.preparation import Measured, on_first_use, prepare, tables
 from mainspring.models import prepared
 from mainspring.models.catalog import Catalog
@@ -227,6 +228,8 @@ def test_a_full_disk_is_told_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
     with pytest.raises(UserMistake, match=r"0\.00 GB are free: make room"):
         prepare(catalog, version, SETTINGS, quiet)
+    with pytest.raises(UserMistake, match="make room"):
+        prepare(catalog, version, SETTINGS, quiet, name="q8_0")
     choice = on_first_use(catalog, version, SETTINGS, quiet)  # and a server starts all the same
     assert (choice.format, choice.by) == ("shipped", "nobody")
     assert "make room" in choice.reason
@@ -234,9 +237,20 @@ def test_a_full_disk_is_told_before_anything_is_written(
     assert seen == []
 
 
-def test_too_little_memory_is_told(catalog: Catalog, version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mainspring.engine.llama import measure
+def test_only_what_may_be_chosen_stays_on_the_disk_meanwhile(
+    catalog: Catalog, version: ModelVersion, tmp_path: Path
+) -> None:
+    (tmp_path / "work").mkdir()
+    job = preparation.Job(
+        shards=(str(catalog.path(version)),), folder=str(tmp_path / "work"), settings=SETTINGS_JSON, bound_nats=0.002
+    )
+    table = {each.format: each for each in measure.measure(job, quiet).table}
+    kept = {name for name, each in table.items() if each.prefill} - {"shipped"}
+    assert {path.stem for path in (tmp_path / "work").iterdir()} == kept
+    assert "q4_0" not in kept
 
+
+def test_too_little_memory_is_told(catalog: Catalog, version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = namedtuple("memory", "available")
     monkeypatch.setattr(measure.psutil, "virtual_memory", lambda: memory(measure.SPARE_BYTES))
     job = preparation.Job(shards=(str(catalog.path(version)),), folder="", settings=SETTINGS_JSON)
@@ -261,7 +275,7 @@ def test_a_damaged_file_is_told(catalog: Catalog, tmp_path: Path, damage: str) -
         at = next(each for each in read_layout(path).tensors if "ffn_up" in each.name).offset
         raw[at : at + 4] = np.float32(np.nan).tobytes()
         path.write_bytes(raw)
-    wanted = {"short": "models rm tiny", "nan": "damaged", "not a model": "not a model that"}[damage]
+    wanted = {"short": "models rm tiny", "nan": "the shipped file computes", "not a model": "not a model that"}[damage]
     with pytest.raises(UserMistake, match=wanted):
         prepare(catalog, version, SETTINGS, quiet)
     assert left(catalog, version) == []
