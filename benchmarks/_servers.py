@@ -64,7 +64,10 @@ async def mainspring(model: Path, threads: int, **engine: object) -> AsyncIterat
         port = _free_port()
         start = "from mainspring.cli.main import main; main()"  # the console script, wherever it was installed
         command = ("-c", start, "up", "--home", home, "--port", str(port), "--model", f"file:{model}")
-        settings = {f"MAINSPRING_ENGINE__{name.upper()}": str(value) for name, value in engine.items()}
+        # The file as it is, unless the caller wants another format: the peers get the same file.
+        settings = {
+            f"MAINSPRING_ENGINE__{name.upper()}": str(value) for name, value in {"format": "shipped", **engine}.items()
+        }
         environment = {**os.environ, "MAINSPRING_LOG_LEVEL": "warning", "MAINSPRING_ENGINE__THREADS": str(threads)}
         environment |= settings
         with Path(home, "server.log").open("wb") as log:

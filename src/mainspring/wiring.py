@@ -16,6 +16,7 @@ from mainspring.core.clock import SystemClock
 from mainspring.core.config import EngineSettings, Settings
 from mainspring.core.errors import UserMistake
 from mainspring.engine.frames import ReplicaSpec
+from mainspring.models import prepared
 from mainspring.models.catalog import Catalog
 from mainspring.serving.deployment import Deployment, DeploymentSpec
 from mainspring.serving.router import Router
@@ -67,10 +68,12 @@ def _router(settings: Settings) -> Router:
         if version.name in deployments:
             raise UserMistake(f"The model {version.name!r} is named twice: remove one.")
         module = "mainspring.engine.embedding" if version.kind == "embedding" else "mainspring.engine.process"
+        weights, why = prepared.weights(catalog, version, settings.engine)
+        log.get().info("weights chosen", deployment=version.name, file=weights.name, reason=why)
         spec = DeploymentSpec(
             name=version.name,
             version=version,
-            command=_replica_command(catalog.path(version), settings.engine, turn, module),
+            command=_replica_command(weights, settings.engine, turn, module),
             num_places=settings.engine.max_running + settings.engine.max_waiting,
         )
         deployments[version.name] = Deployment(spec, launch_local, clock)

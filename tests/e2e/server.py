@@ -80,7 +80,10 @@ def running(*models: Path, **environment: str) -> Generator[Server]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=os.environ | {"MAINSPRING_ENGINE__KV_TOKENS": "8192"} | environment,
+            # As shipped: what is generated must not depend on which format is fastest here.
+            env=os.environ
+            | {"MAINSPRING_ENGINE__KV_TOKENS": "8192", "MAINSPRING_ENGINE__FORMAT": "shipped"}
+            | environment,
         )
         server = Server(process, Path(folder))
         reader = threading.Thread(target=server._read, daemon=True)

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,10 +11,11 @@ from mainspring.cli.output import AsJson, Home, ProgressBar, plain, print_json, 
 if TYPE_CHECKING:
     from mainspring.core.types import ModelVersion
     from mainspring.models.catalog import Catalog
+    from mainspring.models.prepared import Choice
 
-__all__ = ["app"]
+__all__ = ["app", "served_as"]
 
-app = typer.Typer(help="List, fetch, show and remove models.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, fetch, show, prepare and remove models.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="The model's name, or name@version.", metavar="NAME")]
 
@@ -94,11 +95,79 @@ def show(name: Name, home: Home = None, as_json: AsJson = False) -> None:
         "made by": version.made_by,
         "chat template": f"{len(version.chat_template):,} characters" if version.chat_template else None,
     }
+    from mainspring.core.config import load_settings
+    from mainspring.models import prepared
+
+    if choice := prepared.find(_catalog(home), version, load_settings(home).engine):
+        facts["prepared"] = f"{choice.format}: {choice.reason}"
     for label, fact in facts.items():
         if fact:
             typer.echo(f"{label:14} {plain(fact)}")
     for file in version.files:
         typer.echo(f"{'file':14} {file.path}  {file.bytes:,} bytes  sha256:{file.sha256}")
+
+
+@app.command()
+def prepare(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="The model's name, or name@version.", metavar="[NAME]", show_default="every model served"),
+    ] = None,
+    weights: Annotated[
+        Literal["auto", "shipped", "q8_0", "q4_0", "mixed", "iq4_nl", "f16"],
+        typer.Option("--format", help="The fastest that says the same, or this one whatever it costs."),
+    ] = "auto",
+    bound: Annotated[
+        float, typer.Option(min=0, max=100, help="Largest mean KL divergence to the shipped file, in nats a token.")
+    ] = 0.005,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the format in which this machine computes a model fastest, and keep its weights in it.
+
+    Each format is written, compared with the shipped file on a fixed text, and timed; that takes minutes, and other
+    programs should rest meanwhile. A server takes the result when it loads the model the next time.
+    """
+    from mainspring.core.config import load_settings
+    from mainspring.engine.preparation import prepare as prepare_model
+    from mainspring.models.catalog import Catalog
+
+    settings = load_settings(home)
+    catalog = Catalog(settings.home / "models")
+    versions = [catalog.get(each) for each in ([name] if name else settings.models)]
+    choices: list[Choice] = []
+    for version in versions:
+        with ProgressBar(version.name, in_bytes=False) as progress:
+            wanted = None if weights == "auto" else weights
+            choice = prepare_model(catalog, version, settings.engine, progress, name=wanted, bound_nats=bound)
+        choices.append(choice)
+        if not as_json:
+            _print_choice(version.name, choice)
+    if as_json:
+        print_json(choices[0] if name else choices)
+
+
+def served_as(name: str, choice: "Choice") -> str:
+    """One sentence: the format and the reason."""
+    return f"{name} is served as {choice.format}: {choice.reason}."
+
+
+def _print_choice(name: str, choice: "Choice") -> None:
+    from mainspring.engine.preparation import tables
+
+    rows = [
+        (
+            each.format,
+            f"{each.num_bytes / 2**20:,.0f} MiB",
+            *(f"{speed:.0f}" if speed else "" for speed in (each.prefill, each.single, each.batch)),
+            "" if each.kl_nats is None else f"{each.kl_nats:.4f}",
+            each.note,
+        )
+        for each in tables(choice)
+    ]
+    if rows:
+        print_table(("format", "size", "prefill tok/s", "1 stream", "16 streams", "KL (nats)", ""), rows)
+    typer.echo(plain(served_as(name, choice)))
 
 
 @app.command("rm")

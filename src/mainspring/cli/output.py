@@ -59,11 +59,13 @@ def tell(text: str) -> None:
 class ProgressBar:
     """A `models.sources.Progress` that draws a bar on a terminal and names each phase once elsewhere.
 
-    It draws nothing, and imports nothing, before there is progress to report.
+    It draws nothing, and imports nothing, before there is progress to report. What it counts are bytes, unless
+    `in_bytes` is False.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, in_bytes: bool = True) -> None:
         self._title = title
+        self._in_bytes = in_bytes
         self._bar: rich.progress.Progress | None = None
         self._task: rich.progress.TaskID | None = None
         self._phase = ""
@@ -93,12 +95,11 @@ class ProgressBar:
             from rich import progress
             from rich.console import Console
 
+            counts = (progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
             self._bar = progress.Progress(
                 progress.TextColumn("{task.description}", markup=False),
                 progress.BarColumn(),
-                progress.DownloadColumn(),
-                progress.TransferSpeedColumn(),
-                progress.TimeRemainingColumn(),
+                *(counts if self._in_bytes else (progress.TimeElapsedColumn(),)),
                 console=Console(stderr=True),
             )
             self._bar.start()

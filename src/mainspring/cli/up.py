@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mainspring.cli.output import Home, ProgressBar
+from mainspring.cli.models import served_as
+from mainspring.cli.output import Home, ProgressBar, tell
 
 if TYPE_CHECKING:
     from mainspring.core.config import Settings
@@ -36,6 +37,7 @@ def up(
     create_home(settings.home)
     names = served_names(settings)
     settings = settings.model_copy(update={"models": names})
+    _prepare(settings)
 
     from mainspring.wiring import serve
 
@@ -60,6 +62,21 @@ def served_names(settings: "Settings") -> tuple[str, ...]:
         newest = catalog.get(version.name) == version
         names.append(version.name if newest else f"{version.name}@{version.version}")
     return tuple(names)
+
+
+def _prepare(settings: "Settings") -> None:
+    """Let the weights be prepared at their first use, and say what came of it."""
+    from mainspring.engine.preparation import on_first_use
+    from mainspring.models.catalog import Catalog
+
+    catalog = Catalog(settings.home / "models")
+    for name in settings.models:
+        with ProgressBar(name, in_bytes=False) as progress:
+            choice = on_first_use(catalog, catalog.get(name), settings.engine, progress)
+        if choice is not None:
+            tell(served_as(name, choice))
+            if choice.by == "nobody":
+                tell(f"`mainspring models prepare {name}` finds the format that is fastest on this machine.")
 
 
 def welcome(base_url: str, admin_key: Path, models: tuple[str, ...], seconds: float) -> str:

@@ -15,9 +15,21 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mainspring.core.errors import UserMistake
 
-__all__ = ["DEFAULT_MODEL", "EngineSettings", "ServerSettings", "Settings", "create_home", "home_from", "load_settings"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "EngineSettings",
+    "ServerSettings",
+    "Settings",
+    "WeightsFormat",
+    "create_home",
+    "home_from",
+    "load_settings",
+]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
+
+WeightsFormat = Literal["auto", "shipped", "q8_0", "q4_0", "mixed", "iq4_nl", "f16"]
+"""How weights are stored while they are served: `engine/formats.py` says what the names mean."""
 
 
 class ServerSettings(BaseModel):
@@ -40,6 +52,10 @@ class EngineSettings(BaseModel):
 
     library: Path | None = Field(None, description="Another libllama of the same ABI, such as a native build.")
     threads: int = Field(0, ge=0, description="Compute threads; 0 means one for each physical core.")
+    format: WeightsFormat = Field(
+        "auto",
+        description="Of the weights: what `mainspring models prepare` found fastest here, as shipped, or this one.",
+    )
     context_tokens: int = Field(0, ge=0, description="Longest sequence; 0 means what the model was trained for.")
     kv: Literal["unified", "split"] = Field(
         "unified", description="One KV cache for all, or one of a full context for each of max_running sequences."

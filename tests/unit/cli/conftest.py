@@ -31,6 +31,7 @@ Run = Callable[..., Ran]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MAINSPRING_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MAINSPRING_API_KEY", raising=False)
+    monkeypatch.setenv("MAINSPRING_ENGINE__FORMAT", "shipped")  # most models here are no models to be measured
     return tmp_path / "home"
 
 

@@ -1,7 +1,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.unit.cli.conftest import Run
+from tests.unit.engine.tiny_llama import write_tiny
 from tests.unit.models.gguf_files import gguf_bytes, write_gguf
 
 
@@ -42,3 +45,39 @@ def test_what_a_file_says_cannot_drive_the_terminal(ms: Run, tmp_path: Path) -> 
     shown = ms("models", "show", "x").out
     assert "mit" in shown
     assert "\x1b" not in shown
+
+
+@pytest.fixture
+def tiny(ms: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINSPRING_ENGINE__FORMAT", "auto")
+    monkeypatch.setenv("MAINSPRING_ENGINE__THREADS", "1")
+    assert ms("models", "pull", f"file:{write_tiny(tmp_path / 'tiny.gguf')}").code == 0
+
+
+def test_prepare_shows_every_format_and_the_reason(ms: Run, tiny: None) -> None:
+    ran = ms("models", "prepare", "tiny", "--bound", "0.01")
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "format",
+        "shipped",
+        "q8_0",
+        "q4_0",
+        "mixed",
+        "iq4_nl",
+        "f16",
+        "tiny",
+    ]
+    assert lines[-1].startswith("tiny is served as ")
+    assert "writing: q8_0" in ran.err
+    assert lines[-1].removeprefix("tiny is served as ").rstrip(".") in ms("models", "show", "tiny").out
+
+
+def test_prepare_takes_a_format_by_name(ms: Run, tiny: None) -> None:
+    assert ms("models", "prepare", "tiny", "--format", "q4_0").out == "tiny is served as q4_0: it was asked for.\n"
+    made = json.loads(ms("models", "prepare", "tiny", "--format", "f16", "--json").out)
+    assert (made["format"], made["by"]) == ("f16", "person")
+    refused = ms("models", "prepare", "tiny", "--format", "q2_k")
+    assert refused.code == 2
+    assert "q4_0" in refused.err
+    assert ms("models", "prepare", "absent").code == 2

@@ -10,6 +10,7 @@ from mainspring.core.config import Settings
 from mainspring.models.catalog import Catalog
 from tests.contract.target import KEY, fake_target
 from tests.unit.cli.conftest import Run
+from tests.unit.engine.tiny_llama import write_tiny
 from tests.unit.models.gguf_files import write_gguf
 
 
@@ -39,6 +40,24 @@ def test_models_are_fetched_and_named(ms: Run, home: Path, tmp_path: Path, serve
     first.unlink()
     assert ms("up", "--model", f"file:{first}").err == ""  # it is here already
     assert served[-1].models == ("first",)
+
+
+def test_the_first_start_prepares_and_says_so(
+    ms: Run, home: Path, tmp_path: Path, served: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAINSPRING_ENGINE__FORMAT", "auto")
+    monkeypatch.setenv("MAINSPRING_ENGINE__THREADS", "1")
+    source = f"file:{write_tiny(tmp_path / 'tiny.gguf')}"
+    first = ms("up", "--model", source)
+    assert first.code == 0, first.err
+    assert "finding the fastest format, once" in first.err
+    assert "measuring: q8_0" in first.err
+    assert "tiny is served as " in first.err
+    assert ms("up", "--model", source).err == ""
+    monkeypatch.setattr("mainspring.engine.preparation.FIRST_USE_BYTES", 1)
+    monkeypatch.setenv("MAINSPRING_ENGINE__THREADS", "2")
+    assert "`mainspring models prepare tiny`" in ms("up", "--model", source).err
+    assert len(served) == 3
 
 
 def test_an_older_version_is_named_with_its_version(

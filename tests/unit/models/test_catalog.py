@@ -259,10 +259,10 @@ def test_a_second_pull_waits_for_the_first(catalog: Catalog, file: Path) -> None
         second = threading.Thread(target=lambda: catalog.pull(source, progress=step))
         second.start()
         assert waiting.wait(10)
-        assert phases == ["waiting for another pull"]
+        assert phases == ["waiting for another process"]
         assert catalog.list() == []
     second.join(10)
-    assert phases == ["waiting for another pull", "copying"]
+    assert phases == ["waiting for another process", "copying"]
     assert len(catalog.list()) == 1
 
 

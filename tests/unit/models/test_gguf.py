@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mainspring.core.errors import InvalidRequest
-from mainspring.models.gguf import read_header
+from mainspring.models.gguf import Tensor, num_bytes, read_header, read_layout, u32, write
 from tests.unit.models.gguf_files import TEMPLATE, gguf_bytes, string
 
 
@@ -126,3 +126,69 @@ def test_a_truncated_file_is_refused(file: Path, length: int) -> None:
     file.write_bytes(VALID[:length])
     with pytest.raises(InvalidRequest):
         read_header(file)
+
+
+# -- the whole file ----------------------------------------------------------------------------------------------------
+
+TENSORS = [
+    Tensor(name="a.weight", shape=(32, 3), kind=8),
+    Tensor(name="b.weight", shape=(5,), kind=0),
+    Tensor(name="c.weight", shape=(32, 2, 2), kind=2),
+]
+DATA = [bytes(range(102)), bytes(20), b"x" * 72]
+
+
+def written(path: Path, metadata: dict[str, bytes] | None = None) -> Path:
+    with path.open("wb") as out:
+        write(out, metadata or {}, TENSORS, DATA)
+    return path
+
+
+def test_what_is_written_is_read(file: Path) -> None:
+    file.write_bytes(gguf_bytes(weights=bytes(400)))
+    metadata = {**read_layout(file).metadata, "general.file_type": u32("general.file_type", 7)}
+    written(file, metadata)
+    layout = read_layout(file)
+    assert layout.metadata == metadata
+    assert [(each.name, each.shape, each.kind) for each in layout.tensors] == [
+        (each.name, each.shape, each.kind) for each in TENSORS
+    ]
+    raw = file.read_bytes()
+    assert [raw[each.offset : each.offset + num_bytes(each)] for each in layout.tensors] == DATA
+    assert all(each.offset % 32 == 0 for each in layout.tensors)
+    header = read_header(file)
+    assert header.text("tokenizer.chat_template") == TEMPLATE
+    assert header.metadata["general.file_type"] == 7
+    assert header.num_params == 96 + 5 + 128
+
+
+def test_an_alignment_of_its_own_is_respected_and_not_kept(file: Path) -> None:
+    alignment = {"general.alignment": struct.pack("<II", 4, 128)}
+    raw = gguf_bytes(alignment, ((4, 8),), weights=b"")
+    file.write_bytes(raw + b"\0" * (-len(raw) % 128) + b"w" * 128)
+    layout = read_layout(file)
+    assert layout.tensors[0].offset % 128 == 0
+    assert file.read_bytes()[layout.tensors[0].offset :] == b"w" * 128
+    with file.open("wb") as out:
+        write(out, layout.metadata, layout.tensors, [b"w" * 128])
+    assert "general.alignment" not in read_layout(file).metadata
+
+
+@pytest.mark.parametrize("alignment", [0, 3, 2**20])
+def test_an_impossible_alignment_is_refused(file: Path, alignment: int) -> None:
+    file.write_bytes(gguf_bytes({"general.alignment": struct.pack("<II", 4, alignment)}))
+    with pytest.raises(InvalidRequest, match="alignment"):
+        read_layout(file)
+
+
+def test_a_tensor_beyond_the_end_is_refused(file: Path) -> None:
+    raw = written(file).read_bytes()
+    file.write_bytes(raw[:-30])
+    with pytest.raises(InvalidRequest, match=r"c\.weight ends beyond"):
+        read_layout(file)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(4, (32,)), (99, (32,)), (8, (31,)), (8, ())])
+def test_an_unknown_type_or_half_a_block_is_refused(kind: int, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidRequest, match="x"):
+        num_bytes(Tensor(name="x", shape=shape, kind=kind))
