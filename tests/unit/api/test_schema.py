@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.api.openai.schema import check_schema
+from mainspring.api.openai.schema import Place, check_schema
 from mainspring.core.errors import InvalidRequest
 
 ROOT = "response_format.json_schema.schema"
@@ -49,23 +49,23 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize("schema", CONFORMING)
 def test_conforming_schemas_pass(schema: dict[str, Any]) -> None:
-    assert check_schema(schema, "x", strict=True).startswith("{")
+    assert check_schema(schema, Place.response_format("x"), strict=True).startswith("{")
 
 
 @pytest.mark.parametrize(("schema", "place"), BROKEN)
 def test_item_17_the_first_place_that_does_not_conform_is_named(schema: dict[str, Any], place: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        check_schema(schema, "x", strict=True)
+        check_schema(schema, Place.response_format("x"), strict=True)
     assert caught.value.param == ROOT + place
     assert caught.value.code == "invalid_json_schema"
     assert ROOT + place in caught.value.message
 
 
 def test_what_is_not_strict_is_only_bounded() -> None:
-    assert check_schema(OPEN, "x", strict=False)
+    assert check_schema(OPEN, Place.response_format("x"), strict=False)
     deep: dict[str, Any] = {}
     for _ in range(100):
         deep = {"items": deep}
     for schema in (deep, {"const": "x" * 300_000}):
         with pytest.raises(InvalidRequest):
-            check_schema(schema, "x", strict=False)
+            check_schema(schema, Place.response_format("x"), strict=False)

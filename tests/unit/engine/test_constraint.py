@@ -57,4 +57,4 @@ def test_log_probabilities_are_there_for_every_token_of_a_constrained_answer():
 def test_a_schema_that_cannot_be_enforced_is_refused(schema):
     with pytest.raises(InvalidRequest) as caught:
         Bench().add("j", "x", constraint=Constraint("json_schema", schema))
-    assert caught.value.param == "response_format"
+    assert (caught.value.param or "").startswith("response_format")
