@@ -19,7 +19,7 @@ from mainspring import __version__
 from mainspring.api import azure
 from mainspring.api.edge import Edge
 from mainspring.api.errors import Dialect
-from mainspring.api.infill import Infill, InfillAnswer, InfillRequest
+from mainspring.api.infill import Infill, InfillAnswer, InfillPiece, InfillRequest
 from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
 from mainspring.api.openai.chat import Chat
@@ -63,6 +63,8 @@ def create_app(services: Services) -> FastAPI:
             summary="Fill a gap in a file, as llama.cpp's server does",
             body=InfillRequest,
             reply=InfillAnswer,
+            chunk=InfillPiece,
+            says_done=False,
         ),
     ]
     for operation in operations:

@@ -9,6 +9,7 @@ import time
 from typing import Any, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from pydantic import ConfigDict, Field
 from starlette.requests import Request
 
@@ -21,7 +22,7 @@ from mainspring.api.sse import Answer
 from mainspring.core.errors import ModelNotFound
 from mainspring.core.types import Event, Finished, GenerateRequest, InfillPrompt, Sampling, Token, Usage
 
-__all__ = ["Infill", "InfillAnswer", "InfillRequest", "Timings"]
+__all__ = ["Infill", "InfillAnswer", "InfillPiece", "InfillRequest", "Timings"]
 
 MAX_CHARS = 4 * 2**20
 MAX_TOKENS = 2**31 - 1
@@ -73,20 +74,28 @@ class Timings(msgspec.Struct, frozen=True):
 
 
 class InfillAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What fills the gap; of a stream, the last event."""
+    """What fills the gap; of a stream, the last event. Any field may be missing if `response_fields` asked for others."""
 
     index: int = 0
-    content: str
+    content: str | UnsetType = UNSET
     stop: bool = True
-    model: str
-    tokens_predicted: int
-    tokens_evaluated: int
-    tokens_cached: int
-    has_new_line: bool
+    model: str | UnsetType = UNSET
+    tokens_predicted: int | UnsetType = UNSET
+    tokens_evaluated: int | UnsetType = UNSET
+    tokens_cached: int | UnsetType = UNSET
+    has_new_line: bool | UnsetType = UNSET
     truncated: bool = False
-    stop_type: str
+    stop_type: str | UnsetType = UNSET
     stopping_word: str = ""
-    timings: Timings
+    timings: Timings | UnsetType = UNSET
+
+
+class InfillPiece(msgspec.Struct, frozen=True):
+    """An event of a stream: more of the text. The last event is an `InfillAnswer`."""
+
+    content: str
+    index: int = 0
+    stop: bool = False
 
 
 class Infill:
@@ -164,7 +173,7 @@ class _Writer:
         elif isinstance(event, Token):
             self._texts.append(event.text)
             if self.streams and event.text:
-                return replies.event({"index": 0, "content": event.text, "stop": False})
+                return replies.event(InfillPiece(event.text))
         return b""
 
     def end(self) -> bytes:

@@ -47,6 +47,7 @@ class Operation:
         body: the request's model, None for reads.
         reply: the struct of a JSON answer, or the media type of another.
         chunk: the struct of a streamed answer's events.
+        says_done: whether the last of these is [DONE].
         dialect: decides the parameters; None is for what belongs to no API.
     """
 
@@ -59,6 +60,7 @@ class Operation:
     dialect: Dialect | None = None
     body: type[BaseModel] | None = None
     chunk: type[msgspec.Struct] | None = None
+    says_done: bool = True
     public: bool = False
     extra_status: tuple[int, ...] = ()
 
@@ -127,7 +129,8 @@ def _success(operation: Operation) -> Json:
     content: Json = {"application/json": {"schema": {"$ref": REF.format(name=operation.reply.__name__)}}}
     if operation.chunk is not None:
         chunk = REF.format(name=operation.chunk.__name__).rpartition("/")[2]
-        said = f"Of each event: a {chunk}, or the ErrorResponse that ends the stream. The last is [DONE]."
+        said = f"Of each event: {chunk}, or the ErrorResponse that ends the stream."
+        said += " The last is [DONE]." if operation.says_done else ""
         data: Json = {"type": "string", "description": said}
         content["text/event-stream"] = {
             "schema": {"type": "object", "required": ["data"], "properties": {"data": data}}

@@ -17,7 +17,21 @@ import msgspec
 
 from mainspring.core.errors import InvalidRequest
 
-__all__ = ["TYPES", "Header", "Layout", "Scalar", "Tensor", "num_bytes", "read_header", "read_layout", "u32", "write"]
+__all__ = [
+    "TYPES",
+    "Header",
+    "Layout",
+    "Scalar",
+    "Tensor",
+    "f32",
+    "num_bytes",
+    "read_header",
+    "read_layout",
+    "text",
+    "u32",
+    "value_type",
+    "write",
+]
 
 Scalar = str | int | float | bool
 
@@ -284,8 +298,23 @@ def u32(key: str, value: int) -> bytes:
     return _string(key) + struct.pack("<II", 4, value)
 
 
-def _string(text: str) -> bytes:
-    data = text.encode()
+def f32(key: str, value: float) -> bytes:
+    """The same of a 32-bit number."""
+    return _string(key) + struct.pack("<If", 6, value)
+
+
+def text(key: str, value: str) -> bytes:
+    """The same of a string."""
+    return _string(key) + struct.pack("<I", _STRING) + _string(value)
+
+
+def value_type(key: str, entry: bytes) -> int:
+    """The type of a stored entry's value: 6 is a 32-bit number, 8 a string (docs/gguf.md has the others)."""
+    return _U32.unpack_from(entry, _U64.size + len(key.encode()))[0]
+
+
+def _string(value: str) -> bytes:
+    data = value.encode()
     return _U64.pack(len(data)) + data
 
 
