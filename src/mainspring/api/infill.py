@@ -74,7 +74,7 @@ class Timings(msgspec.Struct, frozen=True):
 
 
 class InfillAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What fills the gap; of a stream, the last event. Any field may be missing if `response_fields` asked for others."""
+    """What fills the gap; of a stream, the last event. Fields are missing if `response_fields` asked for others."""
 
     index: int = 0
     content: str | UnsetType = UNSET

@@ -31,6 +31,10 @@ def _size(version: "ModelVersion") -> str:
     return f"{sum(file.bytes for file in version.files) / 2**20:,.0f} MiB"
 
 
+def _kind(version: "ModelVersion") -> str:
+    return f"adapter of {(version.base or '').partition('@')[0]}" if version.is_adapter else version.kind
+
+
 def _day(unix_s: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(unix_s))
 
@@ -42,7 +46,7 @@ def list_models(home: Home = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(versions)
     elif versions:
-        rows = [(v.name, v.version, v.kind, _size(v), str(v.context_length or ""), _day(v.created)) for v in versions]
+        rows = [(v.name, v.version, _kind(v), _size(v), str(v.context_length or ""), _day(v.created)) for v in versions]
         print_table(("name", "version", "kind", "size", "context", "pulled"), rows)
     else:
         tell("No models yet: `mainspring models pull SOURCE` fetches one, and `mainspring up` the default one.")
@@ -58,15 +62,21 @@ def pull(
         ),
     ],
     name: Annotated[str | None, typer.Option(help="What to call it.", show_default="after its file")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Of a LoRA adapter: its base model.", show_default="what it names itself")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a model, check it and list it. If it is interrupted, the same command goes on."""
+    """Fetch a model or a LoRA adapter, check it and list it. If it is interrupted, the same command goes on.
+
+    A server that is running serves it at once, under its name.
+    """
     from mainspring.core.config import create_home, home_from
 
     create_home(home_from(home))
     with ProgressBar(source) as progress:
-        version = _catalog(home).pull(source, name=name, progress=progress)
+        version = _catalog(home).pull(source, name=name, base=base, progress=progress)
     if as_json:
         print_json(version)
     else:

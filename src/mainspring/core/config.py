@@ -76,6 +76,7 @@ class EngineSettings(BaseModel):
     embedding_precision: Literal["fp32", "int8"] = Field(
         "fp32", description="Of embedding models from safetensors: int8 is faster, its vectors are only about the same."
     )
+    max_adapters: int = Field(16, ge=1, description="LoRA adapters that stay loaded; those in use always do.")
     cache_bytes: int = Field(2 * 2**30, ge=0, description="Memory for finished sequences outside of the KV cache.")
 
 

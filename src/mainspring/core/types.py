@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "Adapter",
     "ChatPrompt",
     "Constraint",
     "EmbedRequest",
@@ -166,6 +167,13 @@ Tier = Literal["priority", "default", "flex"]
 """Who goes first. A flex request gives way to the others and is resumed later, never lost."""
 
 
+class Adapter(msgspec.Struct, frozen=True, array_like=True):
+    """A LoRA adapter: its `ModelVersion.id`, which stands for its content, and where its GGUF file lies."""
+
+    id: str
+    path: str
+
+
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt, `n` continuations.
 
@@ -179,7 +187,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
         deadline_s: seconds from now after which the request fails with DeadlineExceeded.
         tier: its priority.
         prediction: text that the answer is expected to repeat in large parts; None if there is none.
-        adapter: the name of a LoRA adapter that the replica has loaded; None for the model itself.
+        adapter: what to compute it with; None for the model itself. The replica loads it if it has not.
     """
 
     id: str
@@ -195,7 +203,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float | None = None
     tier: Tier = "default"
     prediction: str | None = None
-    adapter: str | None = None
+    adapter: Adapter | None = None
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
@@ -294,6 +302,10 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """An immutable set of weights in the catalog: what training makes and serving runs.
 
     `version` is the first 12 hex digits of the SHA-256 over the files' own hashes, so equal content is one version.
+
+    Args:
+        base: the model that it was made from, as name@version.
+        is_adapter: the files hold a LoRA adapter of `base` and no weights of their own.
     """
 
     name: str
@@ -308,12 +320,18 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     licence: str | None = None
     chat_template: str | None = None
     base: str | None = None
+    is_adapter: bool = False
     made_by: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The name with the version: these files and no others."""
+        return f"{self.name}@{self.version}"
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment as clients see it. `created` is in Unix seconds; `state` is idle (not loaded: the first request
-    loads it), starting, ready or restarting."""
+    loads it), starting, ready or restarting; `base` is the deployment that an adapter belongs to."""
 
     id: str
     version: str
@@ -321,6 +339,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int
     state: str
     num_params: int | None = None
+    base: str | None = None
     owner: str = "mainspring"
     kind: Literal["chat", "completion", "embedding", "image"] = "chat"
 

@@ -9,9 +9,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.core.types import Adapter
 from mainspring.engine.scheduler import Batch
 
-__all__ = ["Backend", "FillsIn", "InfillTokens"]
+__all__ = ["Adapts", "Backend", "FillsIn", "InfillTokens"]
 
 
 class Backend(Protocol):
@@ -102,4 +103,17 @@ class FillsIn(Protocol):
     @property
     def infill(self) -> InfillTokens | None:
         """Its tokens; None if the model has none."""
+        ...
+
+
+@runtime_checkable
+class Adapts(Protocol):
+    """A backend that can compute with LoRA adapters. A batch names one that was loaded."""
+
+    def load_adapter(self, adapter: Adapter) -> None:
+        """Load it unless it is loaded, from any thread but one at a time; raises `EngineUnavailable`."""
+        ...
+
+    def drop_adapters(self, keep: set[str]) -> None:
+        """Free those used least recently until few enough are left, none of `keep`. Between two steps only."""
         ...

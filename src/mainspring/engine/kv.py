@@ -110,12 +110,13 @@ class KvCache:
 
     # -- finding -------------------------------------------------------------------------------------------------------
 
-    def match(self, tokens: Sequence[int]) -> tuple[int, int | None, int, int | None]:
-        """What of `tokens` is cached: (ready tokens, their holder, tokens that a running sequence is still computing
-        beyond those, that sequence's slot). At least one token is always left to compute: logits come from it."""
+    def match(self, tokens: Sequence[int], space: str | None = None) -> tuple[int, int | None, int, int | None]:
+        """What of `tokens` is cached in `space` (see `PrefixTree`): (ready tokens, their holder, tokens that a running
+        sequence is still computing beyond those, that sequence's slot). At least one token is always left to compute:
+        logits come from it."""
         most = len(tokens) - 1
         ready, holder, pending, owner = 0, None, 0, None
-        for depth, holders in self._tree.match(tokens):
+        for depth, holders in self._tree.match(tokens, space):
             for name in holders:
                 upto = min(depth, self._computed[name], most)
                 if upto > ready or (upto == ready and upto and self._prefer(name, holder)):
@@ -149,10 +150,10 @@ class KvCache:
 
     # -- taking and growing --------------------------------------------------------------------------------------------
 
-    def acquire(self, tokens: Sequence[int], *, reuse: bool = True) -> tuple[int, int] | None:
+    def acquire(self, tokens: Sequence[int], space: str | None = None, *, reuse: bool = True) -> tuple[int, int] | None:
         """A running slot whose planned content is `tokens`: (slot, how many are cached already), or None when slots or
         cells do not suffice now. Cells for all of `tokens` are taken at once, so a prefill never runs out."""
-        ready, holder = self.match(tokens)[:2] if reuse else (0, None)
+        ready, holder = self.match(tokens, space)[:2] if reuse else (0, None)
         if holder is not None and holder in self._idle and self._tree.length(holder) == ready:
             return self._take_over(holder, tokens, ready)
         saved = self._saved.get(holder, 0) if holder is not None else 0
@@ -165,7 +166,7 @@ class KvCache:
             self._restore(holder, slot, ready)
         elif holder is not None:
             self._fork(holder, slot, ready)
-        self._tree.insert(slot, tokens)
+        self._tree.insert(slot, tokens, space)
         self._computed[slot] = ready
         self._take_cells(slot, len(tokens) - len(self._cells[slot]))
         return slot, ready
@@ -285,7 +286,7 @@ class KvCache:
         if self._own_tokens(slot) >= MIN_SAVE_TOKENS and size <= self._config.save_bytes:
             handle, self._next_handle = self._next_handle, self._next_handle + 1
             self.ops.append(Save(slot, handle))
-            self._tree.insert(handle, self._tree.path(slot))
+            self._tree.insert(handle, self._tree.path(slot), self._tree.space(slot))
             self._computed[handle] = self._saved[handle] = tokens
             while sum(self._saved.values()) * self._config.bytes_per_token > self._config.save_bytes:
                 self._drop(next(iter(self._saved)))

@@ -63,6 +63,11 @@ class Engine:
         return bool(self._open)
 
     @property
+    def adapters(self) -> set[str]:
+        """Those that open requests use."""
+        return {name for group in self._open.values() if (name := group[0].adapter) is not None}
+
+    @property
     def load(self) -> Load:
         """How busy."""
         return self._scheduler.load(self._backend.num_cells, self._busy_s)

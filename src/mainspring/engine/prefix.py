@@ -3,6 +3,9 @@
 A *holder* is any integer name for a run of tokens: a KV slot, or a sequence that was moved out to memory. Its path from
 the root spells its tokens and always ends at the end of a node. The tree holds no keys or values and decides nothing;
 `kv.py` does.
+
+Equal tokens have equal keys and values only under the same weights, so each *space* (an adapter, or the model itself)
+has a root of its own, and nothing is shared between them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +37,8 @@ class PrefixTree:
     """See the module. All costs are linear in the tokens walked, not in the number of holders."""
 
     def __init__(self) -> None:
-        self._root = Node([], None)
+        self._roots: dict[str | None, Node] = {}  # only of spaces that somebody holds something in
+        self._spaces: dict[int, str | None] = {}
         self._ends: dict[int, Node] = {}
         self._lengths: dict[int, int] = {}
 
@@ -54,16 +58,23 @@ class PrefixTree:
             node = node.parent
         return [token for edge in reversed(edges) for token in edge]
 
-    def insert(self, holder: int, tokens: Sequence[int]) -> None:
+    def space(self, holder: int) -> str | None:
+        """Where the holder's path begins."""
+        return self._spaces[holder]
+
+    def insert(self, holder: int, tokens: Sequence[int], space: str | None = None) -> None:
         """Give a new holder its path."""
         assert holder not in self._ends, f"holder {holder} is in the tree already"
-        self._ends[holder] = self._grow(self._root, holder, list(tokens))
+        root = self._roots.setdefault(space, Node([], None))
+        root.holders.add(holder)
+        self._spaces[holder] = space
+        self._ends[holder] = self._grow(root, holder, list(tokens))
         self._lengths[holder] = len(tokens)
 
     def extend(self, holder: int, tokens: Sequence[int]) -> None:
         """Append tokens to a holder's path."""
         end = self._ends[holder]
-        if end is not self._root and not end.children and len(end.holders) == 1:
+        if end.parent is not None and not end.children and len(end.holders) == 1:
             end.tokens.extend(tokens)  # the path of every decode step: nobody else stands on this edge
         else:
             self._ends[holder] = self._grow(end, holder, list(tokens))
@@ -88,11 +99,15 @@ class PrefixTree:
         """Forget a holder."""
         self.truncate(holder, 0)
         del self._ends[holder], self._lengths[holder]
+        space = self._spaces.pop(holder)
+        self._roots[space].holders.discard(holder)
+        if not self._roots[space].holders:
+            del self._roots[space]
 
-    def match(self, tokens: Sequence[int]) -> Iterator[tuple[int, frozenset[int]]]:
+    def match(self, tokens: Sequence[int], space: str | None = None) -> Iterator[tuple[int, frozenset[int]]]:
         """For each node along `tokens`: (how many of the tokens are on its path, who holds those), shortest first."""
-        node, depth = self._root, 0
-        while depth < len(tokens):
+        node, depth = self._roots.get(space), 0
+        while node is not None and depth < len(tokens):
             child = node.children.get(tokens[depth])
             if child is None:
                 return
@@ -140,21 +155,28 @@ class PrefixTree:
     def check_integrity(self) -> None:
         """Raise AssertionError unless every invariant of the tree holds. For tests; cost is the whole tree."""
         seen: dict[int, int] = {}
-        stack = [(self._root, 0)]
+        for space, root in self._roots.items():
+            assert root.holders == {holder for holder, where in self._spaces.items() if where == space}
+            assert root.holders, "a space that nobody uses"
+            self._check_below(root, seen)
+        assert seen == self._lengths, "lengths differ from paths"
+        assert set(self._spaces) == set(self._ends), "a holder without a space"
+
+    def _check_below(self, root: Node, seen: dict[int, int]) -> None:
+        """Check one space; `seen` gets the length of each holder's path."""
+        stack = [(root, 0)]
         while stack:
             node, depth = stack.pop()
-            if node is not self._root:
-                assert node.tokens, "an empty edge"
-                assert node.holders, "a node that nobody holds"
+            assert node is root or node.tokens, "an empty edge"
+            assert node.holders, "a node that nobody holds"
             below: set[int] = set()
             for first, child in node.children.items():
                 assert child.parent is node, "a child that does not know its parent"
                 assert child.tokens[0] == first, "a child under another token than its first"
-                assert node is self._root or child.holders <= node.holders, "a holder that skips its parent"
+                assert child.holders <= node.holders, "a holder that skips its parent"
                 assert not child.holders & below, "a holder on two branches"
                 below |= child.holders
                 stack.append((child, depth + len(child.tokens)))
-            for holder in (set(self._ends) if node is self._root else node.holders) - below:
+            for holder in node.holders - below:
                 assert self._ends[holder] is node, f"holder {holder} does not end where its path does"
                 seen[holder] = depth
-        assert seen == self._lengths, "lengths differ from paths"

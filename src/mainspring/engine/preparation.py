@@ -181,7 +181,7 @@ def tables(choice: Choice) -> tuple[Measurement, ...]:
 
 
 def _can_be_prepared(version: ModelVersion) -> bool:
-    return version.format == "gguf" and version.kind != "embedding"
+    return version.format == "gguf" and version.kind != "embedding" and not version.is_adapter
 
 
 @contextlib.contextmanager

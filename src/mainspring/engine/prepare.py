@@ -11,7 +11,7 @@ from mainspring.core import log
 from mainspring.core.errors import ContextLengthExceeded, InvalidRequest
 from mainspring.core.types import ChatPrompt, GenerateRequest, InfillPrompt, TextPrompt, TokenPrompt
 from mainspring.engine.answer import Answer
-from mainspring.engine.backend import Backend, FillsIn, InfillTokens
+from mainspring.engine.backend import Adapts, Backend, FillsIn, InfillTokens
 from mainspring.engine.constraint import Grammars, Matcher
 from mainspring.engine.sampling import Sampler
 from mainspring.engine.sequence import Sequence
@@ -53,12 +53,17 @@ class Preparer:
         Raises:
             InvalidRequest: a token that does not exist, a schema that cannot be enforced, a template that refuses.
             ContextLengthExceeded: with the numbers.
+            EngineUnavailable: an adapter that does not load.
         """
         deadline = monotonic() + request.deadline_s if request.deadline_s is not None else float("inf")
         tokens, plan = self._tokens(request)
         max_total = self._max_total(request, len(tokens))
         for token in request.sampling.logit_bias:
             self._check_token(token, "logit_bias")
+        if request.adapter is not None:
+            if not isinstance(self._backend, Adapts):
+                raise InvalidRequest("This engine computes without adapters.", param="model")
+            self._backend.load_adapter(request.adapter)
         return [
             Sequence(
                 request=request,

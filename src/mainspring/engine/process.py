@@ -18,7 +18,7 @@ from mainspring.core.config import EngineSettings
 from mainspring.core.errors import InvalidRequest, MainspringError
 from mainspring.core.types import GenerateRequest, Load
 from mainspring.engine import frames
-from mainspring.engine.backend import Backend
+from mainspring.engine.backend import Adapts, Backend
 from mainspring.engine.child import connect, run_child
 from mainspring.engine.draft import Drafter
 from mainspring.engine.loop import Engine, Output
@@ -49,7 +49,8 @@ class Replica:
         self._woken = self._context.socket(zmq.PULL)
         self._woken.bind("inproc://prepared")
         self._pool = ThreadPoolExecutor(1, "prepare", self._connect_waker)
-        self._preparing: set[str] = set()
+        self._backend = backend
+        self._preparing: dict[str, GenerateRequest] = {}
         self._told = Load()  # what the server knows; it is told with every step, and when the last request left
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
@@ -85,10 +86,10 @@ class Replica:
                 break
             match frame:
                 case frames.Submit(request):
-                    self._preparing.add(request.id)
+                    self._preparing[request.id] = request
                     self._pool.submit(self._prepare, request)
                 case frames.Cancel(request_id):
-                    self._preparing.discard(request_id)
+                    self._preparing.pop(request_id, None)
                     self._engine.cancel(request_id)
                 case frames.Embed(request):
                     refused = InvalidRequest("This model generates text and makes no embeddings.")
@@ -111,14 +112,21 @@ class Replica:
         failed: list[Output] = []
         while not self._prepared.empty():
             request_id, result = self._prepared.get()
-            if request_id not in self._preparing:
+            if self._preparing.pop(request_id, None) is None:
                 continue  # cancelled meanwhile
-            self._preparing.discard(request_id)
             if isinstance(result, MainspringError):
                 failed.append((request_id, result))
             else:
                 self._engine.add(result)
+                if result[0].adapter is not None:
+                    self._drop_adapters()
         return failed
+
+    def _drop_adapters(self) -> None:
+        """Let go of adapters that nobody uses, if there are too many."""
+        if isinstance(self._backend, Adapts):
+            preparing = {request.adapter.id for request in self._preparing.values() if request.adapter}
+            self._backend.drop_adapters(preparing | self._engine.adapters)
 
     def _send(self, outputs: list[Output]) -> None:
         events = [(name, event) for name, event in outputs if not isinstance(event, MainspringError)]

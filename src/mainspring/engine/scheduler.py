@@ -12,7 +12,9 @@ Rules, in order:
 3. Fair order is by tier, then by tenant: fewest sequences running first, then least work done (a virtual token counter:
    Sheng et al., "Fairness in Serving Large Language Models", 2024); within a tenant by arrival.
 4. A waiting sequence whose prefix is being computed by a running one is parked until it can fork from it.
-5. When cells run out, idle prefixes go first, then the latest arrival of the lowest tier goes back to the queue and is
+5. A step computes with one adapter, or with none. Those whose sequences run take turns of a few steps, so that every
+   sequence gets as many tokens as the others; a turn is not a single step, because changing adapters takes time.
+6. When cells run out, idle prefixes go first, then the latest arrival of the lowest tier goes back to the queue and is
    resumed later. A flex sequence also gives way when a request of a higher tier waits for a place.
 """
 
@@ -31,6 +33,10 @@ MIN_SHARE_TOKENS = 32
 """Shorter shared prefixes are computed twice rather than waited for."""
 MAX_DRAFT_TOKENS = 32
 """Longest draft of one sequence."""
+TURN_STEPS = 4
+"""Steps that one adapter keeps its turn while others wait: a change costs half of a step of one stream."""
+TURN_TOKENS = 128
+"""A turn ends earlier once it has computed so many tokens: prefill must not keep others waiting for four steps."""
 RANKS = {"priority": 0, "default": 1, "flex": 2}
 
 
@@ -65,10 +71,12 @@ class Work:
 
 @dataclass(slots=True)
 class Batch:
-    """One step: cache operations to run first, in order, then the tokens to compute."""
+    """One step: cache operations to run first, in order, then the tokens to compute, all with the same adapter (its id,
+    None for the model itself)."""
 
     ops: list[Op]
     work: list[Work] = field(default_factory=list[Work])
+    adapter: str | None = None
 
 
 class Scheduler:
@@ -82,6 +90,9 @@ class Scheduler:
         self._served: Counter[str] = Counter()  # tenant -> tokens computed, for tenants with anything here
         self._arrivals = 0
         self._guessed = self._stood = 0
+        self._turn: str | None = None  # the adapter whose turn it is
+        self._turn_steps = self._turn_tokens = 0  # of this turn
+        self._turns: dict[str | None, int] = {}  # adapter -> its latest turn, of those whose sequences run
         self.pace = Pace()
 
     # -- coming and going ----------------------------------------------------------------------------------------------
@@ -130,10 +141,24 @@ class Scheduler:
         self._admit()
         if self._running:
             self._kv.cool()
+        self._take_turns()
         work = self._decodes()
         work += self._prefills(work)
         ops, self._kv.ops = self._kv.ops, []
-        return Batch(ops, work) if work or ops else None
+        return Batch(ops, work, self._turn) if work or ops else None
+
+    def _take_turns(self) -> None:
+        """Whose turn it is: the adapter's whose turn is not over, or else the one that has waited longest."""
+        present = {one.adapter: one.order for one in reversed(self._running)}  # with each one's first arrival
+        latest = max(self._turns.values(), default=0)
+        self._turns = {adapter: self._turns.get(adapter, latest) for adapter in present}  # newcomers wait like others
+        over = self._turn_steps >= TURN_STEPS or self._turn_tokens >= TURN_TOKENS
+        others = [adapter for adapter in present if adapter != self._turn]
+        if not others or (self._turn in present and not over):
+            return
+        self._turn = min(others, key=lambda each: (self._turns[each], present[each]))
+        self._turns[self._turn] = latest + 1
+        self._turn_steps = self._turn_tokens = 0
 
     def _fair(self, sequence: Sequence) -> tuple[int, int, int]:
         request = sequence.request
@@ -149,7 +174,8 @@ class Scheduler:
         while (sequence := self._next_waiting(parked)) is not None:
             placed = None
             if len(self._running) < self._config.max_running:
-                placed = self._kv.acquire(sequence.tokens, reuse=not sequence.wants_prompt_logprobs)
+                reuse = not sequence.wants_prompt_logprobs
+                placed = self._kv.acquire(sequence.tokens, sequence.adapter, reuse=reuse)
             if placed is None:
                 if self._give_way(sequence):
                     continue
@@ -187,7 +213,7 @@ class Scheduler:
         """Another running sequence is about to have computed more of this prompt than is cached now."""
         if sequence.wants_prompt_logprobs:
             return False
-        ready, _, pending, _ = self._kv.match(sequence.tokens)
+        ready, _, pending, _ = self._kv.match(sequence.tokens, sequence.adapter)
         return pending > ready and pending >= MIN_SHARE_TOKENS
 
     def _secure_cells(self) -> None:
@@ -202,8 +228,8 @@ class Scheduler:
         return missing <= 0 or self._kv.grow(sequence.slot, sequence.tokens[-missing:])
 
     def decoding(self) -> list[Sequence]:
-        """Running sequences whose next token is what somebody waits for."""
-        return [one for one in self._running if one.is_decoding]
+        """Running sequences whose next token is what somebody waits for, of the adapter whose turn it is."""
+        return [one for one in self._running if one.is_decoding and one.adapter == self._turn]
 
     def _decodes(self) -> list[Work]:
         decoding = self.decoding()
@@ -211,7 +237,7 @@ class Scheduler:
             return []
         threshold = self.pace.threshold(sum(one.num_pending for one in decoding))
         room = self._config.max_outputs - len(self._running)  # rows; a prompt that ends needs one too
-        if len(decoding) < len(self._running):
+        if any(not one.is_decoding for one in self._running):
             room //= 2  # an echoed prompt needs more
         work: list[Work] = []
         for at, one in enumerate(decoding):
@@ -240,10 +266,12 @@ class Scheduler:
         self._waiting.insert(0, sequence)
 
     def _prefills(self, decodes: list[Work]) -> list[Work]:
-        budget = self._config.mixed_tokens if decodes else self._config.prefill_tokens
+        someone_waits = any(one.is_decoding for one in self._running)
+        budget = self._config.mixed_tokens if someone_waits else self._config.prefill_tokens
         budget = max(budget - sum(one.count - len(one.drafts) for one in decodes), 16)
         num_rows = self._config.max_outputs - sum(one.num_rows for one in decodes)
-        waiting = sorted((one for one in self._running if not one.is_decoding), key=self._fair)
+        mine = (one for one in self._running if not one.is_decoding and one.adapter == self._turn)
+        waiting = sorted(mine, key=self._fair)
         if not waiting:
             return []
         shares: dict[int, int] = dict.fromkeys(map(id, waiting), 0)
@@ -275,6 +303,8 @@ class Scheduler:
             self._kv.advance(work.slot, work.count)
             work.sequence.num_computed += work.count
             self._served[work.sequence.request.tenant] += work.count
+            self._turn_tokens += work.count
+        self._turn_steps += 1
 
     def retract(self, work: Work, num_stood: int) -> None:
         """Of the drafts just computed, those after the first `num_stood` leave the cache."""

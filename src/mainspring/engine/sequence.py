@@ -49,6 +49,11 @@ class Sequence:
     events: list[Event] = field(default_factory=list[Event])  # the loop's: not sent yet
 
     @property
+    def adapter(self) -> str | None:
+        """What it is computed with."""
+        return self.request.adapter.id if self.request.adapter else None
+
+    @property
     def num_pending(self) -> int:
         """Tokens not in the cache yet: the rest of the prompt, or the one that was just chosen."""
         return len(self.tokens) - self.num_computed

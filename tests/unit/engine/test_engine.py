@@ -4,6 +4,7 @@
 whatever was forked, evicted, saved or preempted, or something is wrong.
 """
 
+import itertools
 import re
 import string
 
@@ -16,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mainspring.core.clock import FakeClock
 from mainspring.core.errors import ContextLengthExceeded, DeadlineExceeded, InvalidRequest
 from mainspring.core.types import (
+    Adapter,
     ChatPrompt,
     Finished,
     GenerateRequest,
@@ -77,16 +79,20 @@ class Bench:
         return event
 
 
-def reference(prompt: str, max_tokens: int) -> str:
+def reference(prompt: str, max_tokens: int, adapter: str | None = None) -> str:
     """What the toy model says, computed without any engine."""
     backend = ToyBackend()
-    tokens = backend.tokenize(prompt.encode())
+
+    def cell(token):
+        return (token, adapter) if adapter else token
+
+    tokens = [cell(token) for token in backend.tokenize(prompt.encode())]
     text = b""
     for _ in range(max_tokens):
         token = int(backend.logits(tokens).argmax())
         if backend.is_end(token):
             break
-        tokens.append(token)
+        tokens.append(cell(token))
         text += backend.piece(token)
     return text.decode()
 
@@ -322,6 +328,67 @@ def test_the_queue_is_ordered_by_tier():
     assert order == ["running", "p", "d", "f"]
 
 
+def adapter(name):
+    return Adapter(name, f"/{name}.gguf")
+
+
+def test_adapters_never_share_a_prefix():
+    bench = Bench(ToyBackend(num_cells=1000, context_length=200), hot_tokens=500, max_running=8)
+    for round_ in "12":
+        for name in ("a", "b"):
+            bench.add(name + round_, "x" * 50, adapter=adapter(name))
+        bench.add("none" + round_, "x" * 50)
+        bench.run()
+    for round_, cached in (("1", 0), ("2", 49)):
+        for name in ("a", "b", "none"):
+            said = bench.text(name + round_)
+            assert said == reference("x" * 50, 8, None if name == "none" else name)
+            assert bench.finish(name + round_).usage.cached == cached
+
+
+def test_adapters_share_the_steps_fairly():
+    endless = {"max_tokens": 60, "sampling": Sampling(temperature=0, logit_bias={0: -100})}
+    bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=8)
+    for at in range(5):
+        bench.add(f"none{at}", f"{at}x", **endless)
+    bench.add("a", "hello", adapter=adapter("a"), **endless)
+    bench.add("b", "hello", adapter=adapter("b"), **endless)
+    for _ in range(30):
+        bench.step()
+    said = {name: len(bench.text(name)) for name in bench.outputs}
+    assert max(said.values()) - min(said.values()) <= 5  # one turn
+    switches = sum(one != other for one, other in itertools.pairwise(bench.backend.used))
+    assert switches <= 30 / 3
+    bench.run()
+
+
+def test_a_long_prompt_of_one_adapter_does_not_stall_another():
+    bench = Bench(ToyBackend(num_cells=1000, context_length=600), prefill_tokens=200)
+    bench.add("short", "s", max_tokens=100, sampling=Sampling(temperature=0, logit_bias={0: -100}))
+    bench.step()
+    bench.add("long", "l" * 400, adapter=adapter("a"), max_tokens=1)
+    bench.step()
+    before = len(bench.outputs["short"])
+    for _ in range(16):
+        bench.step()
+    assert len(bench.outputs["short"]) - before >= 6
+    assert not bench.outputs["long"]
+    bench.run()
+
+
+def test_an_adapter_that_came_back_does_not_overtake_one_that_waits():
+    bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=8)
+    endless = {"max_tokens": 60, "sampling": Sampling(temperature=0, logit_bias={0: -100})}
+    bench.add("none", "x", **endless)
+    bench.add("patient", "x", adapter=adapter("a"), **endless)
+    for at in range(12):  # somebody asks for short answers, each with another adapter
+        bench.add(f"short{at}", "y", adapter=adapter(f"s{at}"), max_tokens=2)
+        bench.step()
+        bench.step()
+    assert bench.text("patient")
+    bench.run()
+
+
 class EngineMachine(RuleBasedStateMachine):
     """Random arrivals, cancellations and steps in a cache that is always too small."""
 
@@ -329,7 +396,7 @@ class EngineMachine(RuleBasedStateMachine):
     def start(self, cells, slots, hot, saved):
         backend = ToyBackend(num_cells=cells, num_slots=slots, context_length=60)
         self.bench = Bench(backend, hot_tokens=hot, save_bytes=saved)
-        self.asked: dict[str, tuple[str, int, int]] = {}
+        self.asked: dict[str, tuple[str, int, int, str | None]] = {}
         self.cancelled: set[str] = set()
 
     @rule(
@@ -340,16 +407,18 @@ class EngineMachine(RuleBasedStateMachine):
         tenant=st.sampled_from("pq"),
         tier=st.sampled_from(["priority", "default", "flex"]),
         guess=st.sampled_from([None, "right", "wrong in the middle", "wrong"]),
+        name_of_adapter=st.sampled_from([None, None, "a", "b"]),
     )
-    def arrive(self, stem, rest, max_tokens, n, tenant, tier, guess):
+    def arrive(self, stem, rest, max_tokens, n, tenant, tier, guess, name_of_adapter):
         name = str(len(self.asked))
         prediction = None
         if guess:
-            right = reference(stem + rest, max_tokens)
+            right = reference(stem + rest, max_tokens, name_of_adapter)
             prediction = {"right": right, "wrong": "zzz"}.get(guess, right[:3] + "-" + right[4:])
         fields = {"n": n, "tenant": tenant, "tier": tier, "prediction": prediction}
+        fields["adapter"] = adapter(name_of_adapter) if name_of_adapter else None
         self.bench.add(name, stem + rest, max_tokens=max_tokens, **fields)
-        self.asked[name] = (stem + rest, max_tokens, n)
+        self.asked[name] = (stem + rest, max_tokens, n, name_of_adapter)
 
     @rule(pick=st.integers(0, 30))
     def cancel(self, pick):
@@ -372,10 +441,10 @@ class EngineMachine(RuleBasedStateMachine):
         if not hasattr(self, "bench"):
             return
         self.bench.run()
-        for name, (prompt, max_tokens, n) in self.asked.items():
+        for name, (prompt, max_tokens, n, with_adapter) in self.asked.items():
             if name not in self.cancelled:
                 for choice in range(n):
-                    assert self.bench.text(name, choice) == reference(prompt, max_tokens)
+                    assert self.bench.text(name, choice) == reference(prompt, max_tokens, with_adapter)
                     self.bench.finish(name, choice)
 
 

@@ -9,6 +9,7 @@ from mainspring.engine.prefix import PrefixTree
 
 TOKENS = st.lists(st.integers(0, 2), max_size=12)  # three tokens: prefixes collide all the time
 HOLDERS = st.integers(0, 5)
+SPACES = st.sampled_from([None, "a"])
 
 
 class TreeMachine(RuleBasedStateMachine):
@@ -16,12 +17,14 @@ class TreeMachine(RuleBasedStateMachine):
         super().__init__()
         self.tree = PrefixTree()
         self.model: dict[int, list[int]] = {}
+        self.spaces: dict[int, str | None] = {}
 
-    @rule(holder=HOLDERS, tokens=TOKENS)
-    def insert(self, holder, tokens):
+    @rule(holder=HOLDERS, tokens=TOKENS, space=SPACES)
+    def insert(self, holder, tokens, space):
         if holder not in self.model:
-            self.tree.insert(holder, tokens)
+            self.tree.insert(holder, tokens, space)
             self.model[holder] = list(tokens)
+            self.spaces[holder] = space
 
     @rule(holder=HOLDERS, tokens=TOKENS)
     def extend(self, holder, tokens):
@@ -42,13 +45,16 @@ class TreeMachine(RuleBasedStateMachine):
             self.tree.remove(holder)
             del self.model[holder]
 
-    @rule(tokens=TOKENS)
-    def match(self, tokens):
+    @rule(tokens=TOKENS, space=SPACES)
+    def match(self, tokens, space):
         found: dict[int, int] = {}
-        for depth, holders in self.tree.match(tokens):
+        for depth, holders in self.tree.match(tokens, space):
             for holder in holders:
                 found[holder] = max(found.get(holder, 0), depth)
+        assert all(self.spaces[holder] == space for holder in found)
         for holder, path in self.model.items():
+            if self.spaces[holder] != space:
+                continue
             common = next((i for i, (a, b) in enumerate(zip(path, tokens, strict=False)) if a != b), None)
             common = min(len(path), len(tokens)) if common is None else common
             assert found.get(holder, 0) == common
@@ -59,6 +65,7 @@ class TreeMachine(RuleBasedStateMachine):
         for holder, path in self.model.items():
             assert self.tree.path(holder) == path
             assert self.tree.length(holder) == len(path)
+            assert self.tree.space(holder) == self.spaces[holder]
 
 
 TestTree = TreeMachine.TestCase

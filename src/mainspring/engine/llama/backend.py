@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import EngineUnavailable
+from mainspring.core.types import Adapter
 from mainspring.engine.backend import InfillTokens
 from mainspring.engine.kv import Drop, Fork, Op, Restore, Save, Trim
 from mainspring.engine.llama import binding
+from mainspring.engine.llama.adapters import Adapters
 from mainspring.engine.scheduler import Batch
 from mainspring.engine.sequence import MAX_DECODE_TOKENS
 
@@ -62,6 +64,7 @@ class LlamaBackend:
                 "engine.kv = 'split' engine.max_running or engine.context_tokens."
             )
         self._memory = lib.get_memory(self._context)
+        self._adapters = Adapters(lib, self._model, self._context, settings.max_adapters)
         self._saved: dict[int, NDArray[np.uint8]] = {}
         self._allocate_batch(self._max_batch)
         self.eos: int = lib.vocab_eos(self._vocab)
@@ -147,12 +150,23 @@ class LlamaBackend:
             count = self._lib.tokenize(self._vocab, text, len(text), buffer, -count, False, special)
         return buffer[:count]
 
+    # -- adapters ------------------------------------------------------------------------------------------------------
+
+    def load_adapter(self, adapter: Adapter) -> None:
+        """See `Adapts`."""
+        self._adapters.load(adapter)
+
+    def drop_adapters(self, keep: set[str]) -> None:
+        """See `Adapts`."""
+        self._adapters.drop(keep)
+
     # -- computing -----------------------------------------------------------------------------------------------------
 
     def decode(self, batch: Batch) -> NDArray[np.float32]:
         """See `Backend`."""
         for op in batch.ops:
             self._apply(op)
+        self._adapters.use(batch.adapter)
         at = num_rows = 0
         for work in batch.work:
             self._fill(at, work.tokens, work.start, work.slot, work.num_rows)
@@ -220,6 +234,7 @@ class LlamaBackend:
         """See `Backend`."""
         self._saved.clear()
         self._lib.free(self._context)
+        self._adapters.close()
         self._lib.model_free(self._model)
 
 
