@@ -1,6 +1,7 @@
 """Where the parts are made and joined: settings in, a running server out. Nothing else constructs across layers."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -9,19 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from mainspring.compute.local import launch_local
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
-from mainspring.core.config import EngineSettings, Settings
-from mainspring.core.errors import UserMistake
+from mainspring.core.config import Settings
+from mainspring.core.errors import ModelNotFound, UserMistake
+from mainspring.core.types import Adapter, ModelVersion
+from mainspring.engine.footprint import footprint
 from mainspring.engine.frames import ReplicaSpec
 from mainspring.models import prepared
 from mainspring.models.catalog import Catalog
-from mainspring.serving.deployment import Deployment, DeploymentSpec
-from mainspring.serving.router import Router
+from mainspring.serving.deployment import DeploymentSpec
+from mainspring.serving.fleet import Fleet
+from mainspring.serving.router import AdapterSpec, Offer, Router
 
 __all__ = ["serve"]
+
+MEMORY_SHARE = 0.8
+"""Of the memory that is available at the start: what models may take, unless the settings say how much."""
 
 
 def serve(settings: Settings, announce: Callable[[str, Path], None] | None = None) -> int:
@@ -41,43 +49,99 @@ def serve(settings: Settings, announce: Callable[[str, Path], None] | None = Non
     return 0
 
 
-def _replica_command(
-    model: Path, settings: EngineSettings, turn: Path | None, module: str = "mainspring.engine.process"
-) -> Callable[[str], tuple[list[str], bytes]]:
-    """How a replica process of `model` is started for an endpoint. Its `module` is named and not imported: it would
-    bring numpy into a process that computes nothing."""
+class _Shelf:
+    """What there is to serve: the models that the settings name, and the rest of the catalog if they say so."""
 
-    def command(endpoint: str) -> tuple[list[str], bytes]:
-        spec = ReplicaSpec(
-            model=str(model),
-            endpoint=endpoint,
-            settings=msgspec.Raw(settings.model_dump_json().encode()),
-            turn=str(turn) if turn else None,
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._seen: object = None
+        self._offer = Offer(deployments={})
+
+    def look(self) -> Offer:
+        """See `Router`."""
+        seen = self._catalog.fingerprint()
+        if seen != self._seen:
+            self._offer, self._seen = self._read(), seen
+        return self._offer
+
+    def names(self) -> list[str]:
+        """What the settings name, as deployments and adapters are called."""
+        return [self._catalog.get(name).name for name in self._settings.models]
+
+    def _read(self) -> Offer:
+        versions: dict[str, ModelVersion] = {}
+        for name in self._settings.models:
+            with contextlib.suppress(ModelNotFound):  # removed while the server runs
+                version = self._catalog.get(name)
+                versions[version.name] = version
+        for version in self._catalog.list() if self._settings.serving.catalog else ():
+            versions.setdefault(version.name, version)
+        deployments = {each.name: self._spec(each) for each in versions.values() if _is_served(each)}
+        bases = {spec.version.id: name for name, spec in deployments.items()}
+        adapters = {
+            each.name: AdapterSpec(
+                version=each, adapter=Adapter(each.id, str(self._catalog.path(each))), base=bases[each.base]
+            )
+            for each in versions.values()
+            if each.is_adapter and each.base in bases
+        }
+        return Offer(deployments=deployments, adapters=adapters)
+
+    def _spec(self, version: ModelVersion) -> DeploymentSpec:
+        catalog, settings = self._catalog, self._settings
+        # Named and not imported: it would bring numpy into a process that computes nothing.
+        module = "mainspring.engine.embedding" if version.kind == "embedding" else "mainspring.engine.process"
+
+        def weights() -> tuple[Path, str]:
+            return prepared.weights(catalog, version, settings.engine)
+
+        def command(endpoint: str) -> tuple[list[str], bytes]:
+            path, why = weights()
+            log.get().info("weights chosen", deployment=version.name, file=path.name, reason=why)
+            spec = ReplicaSpec(
+                model=str(path),
+                endpoint=endpoint,
+                settings=msgspec.Raw(settings.engine.model_dump_json().encode()),
+                turn=str(settings.home / "compute.lock"),
+            )
+            return [module], msgspec.json.encode(spec) + b"\n"
+
+        def estimate() -> int:
+            others = [catalog.path(version, file) for file in version.files[1:]]
+            return footprint([weights()[0], *others], settings.engine)
+
+        return DeploymentSpec(
+            name=version.name,
+            version=version,
+            command=command,
+            num_places=settings.engine.max_running + settings.engine.max_waiting,
+            estimate=estimate,
         )
-        return [module], msgspec.json.encode(spec) + b"\n"
 
-    return command
+
+def _is_served(version: ModelVersion) -> bool:
+    return version.kind != "image" and not version.is_adapter
+
+
+def _budget(settings: Settings) -> tuple[int, str]:
+    """Memory for all models together, and why so much."""
+    if settings.serving.memory_bytes:
+        return settings.serving.memory_bytes, "serving.memory_bytes says so"
+    available = psutil.virtual_memory().available
+    return int(available * MEMORY_SHARE), f"{MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB that are available"
 
 
 def _router(settings: Settings) -> Router:
     catalog, clock = Catalog(settings.home / "models"), SystemClock()
-    turn = settings.home / "compute.lock" if len(settings.models) > 1 else None
-    deployments: dict[str, Deployment] = {}
-    for name in settings.models:
-        version = catalog.get(name)
-        if version.name in deployments:
-            raise UserMistake(f"The model {version.name!r} is named twice: remove one.")
-        module = "mainspring.engine.embedding" if version.kind == "embedding" else "mainspring.engine.process"
-        weights, why = prepared.weights(catalog, version, settings.engine)
-        log.get().info("weights chosen", deployment=version.name, file=weights.name, reason=why)
-        spec = DeploymentSpec(
-            name=version.name,
-            version=version,
-            command=_replica_command(weights, settings.engine, turn, module),
-            num_places=settings.engine.max_running + settings.engine.max_waiting,
-        )
-        deployments[version.name] = Deployment(spec, launch_local, clock)
-    return Router(deployments)
+    shelf = _Shelf(settings, catalog)
+    names = shelf.names()
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserMistake(f"The model {twice!r} is named twice: remove one.")
+    budget, why = _budget(settings)
+    log.get().info("memory for models", gb=round(budget / 1e9, 1), reason=why)
+    return Router(shelf.look, launch_local, Fleet(budget, settings.serving.idle_s, clock), clock, names)
 
 
 async def _serve(settings: Settings, announce: Callable[[str, Path], None] | None) -> None:

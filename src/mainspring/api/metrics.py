@@ -82,6 +82,8 @@ class _LoadCollector(Collector):
         drafts = CounterMetricFamily("mainspring_draft_tokens", "Tokens guessed ahead, and of them those that stood.",
                                      labels=["model", "kind"])  # fmt: skip
         for model in self._models.list():
+            if model.base is not None:
+                continue  # an adapter's load is that of its base
             load = self._models.load(model.id)
             running.add_metric([model.id], load.running)
             waiting.add_metric([model.id], load.waiting)

@@ -70,7 +70,7 @@ def _prepare(settings: "Settings") -> None:
     from mainspring.models.catalog import Catalog
 
     catalog = Catalog(settings.home / "models")
-    for name in settings.models:
+    for name in dict.fromkeys(catalog.get(each).base or each for each in settings.models):
         with ProgressBar(name, in_bytes=False) as progress:
             choice = on_first_use(catalog, catalog.get(name), settings.engine, progress)
         if choice is not None:

@@ -18,6 +18,10 @@ class Process(Protocol):
         """Until it has ended; its exit code."""
         ...
 
+    def memory_bytes(self) -> int | None:
+        """What it takes of the machine's memory; None if that is not known, or it has ended."""
+        ...
+
     def terminate(self) -> None:
         """Ask it to end; nothing happens if it has."""
         ...

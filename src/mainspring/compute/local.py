@@ -6,6 +6,8 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 
+import psutil
+
 __all__ = ["LocalProcess", "launch_local"]
 
 
@@ -26,6 +28,13 @@ class LocalProcess:
         if self._inner.stdin is not None:
             self._inner.stdin.close()
         return code
+
+    def memory_bytes(self) -> int | None:
+        """See `launch.Process`."""
+        try:
+            return psutil.Process(self._inner.pid).memory_info().rss
+        except psutil.Error:
+            return None
 
     def terminate(self) -> None:
         """See `launch.Process`."""

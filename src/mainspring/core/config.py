@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "EngineSettings",
     "ServerSettings",
+    "ServingSettings",
     "Settings",
     "WeightsFormat",
     "create_home",
@@ -80,6 +81,20 @@ class EngineSettings(BaseModel):
     cache_bytes: int = Field(2 * 2**30, ge=0, description="Memory for finished sequences outside of the KV cache.")
 
 
+class ServingSettings(BaseModel):
+    """Which models are loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    catalog: bool = Field(True, description="Serve every model of the catalog: those not named load when asked for.")
+    memory_bytes: int = Field(
+        0, ge=0, description="Memory for all loaded models together; 0 means 80 % of what is available at the start."
+    )
+    idle_s: float = Field(
+        1800.0, ge=0, description="Seconds without a request after which a model is unloaded; 0 keeps it loaded."
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -88,10 +103,13 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(Path("~/.mainspring"), description="The data directory.")
-    models: tuple[str, ...] = Field((DEFAULT_MODEL,), description="Catalog names or sources of the models to serve.")
+    models: tuple[str, ...] = Field(
+        (DEFAULT_MODEL,), description="Catalog names or sources of the models to load at the start."
+    )
     region: str = Field("local", description="What the Azure dialect calls its region.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     server: ServerSettings = Field(ServerSettings(), description="The HTTP server.")  # pyright: ignore[reportCallIssue]
+    serving: ServingSettings = Field(ServingSettings(), description="Which models are loaded.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 
 

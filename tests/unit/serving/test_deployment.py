@@ -17,24 +17,39 @@ from mainspring.core.clock import SystemClock
 from mainspring.core.errors import InvalidRequest, ModelNotFound, Overloaded, Unavailable
 from mainspring.core.types import Finished, GenerateRequest, ModelVersion, Sampling, TextPrompt, Token, TokenPrompt
 from mainspring.serving.deployment import Deployment, DeploymentSpec
-from mainspring.serving.router import Router
+from mainspring.serving.fleet import Fleet
+from mainspring.serving.router import Offer, Router
 
 VERSION = ModelVersion(name="toy", version="0", kind="chat", format="gguf", files=(), source="test", created=0)
 FOREVER = {"max_tokens": 1500, "sampling": Sampling(temperature=0, logit_bias={0: -100})}
 
 
-def deployment(path, name="toy", num_places=64):
+def spec(path, name="toy", num_places=64, size=0, version=VERSION):
     def command(endpoint):
-        spec = {"model": str(path / name), "endpoint": endpoint}
-        return ["tests.unit.serving.toy_replica"], json.dumps(spec).encode() + b"\n"
+        said = {"model": str(path / name), "endpoint": endpoint}
+        return ["tests.unit.serving.toy_replica"], json.dumps(said).encode() + b"\n"
 
-    spec = DeploymentSpec(name=name, version=VERSION, command=command, num_places=num_places)
-    return Deployment(spec, launch_local, SystemClock())
+    return DeploymentSpec(name=name, version=version, command=command, num_places=num_places, estimate=lambda: size)
+
+
+def offers(*specs):
+    offer = Offer(deployments={each.name: each for each in specs})
+    return lambda: offer
+
+
+async def launch(arguments, first_input):
+    """A process whose memory is what its deployment expects."""
+    process = await launch_local(arguments, first_input)
+    process.memory_bytes = lambda: None
+    return process
 
 
 @contextlib.asynccontextmanager
-async def serving(*deployments):
-    router = Router({each.info.id: each for each in deployments})
+async def serving(*specs, look=None, budget=2**40, idle_s=0.0, preload=None):
+    """A router over toy models; all of them loaded unless `preload` says which."""
+    clock = SystemClock()
+    names = [each.name for each in specs] if preload is None else preload
+    router = Router(look or offers(*specs), launch, Fleet(budget, idle_s, clock), clock, names)
     router.start()
     try:
         async with asyncio.timeout(30):
@@ -66,7 +81,7 @@ async def settled(deployment):
 
 
 async def test_a_request_goes_through_a_process_and_back(tmp_path):
-    async with serving(deployment(tmp_path)) as router:
+    async with serving(spec(tmp_path)) as router:
         events = await collect(router, ask())
         assert isinstance(events[-1], Finished)
         assert "".join(e.text for e in events if isinstance(e, Token))
@@ -75,7 +90,7 @@ async def test_a_request_goes_through_a_process_and_back(tmp_path):
 
 
 async def test_many_at_once_get_their_own_answers(tmp_path):
-    async with serving(deployment(tmp_path)) as router:
+    async with serving(spec(tmp_path)) as router:
         alone = [await collect(router, ask(f"a{i}", f"prompt {i}")) for i in range(5)]
         together = await asyncio.gather(*(collect(router, ask(f"b{i}", f"prompt {i}")) for i in range(5)))
 
@@ -86,7 +101,7 @@ async def test_many_at_once_get_their_own_answers(tmp_path):
 
 
 async def test_errors_of_a_request_cross_the_border_whole(tmp_path):
-    async with serving(deployment(tmp_path)) as router:
+    async with serving(spec(tmp_path)) as router:
         with pytest.raises(InvalidRequest) as caught:
             await collect(router, GenerateRequest(id="x", model="toy", prompt=TokenPrompt((9999,))))
         assert caught.value.param == "prompt"
@@ -95,8 +110,8 @@ async def test_errors_of_a_request_cross_the_border_whole(tmp_path):
 
 
 async def test_leaving_cancels(tmp_path):
-    one = deployment(tmp_path)
-    async with serving(one) as router:
+    async with serving(spec(tmp_path)) as router:
+        one = router._deployments["toy"]
         events = router.generate(ask(**FOREVER))
         await anext(events)
         assert one.load.running == 1
@@ -107,7 +122,7 @@ async def test_leaving_cancels(tmp_path):
 
 
 async def test_one_more_than_there_are_places_is_refused(tmp_path):
-    async with serving(deployment(tmp_path, num_places=1)) as router:
+    async with serving(spec(tmp_path, num_places=1)) as router:
         events = router.generate(ask(**FOREVER))
         await anext(events)
         with pytest.raises(Overloaded) as caught:
@@ -117,12 +132,11 @@ async def test_one_more_than_there_are_places_is_refused(tmp_path):
 
 
 async def test_a_killed_replica_fails_streams_and_comes_back_and_others_never_notice(tmp_path):
-    first, second = deployment(tmp_path), deployment(tmp_path, "other")
-    async with serving(first, second) as router:
+    async with serving(spec(tmp_path), spec(tmp_path, "other")) as router:
         streams = [router.generate(ask("s", **FOREVER)), router.generate(ask("o", model="other", **FOREVER))]
         for stream in streams:
             await anext(stream)
-        os.kill(first.pid, signal.SIGKILL)
+        os.kill(router._deployments["toy"].pid, signal.SIGKILL)
         with pytest.raises(Unavailable):
             async for _ in streams[0]:
                 pass
@@ -132,8 +146,8 @@ async def test_a_killed_replica_fails_streams_and_comes_back_and_others_never_no
 
 
 async def test_a_request_that_got_nothing_yet_is_sent_again(tmp_path):
-    one = deployment(tmp_path)
-    async with serving(one) as router:
+    async with serving(spec(tmp_path)) as router:
+        one = router._deployments["toy"]
         os.kill(one.pid, signal.SIGSTOP)
         waiting = asyncio.create_task(collect(router, ask()))
         while not one._replica.num_open:  # noqa: ASYNC110  nothing announces it
@@ -143,8 +157,8 @@ async def test_a_request_that_got_nothing_yet_is_sent_again(tmp_path):
 
 
 async def test_stopping_ends_streams_and_processes(tmp_path):
-    one = deployment(tmp_path)
-    async with serving(one) as router:
+    async with serving(spec(tmp_path)) as router:
+        one = router._deployments["toy"]
         pid = one.pid
         stream = router.generate(ask(**FOREVER))
         await anext(stream)
@@ -159,7 +173,7 @@ async def test_stopping_ends_streams_and_processes(tmp_path):
 
 async def test_a_replica_that_cannot_start_is_tried_again(tmp_path):
     (tmp_path / "toy.broken").touch()
-    one = deployment(tmp_path)
+    one = Deployment(spec(tmp_path), launch_local, SystemClock())
     one.start()
     while one.state != "restarting":  # noqa: ASYNC110  nothing announces it
         await asyncio.sleep(0.01)
@@ -167,6 +181,20 @@ async def test_a_replica_that_cannot_start_is_tried_again(tmp_path):
     async with asyncio.timeout(20):
         await one.wait_ready()
     await one.stop()
+
+
+async def test_requests_do_not_wait_for_what_never_starts(tmp_path):
+    (tmp_path / "toy.broken").touch()
+    async with serving(spec(tmp_path), preload=[]) as router:
+        with pytest.raises(Unavailable, match="could not be loaded"):
+            await collect(router, ask())
+        with pytest.raises(Unavailable):  # at once now
+            async with asyncio.timeout(0.5):
+                await collect(router, ask("again"))
+        (tmp_path / "toy.broken").unlink()
+        async with asyncio.timeout(20):
+            await router._deployments["toy"].wait_ready()
+        assert isinstance((await collect(router, ask("third")))[-1], Finished)
 
 
 async def test_an_orphan_ends_by_itself(tmp_path):

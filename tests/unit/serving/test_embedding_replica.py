@@ -13,7 +13,8 @@ from mainspring.core.config import EngineSettings
 from mainspring.core.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavailable
 from mainspring.core.types import EmbedRequest, GenerateRequest, ModelVersion, TextPrompt
 from mainspring.serving.deployment import Deployment, DeploymentSpec
-from mainspring.serving.router import Router
+from mainspring.serving.fleet import Fleet
+from mainspring.serving.router import Offer, Router
 from tests.unit.engine import tiny_bert
 
 VERSION = ModelVersion(
@@ -31,13 +32,13 @@ def deployment(folder, num_places=64, module="mainspring.engine.embedding"):
         }
         return [module], json.dumps(spec).encode() + b"\n"
 
-    spec = DeploymentSpec(name="tiny", version=VERSION, command=command, num_places=num_places)
-    return Deployment(spec, launch_local, SystemClock())
+    return DeploymentSpec(name="tiny", version=VERSION, command=command, num_places=num_places)
 
 
 @contextlib.asynccontextmanager
 async def serving(one):
-    router = Router({"tiny": one})
+    offer, clock = Offer(deployments={"tiny": one}), SystemClock()
+    router = Router(lambda: offer, launch_local, Fleet(2**40, 0.0, clock), clock, ["tiny"])
     router.start()
     try:
         async with asyncio.timeout(60):
@@ -85,8 +86,8 @@ async def test_errors_of_a_request_are_its_own(tmp_path):
 
 
 async def test_leaving_cancels_and_others_are_served_meanwhile(tmp_path):
-    one = deployment(tiny_bert.write(tmp_path))
-    async with serving(one) as router:
+    async with serving(deployment(tiny_bert.write(tmp_path))) as router:
+        one = router._deployments["tiny"]
         large = asyncio.create_task(router.embed(ask("large", *LARGE)))
         await asyncio.sleep(0)
         await router.embed(ask("small", "a"))
@@ -115,8 +116,8 @@ async def test_one_more_than_there_are_places_is_refused(tmp_path):
 
 
 async def test_a_crash_is_tried_again_once(tmp_path):
-    one = deployment(tiny_bert.write(tmp_path))
-    async with serving(one) as router:
+    async with serving(deployment(tiny_bert.write(tmp_path))) as router:
+        one = router._deployments["tiny"]
         large = asyncio.create_task(router.embed(ask("large", *LARGE[:3000])))
         await router.embed(ask("small", "a"))
         one._process.kill()
@@ -124,7 +125,7 @@ async def test_a_crash_is_tried_again_once(tmp_path):
 
 
 async def test_a_model_that_does_not_load_says_why(tmp_path):
-    one = deployment(tiny_bert.write(tmp_path, model_type="roberta"))
+    one = Deployment(deployment(tiny_bert.write(tmp_path, model_type="roberta")), launch_local, SystemClock())
     one.start()
     try:
         async with asyncio.timeout(60):

@@ -344,7 +344,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment, as OpenAI lists models. `created` is in Unix seconds."""
+    """A deployment, as OpenAI lists models. `created` is in Unix seconds; `state` is idle (its first request loads it),
+    starting, ready or restarting; `parent` is the model that an adapter belongs to."""
 
     id: str
     object: Literal["model"] = "model"
@@ -352,6 +353,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     owned_by: str
     context_length: int
     state: str
+    parent: str | UnsetType = UNSET
 
     @classmethod
     def of(cls, model: ModelInfo) -> "Model":
@@ -362,6 +364,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
             owned_by=model.owner,
             context_length=model.context_length,
             state=model.state,
+            parent=model.base or UNSET,
         )
 
 
