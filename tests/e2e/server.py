@@ -46,7 +46,12 @@ class Server:
 
     def replicas(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "mainspring.engine.process" in child.cmdline()]
+        found = []
+        for child in children:
+            with contextlib.suppress(psutil.Error):  # one that ends just now
+                if "mainspring.engine.process" in child.cmdline():
+                    found.append(child)
+        return found
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""

@@ -12,8 +12,8 @@ from mainspring.models.gguf import Header, read_header
 
 __all__ = ["footprint"]
 
-PROCESS_BYTES = 250 * 2**20
-"""The interpreter, the library and its buffers. Measured: 190 to 260 MiB beside weights and KV cache."""
+PROCESS_BYTES = 128 * 2**20
+"""The interpreter, the library and its buffers. Measured: 80 to 105 MiB beside weights and KV cache."""
 KV_BYTES = 2
 """Of a number in the KV cache (16 bits)."""
 

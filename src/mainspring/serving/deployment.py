@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Deployment:
         spec: DeploymentSpec,
         launch: Launch,
         clock: Clock,
-        load: Callable[["Deployment"], Awaitable[None]] = _already_loaded,
+        load: Callable[["Deployment"], Coroutine[None, None, None]] = _already_loaded,
     ) -> None:
         self.spec = spec
         self.state = "idle"

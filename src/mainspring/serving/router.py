@@ -1,7 +1,7 @@
 """From a model's name to its deployment. What there is to serve is looked up again while the server runs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -98,7 +98,7 @@ class Router:
         await deployment.retire()
         self._retiring.discard(deployment)
 
-    def _do(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def _do(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
