@@ -14,7 +14,7 @@ from mainspring.engine.scheduler import Batch, Work
 from mainspring.engine.sequence import Sequence
 from mainspring.engine.speculation import SMOOTHING, Pace
 
-__all__ = ["Drafter"]
+__all__ = ["Drafter", "speaks_like"]
 
 MAX_DRAFT = 8
 """Tokens that are guessed at once."""
@@ -32,6 +32,12 @@ class _Held:
     tokens: list[int]
 
 
+def speaks_like(backend: Backend, target: Backend) -> bool:
+    """Whether two models have the same vocabulary, as far as some hundreds of tokens tell."""
+    probes = range(0, target.num_tokens, max(target.num_tokens // 512, 1))
+    return backend.num_tokens == target.num_tokens and all(backend.piece(i) == target.piece(i) for i in probes)
+
+
 class Drafter:
     """The draft model.
 
@@ -43,8 +49,7 @@ class Drafter:
     """
 
     def __init__(self, backend: Backend, target: Backend, monotonic: Callable[[], float]) -> None:
-        probes = range(0, target.num_tokens, max(target.num_tokens // 512, 1))
-        if backend.num_tokens != target.num_tokens or any(backend.piece(i) != target.piece(i) for i in probes):
+        if not speaks_like(backend, target):
             raise EngineUnavailable("The draft model has another vocabulary than the model: name one of its family.")
         self._backend = backend
         self._monotonic = monotonic

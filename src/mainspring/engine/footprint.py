@@ -20,14 +20,19 @@ KV_BYTES = 2
 
 def footprint(files: Sequence[Path], settings: EngineSettings) -> int:
     """Bytes of a replica that serves `files`, the main one first."""
-    weights = sum(path.stat().st_size for path in files)
+    draft = [settings.draft_model] if settings.draft_model and settings.speculation == "auto" else []
+    return PROCESS_BYTES + _model(files, settings) + (_model(draft, settings) if draft else 0)
+
+
+def _model(files: Sequence[Path], settings: EngineSettings) -> int:
     try:
+        weights = sum(path.stat().st_size for path in files)
         header = read_header(files[0]) if files[0].suffix == ".gguf" else None
-    except InvalidRequest:  # the replica will say what is wrong with it
-        header = None
+    except (OSError, InvalidRequest):  # the replica will say what is wrong with it
+        return 0
     if header is None or (header.of_architecture("pooling_type") or 0) > 0:
-        return PROCESS_BYTES + 2 * weights  # embeddings: no cache of any size, buffers that grow with the batch
-    return PROCESS_BYTES + weights + _num_cells(header, settings) * _bytes_per_token(header)
+        return 2 * weights  # embeddings: no cache of any size, buffers that grow with the batch
+    return weights + _num_cells(header, settings) * _bytes_per_token(header)
 
 
 def _num_cells(header: Header, settings: EngineSettings) -> int:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import zmq
 
+from mainspring.core import log
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import InvalidRequest, MainspringError
 from mainspring.core.types import GenerateRequest, Load
 from mainspring.engine import frames
 from mainspring.engine.backend import Adapts, Backend
 from mainspring.engine.child import connect, run_child
-from mainspring.engine.draft import Drafter
+from mainspring.engine.draft import Drafter, speaks_like
 from mainspring.engine.loop import Engine, Output
 from mainspring.engine.prepare import Preparer
 from mainspring.engine.scheduler import SchedulerConfig
@@ -150,7 +151,12 @@ def make_engine(model: Path, settings: EngineSettings) -> tuple[Backend, Engine]
     hot_tokens = settings.hot_tokens if settings.kv == "unified" else backend.num_cells
     drafter = None
     if settings.draft_model is not None and settings.speculation == "auto":
-        drafter = Drafter(LlamaBackend(settings.draft_model, settings), backend, time.monotonic)
+        small = LlamaBackend(settings.draft_model, settings)
+        if speaks_like(small, backend):
+            drafter = Drafter(small, backend, time.monotonic)
+        else:  # one setting for all models: it may suit another of them
+            small.close()
+            log.get().warning("no draft model", model=model.name, reason="engine.draft_model has another vocabulary")
     engine = Engine(
         backend, config, time.monotonic, hot_tokens=hot_tokens, save_bytes=settings.cache_bytes, drafter=drafter
     )

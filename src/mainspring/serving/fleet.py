@@ -110,8 +110,7 @@ class Fleet:
 
     def start(self) -> None:
         """Begin to look for idle ones."""
-        if self._idle_s:
-            self._task = asyncio.create_task(self._sweep(), name="unload idle deployments")
+        self._task = asyncio.create_task(self._sweep(), name="unload idle deployments")
 
     async def stop(self) -> None:
         """Stop looking."""
@@ -148,17 +147,25 @@ class Fleet:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(min(SWEEP_S, self._idle_s / 4))
-            await self.unload_idle()
+            await asyncio.sleep(min(SWEEP_S, self._idle_s / 4) if self._idle_s else SWEEP_S)
+            await self.tidy()
 
-    async def unload_idle(self) -> None:
-        """Unload whoever has had nothing to do for long enough."""
+    async def tidy(self) -> None:
+        """Unload whoever has had nothing to do for long enough, and, if what is loaded has grown beyond the budget, the
+        least recently used of those that do nothing; the last one may stay."""
         async with self._loading:
+            loaded = {name: member for name, member in self._members.items() if member.loaded}
+            seats = [member.seat for member in loaded.values()]
             oldest = self._clock.monotonic() - self._idle_s
-            for member in list(self._members.values()):
-                if member.loaded and not (seat := member.seat).busy and seat.last_used <= oldest:
-                    log.get().info("unloading an idle deployment", deployment=member.name, idle_s=self._idle_s)
-                    await member.unload()
+            leaving = [seat.name for seat in seats if self._idle_s and not seat.busy and seat.last_used <= oldest]
+            if len(loaded) > 1:
+                leaving += [seat.name for seat in seats if not seat.busy and seat.name in self._superfluous(seats)]
+            for name in dict.fromkeys(leaving):
+                log.get().info("unloading an idle deployment", deployment=name)
+                await loaded[name].unload()
+
+    def _superfluous(self, seats: Sequence[Seat]) -> list[str]:
+        return choose(0, self._budget, seats) or []
 
 
 def _gb(num_bytes: int) -> str:

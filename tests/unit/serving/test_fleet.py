@@ -138,13 +138,13 @@ async def test_an_idle_model_is_unloaded_and_comes_back(tmp_path):
 class Idler:
     """A member for the rules alone."""
 
-    def __init__(self, name, clock, *, busy=False):
-        self.name, self.clock, self.busy = name, clock, busy
+    def __init__(self, name, clock, *, busy=False, size=1):
+        self.name, self.clock, self.busy, self.size = name, clock, busy, size
         self.loaded, self.last_used = True, clock.monotonic()
 
     @property
     def seat(self):
-        return Seat(self.name, 1, self.busy, self.last_used)
+        return Seat(self.name, self.size, self.busy, self.last_used)
 
     async def unload(self):
         self.loaded = False
@@ -158,11 +158,30 @@ async def test_only_who_does_nothing_for_long_enough_is_unloaded():
     new = Idler("new", clock)
     for each in (old, busy, new):
         fleet.add(each)
-    await fleet.unload_idle()
+    await fleet.tidy()
     assert (old.loaded, busy.loaded, new.loaded) == (True, True, True)
     clock.advance(10)
-    await fleet.unload_idle()
+    await fleet.tidy()
     assert (old.loaded, busy.loaded, new.loaded) == (False, True, True)
+
+
+async def test_what_has_grown_beyond_the_budget_is_brought_back_into_it():
+    clock = FakeClock()
+    fleet = Fleet(10, 0.0, clock)
+    members = [Idler("busy", clock, busy=True, size=4)]
+    for name in ("old", "new"):
+        clock.advance(1)
+        members.append(Idler(name, clock, size=3))
+    for each in members:
+        fleet.add(each)
+    await fleet.tidy()
+    assert [each.loaded for each in members] == [True, True, True]
+    members[2].size = 5  # its caches have filled
+    await fleet.tidy()
+    assert [each.loaded for each in members] == [True, False, True]
+    members[0].loaded, members[2].size = False, 50
+    await fleet.tidy()
+    assert members[2].loaded, "nobody else wants the memory"
 
 
 async def test_models_and_adapters_that_come_and_go_are_noticed(tmp_path, monkeypatch):
