@@ -86,6 +86,7 @@ class Deployment:
         self._changed = asyncio.Event()  # set when there is a replica, or when starting it has failed too often
         self._reason = "The model is being loaded; try again in a moment."
         self._task: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None  # the latest such task that was told to end
         self._process: Process | None = None
         self._stopped = False
         self._failures = 0  # starts in a row that came to nothing
@@ -135,10 +136,11 @@ class Deployment:
 
     async def _end_task(self) -> None:
         task, self._task, self.state = self._task, None, "idle"
-        if task is not None and task.cancel():
-            await asyncio.wait(
-                [task]
-            )  # not `await task`: being cancelled here must not keep it from ending its process
+        if task is not None:
+            task.cancel()
+            self._ending = task
+        if self._ending is not None:  # waited for, not awaited: if we are cancelled, it ends its process all the same
+            await asyncio.wait([self._ending])
 
     async def _keep_alive(self) -> None:
         while True:
@@ -162,7 +164,14 @@ class Deployment:
             self._reason = error.message
             return False
         replica = ReplicaClient(self._context, endpoint)
-        process = self._process = await self._launch(arguments, first_input)
+        try:
+            process = self._process = await self._launched(arguments, first_input)
+        except BaseException as error:
+            replica.close(self._reason)
+            if not isinstance(error, OSError):
+                raise
+            self._reason = "No process can be started for the model: the machine is short of memory or of processes."
+            return False
         ended = asyncio.create_task(process.wait())
         try:
             started = self._clock.monotonic()
@@ -186,6 +195,17 @@ class Deployment:
                 self._replica = None
             replica.close(self._reason)
             await self._end(process, ended)
+
+    async def _launched(self, arguments: list[str], first_input: bytes) -> Process:
+        """Start the process; if we are cancelled meanwhile it is ended, whoever has its handle."""
+        launching = asyncio.ensure_future(self._launch(arguments, first_input))
+        try:
+            return await asyncio.shield(launching)
+        except asyncio.CancelledError:
+            process = await launching
+            process.kill()
+            await process.wait()
+            raise
 
     async def _end(self, process: Process, ended: "asyncio.Task[int]") -> None:
         process.terminate()
