@@ -1,6 +1,7 @@
 """Where the parts are made and joined: settings in, a running server out. Nothing else constructs across layers."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from mainspring.core import log
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import EngineSettings, Settings
 from mainspring.core.errors import UserMistake
+from mainspring.core.types import ModelVersion
 from mainspring.engine.frames import ReplicaSpec
 from mainspring.models import prepared
 from mainspring.models.catalog import Catalog
@@ -22,6 +24,9 @@ from mainspring.serving.deployment import Deployment, DeploymentSpec
 from mainspring.serving.router import Router
 
 __all__ = ["serve"]
+
+VLLM = "mainspring.engine.vllm"
+"""Runs models in safetensors; it is given their folder, other programs a file."""
 
 
 def serve(settings: Settings, announce: Callable[[str, Path], None] | None = None) -> int:
@@ -59,6 +64,24 @@ def _replica_command(
     return command
 
 
+def _module(version: ModelVersion) -> str:
+    """The program of a model's replicas.
+
+    Raises:
+        UserMistake: it needs vLLM, which is not installed.
+    """
+    if version.kind == "embedding":
+        return "mainspring.engine.embedding"
+    if version.format == "gguf":
+        return "mainspring.engine.process"
+    if importlib.util.find_spec("vllm") is None:  # looked for and not imported: that takes ten seconds
+        raise UserMistake(
+            f"The model {version.name!r} is in safetensors, which vLLM serves, and vLLM is not installed: "
+            "pip install 'mainspring[vllm]', or pull the model as GGUF."
+        )
+    return VLLM
+
+
 def _router(settings: Settings) -> Router:
     catalog, clock = Catalog(settings.home / "models"), SystemClock()
     turn = settings.home / "compute.lock" if len(settings.models) > 1 else None
@@ -67,13 +90,13 @@ def _router(settings: Settings) -> Router:
         version = catalog.get(name)
         if version.name in deployments:
             raise UserMistake(f"The model {version.name!r} is named twice: remove one.")
-        module = "mainspring.engine.embedding" if version.kind == "embedding" else "mainspring.engine.process"
+        module = _module(version)
         weights, why = prepared.weights(catalog, version, settings.engine)
         log.get().info("weights chosen", deployment=version.name, file=weights.name, reason=why)
         spec = DeploymentSpec(
             name=version.name,
             version=version,
-            command=_replica_command(weights, settings.engine, turn, module),
+            command=_replica_command(weights.parent if module == VLLM else weights, settings.engine, turn, module),
             num_places=settings.engine.max_running + settings.engine.max_waiting,
         )
         deployments[version.name] = Deployment(spec, launch_local, clock)

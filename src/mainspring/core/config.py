@@ -20,6 +20,7 @@ __all__ = [
     "EngineSettings",
     "ServerSettings",
     "Settings",
+    "VllmSettings",
     "WeightsFormat",
     "create_home",
     "home_from",
@@ -43,6 +44,24 @@ class ServerSettings(BaseModel):
     header_timeout_s: float = Field(10.0, gt=0, description="Seconds a client has to send the head of a request.")
     shutdown_s: float = Field(3.0, ge=0, description="Seconds that streams in flight have to end at a stop.")
     request_timeout_s: float = Field(600.0, gt=0, description="Deadline of a request from arrival to last token.")
+
+
+class VllmSettings(BaseModel):
+    """Replicas that run on vLLM: models in safetensors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="Numbers that vLLM computes with; auto takes the model's own."
+    )
+    memory_fraction: float = Field(
+        0.9, gt=0, le=1, description="Share of a GPU's memory that vLLM takes for weights and KV cache."
+    )
+    kv_bytes: int = Field(
+        0, ge=0, description="vLLM's KV cache; 0 means what memory_fraction leaves, and 2 GiB without a GPU."
+    )
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one replica on vLLM spans.")
+    compile: bool = Field(True, description="Let vLLM compile the model; off loads faster and computes slower.")
 
 
 class EngineSettings(BaseModel):
@@ -77,6 +96,7 @@ class EngineSettings(BaseModel):
         "fp32", description="Of embedding models from safetensors: int8 is faster, its vectors are only about the same."
     )
     cache_bytes: int = Field(2 * 2**30, ge=0, description="Memory for finished sequences outside of the KV cache.")
+    vllm: VllmSettings = Field(VllmSettings(), description="Replicas on vLLM.")  # pyright: ignore[reportCallIssue]
 
 
 class Settings(BaseSettings):

@@ -25,6 +25,7 @@ from mainspring.core.config import DEFAULT_MODEL
 from mainspring.core.errors import ModelNotFound, UserMistake
 from mainspring.core.types import FileRef, ModelVersion
 from mainspring.models import gguf, sources
+from mainspring.models.folder import About, read_about
 from mainspring.models.safetensors import read_tensors
 from mainspring.models.sources import Progress
 
@@ -167,6 +168,9 @@ class Catalog:
 
     def _describe(self, folder: Path, fetched: sources.Fetched, source: str, name: str | None) -> ModelVersion:
         if fetched.files[0].path.endswith(".safetensors"):
+            about = read_about(folder)
+            if about is not None:
+                return _describe_causal(folder, about, fetched, source, name)
             return _describe_embedding(folder, fetched, source, name)
         header = gguf.read_header(folder / fetched.files[0].path)
         # The shards of one model share its metadata; each has tensors of its own.
@@ -223,6 +227,32 @@ class _Limits(msgspec.Struct):
     max_seq_length: int | None = None
 
 
+def _describe_causal(
+    folder: Path, about: About, fetched: sources.Fetched, source: str, name: str | None
+) -> ModelVersion:
+    shards = [file for file in fetched.files if file.path.endswith(".safetensors")]
+    hashes = "".join(file.sha256 for file in fetched.files)
+    return ModelVersion(
+        name=name or _folder_name(source),
+        version=hashlib.sha256(hashes.encode()).hexdigest()[:12],
+        kind="chat" if about.chat_template else "completion",
+        format="safetensors",
+        files=fetched.files,
+        source=source,
+        created=int(time.time()),
+        context_length=about.context_length,
+        num_params=sum(entry.num_items for file in shards for entry in read_tensors(folder / file.path).values()),
+        licence=fetched.licence,
+        chat_template=about.chat_template,
+    )
+
+
+def _folder_name(source: str) -> str:
+    """Files are called alike in every such model, so the folder, the repository or the package gives the name."""
+    kind, _, rest = source.partition(":")
+    return sources.model_name(rest.partition("==")[0] if kind == "pypi" else Path(rest).name)
+
+
 def _describe_embedding(folder: Path, fetched: sources.Fetched, source: str, name: str | None) -> ModelVersion:
     tensors = read_tensors(folder / fetched.files[0].path)
     limits = folder / "sentence_bert_config.json"
@@ -233,11 +263,7 @@ def _describe_embedding(folder: Path, fetched: sources.Fetched, source: str, nam
         raise UserMistake(f"The model's configuration is not what it should be ({error}).") from error
     hashes = "".join(file.sha256 for file in fetched.files)
     return ModelVersion(
-        # Its files are called alike in every model, so the package or the folder gives the name.
-        name=name
-        or sources.model_name(
-            Path(source).name if source.startswith("file:") else source[5:].split("=", maxsplit=1)[0]
-        ),
+        name=name or _folder_name(source),
         version=hashlib.sha256(hashes.encode()).hexdigest()[:12],
         kind="embedding",
         format="safetensors",
