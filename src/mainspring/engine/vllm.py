@@ -159,11 +159,12 @@ class VllmEngine:
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """See `core.seams.Generate`."""
         loop = asyncio.get_running_loop()
-        inbox: asyncio.Queue[tuple[Choice, Any] | MainspringError] = asyncio.Queue()
-        expired = DeadlineExceeded("The request's time ran out before it was finished.")
-        alarm = loop.call_later(request.deadline_s, inbox.put_nowait, expired) if request.deadline_s else None
+        ends_at = loop.time() + request.deadline_s if request.deadline_s is not None else None
         _check(request)
         choices, grammar = await loop.run_in_executor(self._pool, self._prepare, request)
+        inbox: asyncio.Queue[tuple[Choice, Any] | MainspringError] = asyncio.Queue()
+        expired = DeadlineExceeded("The request's time ran out before it was finished.")
+        alarm = loop.call_at(ends_at, inbox.put_nowait, expired) if ends_at is not None else None
         tasks: dict[Choice, asyncio.Task[None]] = {}
         self._begin(request.id, choices)
         try:
