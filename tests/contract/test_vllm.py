@@ -332,5 +332,6 @@ def test_the_engine_is_told_to_trust_nobody(tmp_path):
     assert (fields["load_format"], fields["trust_remote_code"]) == ("safetensors", False)
     assert fields["scheduling_policy"] == "priority"
     assert fields["max_model_len"] == 77
+    assert fields["dtype"] == "bfloat16"
     assert fields["kv_cache_memory_bytes"] > 0
     assert engine_fields(tmp_path, EngineSettings(), on_cpu=False)["kv_cache_memory_bytes"] is None

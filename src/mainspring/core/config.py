@@ -52,7 +52,7 @@ class VllmSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
-        "auto", description="Numbers that vLLM computes with; auto takes the model's own."
+        "auto", description="Numbers that vLLM computes with; auto: the model's own, and bfloat16 without a GPU."
     )
     memory_fraction: float = Field(
         0.9, gt=0, le=1, description="Share of a GPU's memory that vLLM takes for weights and KV cache."

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 
 import numpy as np
 import pytest
@@ -131,7 +130,7 @@ def test_a_repository_s_folder_is_fetched_and_verified(tmp_path, hub):
         assert catalog.path(version, file).read_bytes() == hub.files[file.path]
         assert file.sha256 == hashlib.sha256(hub.files[file.path]).hexdigest()
     assert not [path for path, _, _ in hub.requests if path.endswith((".py", ".bin"))]
-    assert not [name for name in os.listdir(catalog.path(version).parent) if name.endswith(".part")]
+    assert not list(catalog.path(version).parent.glob("*.part"))
 
 
 def test_a_configuration_that_is_not_what_the_hub_lists_is_refused(tmp_path, hub):
