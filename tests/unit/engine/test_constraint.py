@@ -107,3 +107,22 @@ def test_one_lark_text_allows_what_the_grammar_allows(grammar):
             assert first.done == second.done
             if first.done:
                 break
+
+
+@pytest.mark.parametrize("choice", ["required", "auto"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>\n{"name": "look", "arguments": {"at": "b"}}\n</tool_call>',
+        '<tool_call>\n{"name": "match"}\naaa/b}\n</tool_call>',
+    ],
+)
+def test_functions_and_custom_tools_of_one_request_can_both_be_called(text, choice):
+    """Their calls begin alike."""
+    backend = ToyBackend()
+    prompt = ChatPrompt((Message(role="user", content="x"),), ToolUse(tools=TOOLS, choice=choice))
+    matcher = Grammars(backend).compile(*ChatTemplate(None).plan(prompt, ["x"], None).grammar({}))
+    for at, token in enumerate(backend.tokenize(text.encode())):
+        assert matcher.mask()[token], f"stopped after {text[:at]!r}"
+        matcher.accept(token)
+    assert matcher.done or matcher.mask()[backend.eos]
