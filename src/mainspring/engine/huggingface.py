@@ -103,7 +103,8 @@ class HfVocabulary:
         return self._pieces[token] if 0 <= token < len(self._pieces) else b""
 
     def tokenize(self, text: bytes, *, special: bool = False) -> list[int]:
-        """See `Vocabulary`."""
+        """See `Vocabulary`. A SentencePiece vocabulary that begins texts with a space begins every piece so, also where
+        a prompt was cut at the name of a control token that a user wrote."""
         tokenizer = self._special if special else self._plain
         return tokenizer.encode(text.decode("utf-8", "replace"), add_special_tokens=False).ids
 
