@@ -32,9 +32,9 @@ def _free_port() -> int:
         return one.getsockname()[1]
 
 
-async def _wait(to: Address, path: str, process: asyncio.subprocess.Process) -> None:
+async def _wait(to: Address, path: str, process: asyncio.subprocess.Process, start_s: float = START_S) -> None:
     """Until the server says that it is ready."""
-    until = time.monotonic() + START_S
+    until = time.monotonic() + start_s
     while time.monotonic() < until:
         if process.returncode is not None:
             raise RuntimeError(f"the server ended with status {process.returncode} while starting")
@@ -58,7 +58,9 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def mainspring(model: Path, threads: int, **engine: object) -> AsyncIterator[tuple[Address, int]]:
+async def mainspring(
+    model: Path, threads: int, *, python: str = sys.executable, start_s: float = START_S, **engine: object
+) -> AsyncIterator[tuple[Address, int]]:
     """Our server as a user starts it, with settings of the `engine` section; its address and process id."""
     with tempfile.TemporaryDirectory(prefix="mainspring-bench-") as home:
         port = _free_port()
@@ -72,10 +74,10 @@ async def mainspring(model: Path, threads: int, **engine: object) -> AsyncIterat
         environment |= settings
         with Path(home, "server.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, *command, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=environment
+                python, *command, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=environment
             )
         try:
-            await _wait(Address(port), "/readyz", process)
+            await _wait(Address(port), "/readyz", process, start_s)
             to = Address(port, Path(home, "admin.key").read_text().strip())
             models = json.loads((await get(to, "/v1/models"))[1])
             yield Address(port, to.key, models["data"][0]["id"]), process.pid

@@ -1,7 +1,6 @@
 """Where the parts are made and joined: settings in, a running server out. Nothing else constructs across layers."""
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
@@ -9,22 +8,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import psutil
 
 from mainspring.compute.local import launch_local
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import Settings
-from mainspring.core.errors import ModelNotFound, UserMistake
-from mainspring.core.types import Adapter, ModelVersion
-from mainspring.engine.footprint import footprint
-from mainspring.engine.frames import ReplicaSpec
-from mainspring.models import prepared
+from mainspring.core.errors import UserMistake
 from mainspring.models.catalog import Catalog
-from mainspring.serving.deployment import DeploymentSpec
 from mainspring.serving.fleet import Fleet
-from mainspring.serving.router import AdapterSpec, Offer, Router
+from mainspring.serving.router import Router
+from mainspring.serving.shelf import Shelf
 
 __all__ = ["serve"]
 
@@ -49,81 +43,6 @@ def serve(settings: Settings, announce: Callable[[str, Path], None] | None = Non
     return 0
 
 
-class _Shelf:
-    """What there is to serve: the models that the settings name, and the rest of the catalog if they say so."""
-
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
-        self._settings = settings
-        self._catalog = catalog
-        self._seen: object = None
-        self._offer = Offer(deployments={})
-
-    def look(self) -> Offer:
-        """See `Router`."""
-        seen = self._catalog.fingerprint()
-        if seen != self._seen:
-            self._offer, self._seen = self._read(), seen
-        return self._offer
-
-    def names(self) -> list[str]:
-        """What the settings name, as deployments and adapters are called."""
-        return [self._catalog.get(name).name for name in self._settings.models]
-
-    def _read(self) -> Offer:
-        versions: dict[str, ModelVersion] = {}
-        for name in self._settings.models:
-            with contextlib.suppress(ModelNotFound):  # removed while the server runs
-                version = self._catalog.get(name)
-                versions[version.name] = version
-        for version in self._catalog.list() if self._settings.serving.catalog else ():
-            versions.setdefault(version.name, version)
-        deployments = {each.name: self._spec(each) for each in versions.values() if _is_served(each)}
-        bases = {spec.version.id: name for name, spec in deployments.items()}
-        adapters = {
-            each.name: AdapterSpec(
-                version=each, adapter=Adapter(each.id, str(self._catalog.path(each))), base=bases[each.base]
-            )
-            for each in versions.values()
-            if each.is_adapter and each.base in bases
-        }
-        return Offer(deployments=deployments, adapters=adapters)
-
-    def _spec(self, version: ModelVersion) -> DeploymentSpec:
-        catalog, settings = self._catalog, self._settings
-        # Named and not imported: it would bring numpy into a process that computes nothing.
-        module = "mainspring.engine.embedding" if version.kind == "embedding" else "mainspring.engine.process"
-
-        def weights() -> tuple[Path, str]:
-            return prepared.weights(catalog, version, settings.engine)
-
-        def command(endpoint: str) -> tuple[list[str], bytes]:
-            path, why = weights()
-            log.get().info("weights chosen", deployment=version.name, file=path.name, reason=why)
-            spec = ReplicaSpec(
-                model=str(path),
-                endpoint=endpoint,
-                settings=msgspec.Raw(settings.engine.model_dump_json().encode()),
-                turn=str(settings.home / "compute.lock"),
-            )
-            return [module], msgspec.json.encode(spec) + b"\n"
-
-        def estimate() -> int:
-            others = [catalog.path(version, file) for file in version.files[1:]]
-            return footprint([weights()[0], *others], settings.engine)
-
-        return DeploymentSpec(
-            name=version.name,
-            version=version,
-            command=command,
-            num_places=settings.engine.max_running + settings.engine.max_waiting,
-            estimate=estimate,
-        )
-
-
-def _is_served(version: ModelVersion) -> bool:
-    return version.kind != "image" and not version.is_adapter
-
-
 def _budget(settings: Settings) -> tuple[int, str]:
     """Memory for all models together, and why so much."""
     if settings.serving.memory_bytes:
@@ -134,7 +53,7 @@ def _budget(settings: Settings) -> tuple[int, str]:
 
 def _router(settings: Settings) -> Router:
     catalog, clock = Catalog(settings.home / "models"), SystemClock()
-    shelf = _Shelf(settings, catalog)
+    shelf = Shelf(settings, catalog)
     names = shelf.names()
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

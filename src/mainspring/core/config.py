@@ -21,6 +21,7 @@ __all__ = [
     "ServerSettings",
     "ServingSettings",
     "Settings",
+    "VllmSettings",
     "WeightsFormat",
     "create_home",
     "home_from",
@@ -44,6 +45,24 @@ class ServerSettings(BaseModel):
     header_timeout_s: float = Field(10.0, gt=0, description="Seconds a client has to send the head of a request.")
     shutdown_s: float = Field(3.0, ge=0, description="Seconds that streams in flight have to end at a stop.")
     request_timeout_s: float = Field(600.0, gt=0, description="Deadline of a request from arrival to last token.")
+
+
+class VllmSettings(BaseModel):
+    """Replicas that run on vLLM: models in safetensors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="Numbers that vLLM computes with; auto: the model's own, and bfloat16 without a GPU."
+    )
+    memory_fraction: float = Field(
+        0.9, gt=0, le=1, description="Share of a GPU's memory that vLLM takes for weights and KV cache."
+    )
+    kv_bytes: int = Field(
+        0, ge=0, description="vLLM's KV cache; 0 means what memory_fraction leaves, and 2 GiB without a GPU."
+    )
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one replica on vLLM spans.")
+    compile: bool = Field(True, description="Let vLLM compile the model; off loads faster and computes slower.")
 
 
 class EngineSettings(BaseModel):
@@ -79,6 +98,7 @@ class EngineSettings(BaseModel):
     )
     max_adapters: int = Field(16, ge=1, description="LoRA adapters that stay loaded; those in use always do.")
     cache_bytes: int = Field(2 * 2**30, ge=0, description="Memory for finished sequences outside of the KV cache.")
+    vllm: VllmSettings = Field(VllmSettings(), description="Replicas on vLLM.")  # pyright: ignore[reportCallIssue]
 
 
 class ServingSettings(BaseModel):

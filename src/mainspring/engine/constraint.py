@@ -5,6 +5,7 @@ error here, never ignored.
 """
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol, cast
@@ -16,7 +17,7 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.core.types import Constraint
 from mainspring.models.tools.grammar import COMPACT, regex_grammar
 
-__all__ = ["Grammars", "Matcher"]
+__all__ = ["Grammars", "Matcher", "as_lark", "constraint_grammar"]
 
 JSON_OBJECT = '{"type": "object"}'
 SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
@@ -28,6 +29,10 @@ MAX_EXPLAINED = 200
 
 MAX_COMPILED = 64
 """Grammars kept: requests come in series with the same schema, and compiling takes as long as several steps."""
+
+_HEADER = re.compile(r"(?m)^\s*%llguidance\b")
+_REFERENCE = re.compile(r'"(?:\\.|[^"\\])*"|@(\w+)')
+"""Another grammar's name; one in quotes is text."""
 
 LIMITS: dict[str, Any] = {"initial_lexer_fuel": 1_000_000, "step_lexer_fuel": 200_000, "step_max_items": 50_000}
 """llguidance's own defaults, written down because they are what bounds a stranger's grammar: about 20 ms to compile a
@@ -116,21 +121,6 @@ class Grammars:
         self._tokenizer: Any = None
         self._compiled: OrderedDict[str, Any] = OrderedDict()
 
-    def matcher(self, constraint: Constraint) -> Matcher:
-        """A new matcher at the start of what a whole answer must match.
-
-        Raises:
-            InvalidRequest: what is not valid, or cannot be enforced, with the path of the first such place of a schema.
-        """
-        match constraint.kind:
-            case "json_object" | "json_schema":
-                text = constraint.schema if constraint.kind == "json_schema" else JSON_OBJECT
-                return self.compile(_schema_grammar(_parse(text)), [(SCHEMA_PARAM, constraint)])
-            case "regex":
-                return self.compile(regex_grammar(constraint.schema), [("response_format", constraint)])
-            case "lark":
-                return self.compile(constraint.schema, [("response_format", constraint)])
-
     def compile(self, grammar: str, parts: Sequence[tuple[str, Constraint]]) -> Matcher:
         """A matcher for a grammar of llguidance's.
 
@@ -196,6 +186,40 @@ class Grammars:
             else:
                 break
         return path, error
+
+
+def constraint_grammar(constraint: Constraint) -> tuple[str, Sequence[tuple[str, Constraint]]]:
+    """What a whole answer must match, as `Grammars.compile` takes it.
+
+    Raises:
+        InvalidRequest: the schema is not JSON.
+    """
+    match constraint.kind:
+        case "json_object" | "json_schema":
+            text = constraint.schema if constraint.kind == "json_schema" else JSON_OBJECT
+            return _schema_grammar(_parse(text)), [(SCHEMA_PARAM, constraint)]
+        case "regex":
+            return regex_grammar(constraint.schema), [("response_format", constraint)]
+        case "lark":
+            return constraint.schema, [("response_format", constraint)]
+
+
+def as_lark(grammar: str) -> str:
+    """A grammar for `Grammars.compile`, which may be several that refer to each other, as one Lark text: the only way
+    into an engine that takes Lark and nothing else."""
+    if not grammar.startswith("{"):
+        return grammar if _HEADER.search(grammar) else f"%llguidance {{}}\n{grammar}"
+    first, *others = cast("list[dict[str, Any]]", json.loads(grammar)["grammars"])
+    if "json_schema" in first:
+        return f"%llguidance {{}}\nstart: {_inline(first)}"
+    rules = _REFERENCE.sub(lambda found: f"part_{found[1]}" if found[1] else found[0], first["lark_grammar"])
+    return "\n".join([rules, *(f"part_{other['name']}: {_inline(other)}" for other in others)])
+
+
+def _inline(part: dict[str, Any]) -> str:
+    if "json_schema" in part:
+        return f"%json {json.dumps(part['json_schema'])}"
+    return f"%lark {{\n{part['lark_grammar']}\n}}"
 
 
 def _parse(schema: str) -> Any:

@@ -8,18 +8,26 @@ from pathlib import Path
 
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import InvalidRequest
+from mainspring.core.types import ModelVersion
 from mainspring.models.gguf import Header, read_header
 
 __all__ = ["footprint"]
 
 PROCESS_BYTES = 128 * 2**20
 """The interpreter, the library and its buffers. Measured: 80 to 105 MiB beside weights and KV cache."""
+VLLM_BYTES = 3 * 2**30
+"""The processes of vLLM without a GPU. Measured: 2.6 GiB beside weights and KV cache."""
+VLLM_KV_BYTES = 2 * 2**30
+"""vLLM's KV cache without a GPU, unless the settings say how large it is."""
 KV_BYTES = 2
 """Of a number in the KV cache (16 bits)."""
 
 
-def footprint(files: Sequence[Path], settings: EngineSettings) -> int:
-    """Bytes of a replica that serves `files`, the main one first."""
+def footprint(version: ModelVersion, files: Sequence[Path], settings: EngineSettings) -> int:
+    """Bytes of a replica that serves `files` of a version, the main one first. What vLLM takes of a GPU is not counted:
+    `engine.vllm.memory_fraction` decides that."""
+    if version.format == "safetensors" and version.kind != "embedding":
+        return VLLM_BYTES + sum(path.stat().st_size for path in files) + (settings.vllm.kv_bytes or VLLM_KV_BYTES)
     draft = [settings.draft_model] if settings.draft_model and settings.speculation == "auto" else []
     return PROCESS_BYTES + _model(files, settings) + (_model(draft, settings) if draft else 0)
 

@@ -14,7 +14,6 @@ import hashlib
 import os
 import re
 import shutil
-import time
 from collections.abc import Generator
 from pathlib import Path
 from uuid import uuid4
@@ -24,8 +23,8 @@ import msgspec
 from mainspring.core.config import DEFAULT_MODEL
 from mainspring.core.errors import ModelNotFound, UserMistake
 from mainspring.core.types import FileRef, ModelVersion
-from mainspring.models import gguf, sources
-from mainspring.models.safetensors import read_tensors
+from mainspring.models import sources
+from mainspring.models.describe import Base, describe
 from mainspring.models.sources import Progress
 
 __all__ = ["DEFAULT_SOURCE", "EMBEDDING_MODEL", "SHORT_NAMES", "Catalog", "locked"]
@@ -144,7 +143,9 @@ class Catalog:
                 return present
             fetched = sources.fetch(source, _Context(work, report, lock_fd, self))
             try:
-                version = self._describe(work / "files", fetched, source, name, base)
+                described = describe(work / "files", fetched, source, lambda named: self._base(base, named))
+                licence = EMBEDDING_LICENCE if source == SHORT_NAMES[EMBEDDING_MODEL] else described.licence
+                version = msgspec.structs.replace(described, name=name or described.name, licence=licence)
                 self._publish(work / "files", version)
             finally:  # the files are in the catalog, or they are no model: either way nothing is left to resume
                 shutil.rmtree(work, ignore_errors=True)
@@ -177,81 +178,18 @@ class Catalog:
             return None
         return next((each for each in self.list() if each.source == source and name in {None, each.name}), None)
 
-    def _describe(
-        self, folder: Path, fetched: sources.Fetched, source: str, name: str | None, base: str | None
-    ) -> ModelVersion:
-        if fetched.files[0].path == sources.ADAPTER_FILES[0]:
-            return self._describe_adapter(folder, fetched, source, name, base)
-        if fetched.files[0].path.endswith(".safetensors"):
-            return _describe_embedding(folder, fetched, source, name)
-        header = gguf.read_header(folder / fetched.files[0].path)
-        if header.text("general.type") == "adapter":
-            return self._describe_adapter(folder, fetched, source, name, base)
-        # The shards of one model share its metadata; each has tensors of its own.
-        others = sum(gguf.read_header(folder / file.path).num_params for file in fetched.files[1:])
-        template = header.text("tokenizer.chat_template")
-        embeds = (header.of_architecture("pooling_type") or 0) > 0
-        context_length = header.of_architecture("context_length")
-        hashes = "".join(file.sha256 for file in fetched.files)
-        return ModelVersion(
-            name=name or sources.model_name(fetched.files[0].path),
-            version=hashlib.sha256(hashes.encode()).hexdigest()[:12],
-            kind="embedding" if embeds else "chat" if template else "completion",
-            format="gguf",
-            files=fetched.files,
-            source=source,
-            created=int(time.time()),
-            context_length=context_length if context_length and context_length > 0 else None,
-            num_params=header.num_params + others or None,
-            licence=header.text("general.license") or fetched.licence,
-            chat_template=template,
-        )
-
-    def _describe_adapter(
-        self, folder: Path, fetched: sources.Fetched, source: str, name: str | None, base: str | None
-    ) -> ModelVersion:
-        """Check the adapter against its base; PEFT's files get their GGUF form, which is what is served."""
-        from mainspring.models import lora  # here, so that a server that lists models does without numpy
-
-        files = fetched.files
-        is_peft = files[0].path == sources.ADAPTER_FILES[0]
-        of = self._base_of(base, lora.base_name(folder / (sources.ADAPTER_FILES[1] if is_peft else files[0].path)))
-        layouts = [gguf.read_layout(self.path(of, file)) for file in of.files]
-        if is_peft:
-            lora.write_peft(folder, layouts, folder / "adapter.gguf")
-            with (folder / "adapter.gguf").open("rb") as made:
-                digest = hashlib.file_digest(made, "sha256").hexdigest()
-                files = (FileRef(path="adapter.gguf", bytes=made.tell(), sha256=digest), *files)
-        lora.check_adapter(folder / files[0].path, layouts)
-        called = Path(source).name if is_peft else files[0].path
-        return ModelVersion(
-            name=name or sources.model_name(called),
-            version=hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()[:12],
-            kind=of.kind,
-            format="gguf",
-            files=files,
-            source=source,
-            created=int(time.time()),
-            context_length=of.context_length,
-            num_params=gguf.read_header(folder / files[0].path).num_params,
-            licence=fetched.licence,
-            chat_template=of.chat_template,
-            base=of.id,
-            is_adapter=True,
-        )
-
-    def _base_of(self, base: str | None, named: str | None) -> ModelVersion:
+    def _base(self, asked: str | None, named: str | None) -> Base:
         """The model that an adapter belongs to: the one asked for, or the one that the adapter names."""
         try:
-            of = self.get(base or sources.model_name((named or "").rsplit("/", 1)[-1]))
+            of = self.get(asked or sources.model_name((named or "").rsplit("/", 1)[-1]))
         except ModelNotFound:
             raise UserMistake(
-                f"This is an adapter of {base or named or 'a model that it does not name'}, which is not in the "
+                f"This is an adapter of {asked or named or 'a model that it does not name'}, which is not in the "
                 "catalog: pull that model first, or say with --base which one it belongs to."
             ) from None
         if of.is_adapter or of.format != "gguf" or of.kind == "embedding":
             raise UserMistake(f"{of.name} cannot have adapters: choose a GGUF model that generates text with --base.")
-        return of
+        return Base(of, tuple(self.path(of, file) for file in of.files))
 
     def _publish(self, folder: Path, version: ModelVersion) -> None:
         """Write the manifest, then give the folder its place in one step."""
@@ -275,43 +213,6 @@ class Catalog:
             # Another source with the same content was faster.
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
-
-
-class _Config(msgspec.Struct):
-    """What the catalog reads of an embedding model's `config.json`."""
-
-    max_position_embeddings: int | None = None
-
-
-class _Limits(msgspec.Struct):
-    max_seq_length: int | None = None
-
-
-def _describe_embedding(folder: Path, fetched: sources.Fetched, source: str, name: str | None) -> ModelVersion:
-    tensors = read_tensors(folder / fetched.files[0].path)
-    limits = folder / "sentence_bert_config.json"
-    try:
-        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
-        longest = msgspec.json.decode(limits.read_bytes(), type=_Limits) if limits.exists() else _Limits()
-    except msgspec.MsgspecError as error:
-        raise UserMistake(f"The model's configuration is not what it should be ({error}).") from error
-    hashes = "".join(file.sha256 for file in fetched.files)
-    return ModelVersion(
-        # Its files are called alike in every model, so the package or the folder gives the name.
-        name=name
-        or sources.model_name(
-            Path(source).name if source.startswith("file:") else source[5:].split("=", maxsplit=1)[0]
-        ),
-        version=hashlib.sha256(hashes.encode()).hexdigest()[:12],
-        kind="embedding",
-        format="safetensors",
-        files=fetched.files,
-        source=source,
-        created=int(time.time()),
-        context_length=longest.max_seq_length or config.max_position_embeddings,
-        num_params=sum(entry.num_items for entry in tensors.values() if entry.dtype in ("F32", "F16", "BF16")),
-        licence=EMBEDDING_LICENCE if source == SHORT_NAMES[EMBEDDING_MODEL] else fetched.licence,
-    )
 
 
 def _read_manifest(path: Path) -> ModelVersion | None:

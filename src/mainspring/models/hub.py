@@ -1,7 +1,8 @@
-"""The source `hf:org/repo[/file]`: the Hugging Face Hub over HTTPS, resumed and verified.
+"""The source `hf:org/repo[/[file]]`: the Hugging Face Hub over HTTPS, resumed and verified.
 
 `HF_ENDPOINT` names another hub (a mirror), `HF_TOKEN` is sent to it and to nobody else. What a file must hash to comes
-from the hub's listing of the repository, at one commit, and never from the download itself.
+from the hub's listing of the repository, at one commit, and never from the download itself: SHA-256 for what is large,
+and git's own hash of a blob for configurations.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ import msgspec
 
 from mainspring.core.errors import UserMistake
 from mainspring.core.types import FileRef
+from mainspring.models import folder
 from mainspring.models.sources import Context, Fetched, check_file_name, check_space, sync
 
 __all__ = ["PREFERRED", "choose", "from_hub"]
@@ -25,6 +27,8 @@ PREFERRED = ("Q4_K_M", "Q4_0", "Q4_K_S", "Q4_1", "Q5_K_M", "Q5_K_S", "Q6_K", "Q8
 """Which file is taken when none is named: small and good first (4 bits lose little and are the fastest on a CPU),
 then the larger ones. A repository with none of them gives its smallest GGUF file."""
 
+SMALL_SUFFIXES = (".json", ".jinja")
+MAX_SMALL_BYTES = 64 * 2**20
 MAX_ATTEMPTS = 5
 RETRY_WAIT_S = 1.0
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -41,6 +45,7 @@ class Listed(msgspec.Struct):
     rfilename: str
     size: int | None = None
     lfs: _Lfs | None = None
+    blob: str | None = msgspec.field(name="blobId", default=None)
 
 
 class _Card(msgspec.Struct):
@@ -54,7 +59,8 @@ class _Listing(msgspec.Struct):
 
 
 def from_hub(rest: str, context: Context) -> Fetched:
-    """Fetch the named file, or the preferred one, with all of its shards.
+    """Fetch the named file, or the preferred one, with all of its shards; with a slash at the end, the model in
+    safetensors that the repository is.
 
     Raises:
         UserMistake: misspelt, missing, private without a token, refused, or it does not arrive whole.
@@ -62,8 +68,8 @@ def from_hub(rest: str, context: Context) -> Fetched:
     parts = rest.split("/", 2)
     repository, wanted = "/".join(parts[:2]), parts[2] if len(parts) > 2 else None
     if not _REPOSITORY.fullmatch(repository) or ".." in repository:
-        raise UserMistake(f"hf:{rest} is not a repository: write hf:org/repo or hf:org/repo/file.gguf.")
-    if wanted is not None:
+        raise UserMistake(f"hf:{rest} is not a repository: write hf:org/repo, hf:org/repo/file.gguf or hf:org/repo/.")
+    if wanted:
         check_file_name(wanted.rsplit("/", 1)[-1])
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
     token = os.environ.get("HF_TOKEN", "").strip()
@@ -72,10 +78,12 @@ def from_hub(rest: str, context: Context) -> Fetched:
     with httpx.Client(base_url=endpoint, headers=headers, follow_redirects=True, timeout=30.0) as http:
         try:
             listing = _list(http, repository)
-            files = choose(listing.siblings, wanted, repository)
-            check_space(context.work, sum(file.size or 0 for file in files))
+            files = _choose(listing.siblings, wanted, repository)
+            check_space(context.work, sum(file.size or 0 for file, _ in files))
             prefix = f"/{repository}/resolve/{listing.sha}"
-            fetched = tuple(_fetch_file(http, f"{prefix}/{file.rfilename}", file, context) for file in files)
+            fetched = tuple(
+                _fetch_file(http, f"{prefix}/{file.rfilename}", file, name, context) for file, name in files
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UserMistake(
                 f"The hub at {endpoint} could not be reached ({type(error).__name__}): check the network and "
@@ -109,6 +117,15 @@ def _check(answer: httpx.Response, repository: str) -> None:
         raise UserMistake(f"The hub has no {repository}: check the spelling.")
     if answer.status_code not in {200, 206, 416}:
         raise UserMistake(f"The hub answered {answer.status_code} for {repository}: try again later.")
+
+
+def _choose(listed: Sequence[Listed], wanted: str | None, repository: str) -> list[tuple[Listed, str]]:
+    """The files to fetch, each with its name in the catalog."""
+    if wanted == "":
+        known = {file.rfilename: file for file in listed}
+        return [(known[inside], name) for inside, name in folder.choose(known.keys(), repository).items()]
+    files = choose(listed, wanted, repository)
+    return [(file, check_file_name(file.rfilename.rsplit("/", 1)[-1])) for file in files]
 
 
 def choose(listed: Sequence[Listed], wanted: str | None, repository: str) -> list[Listed]:
@@ -147,8 +164,10 @@ def _shards(models: dict[str, Listed], name: str) -> list[Listed]:
     return [models[each] for each in names]
 
 
-def _fetch_file(http: httpx.Client, url: str, listed: Listed, context: Context) -> FileRef:
-    name, sha256 = check_file_name(listed.rfilename.rsplit("/", 1)[-1]), listed.lfs.sha256 if listed.lfs else None
+def _fetch_file(http: httpx.Client, url: str, listed: Listed, name: str, context: Context) -> FileRef:
+    sha256 = listed.lfs.sha256 if listed.lfs else None
+    if sha256 is None and name.endswith(SMALL_SUFFIXES):
+        return _fetch_small(http, url, listed, name, context)
     if sha256 is None or not re.fullmatch(r"[0-9a-f]{64}", sha256) or listed.size is None:
         raise UserMistake(f"The hub gives no SHA-256 for {name}, so it cannot be verified: choose another file.")
     reference = FileRef(path=name, bytes=listed.size, sha256=sha256)
@@ -166,6 +185,23 @@ def _fetch_file(http: httpx.Client, url: str, listed: Listed, context: Context) 
         raise UserMistake(f"{name} did not arrive as the hub describes it (SHA-256 differs): run the command again.")
     part.replace(target)
     return reference
+
+
+def _fetch_small(http: httpx.Client, url: str, listed: Listed, name: str, context: Context) -> FileRef:
+    """A configuration: git keeps it itself, so what the hub lists of it is git's hash of its content."""
+    if listed.blob is None or not re.fullmatch(r"[0-9a-f]{40}", listed.blob) or listed.size is None:
+        raise UserMistake(f"The hub gives no hash for {name}, so it cannot be verified: choose another repository.")
+    if listed.size > MAX_SMALL_BYTES:
+        raise UserMistake(f"{name} is larger than any real one: choose another repository.")
+    part = context.work / "files" / f"{name}.part"
+    part.unlink(missing_ok=True)
+    _download(http, url, part, FileRef(path=name, bytes=listed.size, sha256=""), context)
+    data = part.read_bytes()
+    if hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() != listed.blob:
+        part.unlink()
+        raise UserMistake(f"{name} did not arrive as the hub describes it (its hash differs): run the command again.")
+    part.replace(part.with_name(name))
+    return FileRef(path=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _link(held: Path, target: Path) -> None:

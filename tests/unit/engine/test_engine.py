@@ -276,7 +276,7 @@ def test_a_token_that_does_not_exist_is_refused():
 
 def test_names_of_control_tokens_in_messages_stay_text():
     bench = Bench()
-    bench.preparer._template._names = re.compile("<mark>")
+    bench.preparer._prompts.template._names = re.compile("<mark>")
     request = GenerateRequest(id="c", model="toy", prompt=ChatPrompt((Message(role="user", content="a<mark>b"),)))
     (sequence,) = bench.preparer.prepare(request, bench.clock.monotonic)
     assert 1 not in sequence.tokens

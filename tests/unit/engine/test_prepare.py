@@ -4,9 +4,9 @@ import pytest
 
 from mainspring.core.errors import ContextLengthExceeded
 from mainspring.core.types import GenerateRequest, InfillPrompt
-from mainspring.engine.backend import InfillTokens
 from mainspring.engine.prepare import Preparer
 from mainspring.engine.toy import FIRST_BYTE, ToyBackend
+from mainspring.engine.vocabulary import InfillTokens
 
 
 class Infiller(ToyBackend):

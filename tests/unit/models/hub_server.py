@@ -10,12 +10,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 COMMIT = "c" * 40
 
 
+def git_hash(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
 class Hub:
     """Files of one repository, `org/repo`, and what was asked for them."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
         self.claimed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        self.blobs: dict[str, str] = {}  # git's hash, where it is not that of the content
         self.break_after: list[int | None] = []  # for each answer in turn, how many bytes are sent
         self.ranges = True
         self.token: str | None = None
@@ -24,7 +29,8 @@ class Hub:
 
     def listing(self) -> bytes:
         siblings = [
-            {"rfilename": name, "size": len(data), "lfs": {"sha256": self.claimed[name], "size": len(data)}}
+            {"rfilename": name, "size": len(data), "blobId": self.blobs.get(name) or git_hash(data)}
+            | ({} if name.endswith(".json") else {"lfs": {"sha256": self.claimed[name], "size": len(data)}})
             for name, data in self.files.items()
         ]
         siblings.append({"rfilename": "README.md", "size": 3})  # type: ignore[arg-type]

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import EngineUnavailable
 from mainspring.core.types import Adapter
-from mainspring.engine.backend import InfillTokens
 from mainspring.engine.kv import Drop, Fork, Op, Restore, Save, Trim
 from mainspring.engine.llama import binding
 from mainspring.engine.llama.adapters import Adapters
 from mainspring.engine.scheduler import Batch
 from mainspring.engine.sequence import MAX_DECODE_TOKENS
+from mainspring.engine.vocabulary import InfillTokens
 
 __all__ = ["LlamaBackend"]
 

@@ -90,6 +90,13 @@ class AnswerGrammar:
             if part
         )
 
+    def _write_apart(self, text: str, start: str) -> str:
+        """A literal whose `start` is one of its own, as it is in other calls: of two that begin alike, llguidance's
+        lexer goes on with the longer one and never comes back, so that those calls could not be written."""
+        if not start or not text.startswith(start) or text == start:
+            return self._write(text)
+        return f"{self._write(start)} {self._write(text.removeprefix(start))}"
+
     def _up_to(self, rule: str, mark: str) -> list[str]:
         """A rule for any text up to and with the first `mark`."""
         if mark in self.special:
@@ -171,7 +178,8 @@ class AnswerGrammar:
         for rule in raw:
             at = int(rule[1:])
             before, after = format_.raw(self.tools[at].name)
-            raws.append(f"{self._write(before.removeprefix(mark))} @t{at} {self._write(after) if after else ''}")
+            start = self._write_apart(before.removeprefix(mark), opened.removeprefix(mark))
+            raws.append(f"{start} @t{at} {self._write(after) if after else ''}")
         rules = self._up_to("lead", mark)
         if self._endless():
             rules.append(f"last: lead ({' | '.join(raws)})")
@@ -181,9 +189,10 @@ class AnswerGrammar:
 
     def _call(self, at: int, tool: Tool) -> str:
         before, after = self.format_.raw(tool.name) if tool.custom is not None else self.format_.call(tool.name)
+        opened = self.format_.section[0] if tool.custom is not None else ""
         # The end of harmony's calls ends the answer too: the engine sees the token, not the grammar.
         closing = "" if self.format_.layout == "harmony" or not after else self._write(after)
-        return f"{self._write(before) if before else ''} @t{at} {closing}"
+        return f"{self._write_apart(before, opened) if before else ''} @t{at} {closing}"
 
 
 def _arguments(tool: Tool, *, free: bool) -> dict[str, Any]:
