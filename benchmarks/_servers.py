@@ -19,8 +19,9 @@ from typing import Any
 import psutil
 
 from benchmarks._client import Address, get
+from mainspring.engine.formats import FORMATS, SHIPPED
 
-__all__ = ["NUM_SLOTS", "engine_alone", "idle_cpu", "mainspring", "metric", "peer", "server_memory_mb"]
+__all__ = ["NUM_SLOTS", "engine_alone", "idle_cpu", "in_format", "mainspring", "metric", "peer", "server_memory_mb"]
 
 NUM_SLOTS = 16
 START_S = 120.0
@@ -119,6 +120,19 @@ async def peer(
         yield Address(port)
     finally:
         await _stop(process)
+
+
+def in_format(model: Path, name: str, folder: Path, threads: int) -> Path:
+    """The model's file written in a format that `mainspring models prepare` knows; "shipped" is the file itself."""
+    if name == SHIPPED:
+        return model
+    from mainspring.engine.llama import binding  # here, so that the processes that serve do not load the library twice
+    from mainspring.engine.llama.quantise import Quantiser, rewrite
+
+    path = folder / f"{model.stem.partition('.')[0]}.{name}.gguf"
+    with path.open("wb") as file:
+        rewrite([model], FORMATS[name], file, Quantiser(binding.find(), threads), lambda _done, _total: None)
+    return path
 
 
 class _EngineAlone:

@@ -1,41 +1,53 @@
-"""64 questions at once about 8 documents: each document is computed once here, 8 times by llama.cpp's server.
+"""64 questions at once about 8 documents: each document is computed once here, again and again by llama.cpp's server.
 
-    scripts/bench documents [--pairs 2] [--threads 2] [--model FILE] [--json FILE]
+    scripts/bench documents [--pairs 2] [--order shuffled] [--format q8_0] [--threads 2] [--model FILE] [--json FILE]
 
 Each request is one of 8 documents of 600 tokens, 24 tokens of its own, and 24 tokens of answer; all 64 arrive together.
-llama.cpp's server is tried with unified and with split KV, 16 slots, and we are compared with the better of the two.
+llama.cpp's server is tried with unified and with split KV, 16 slots, and we are compared with the better of the two. It
+takes requests in their order and finds a document only in a slot that is free at that moment, so the order decides how
+much it computes twice. "shuffled" is what simultaneous requests are; "grouped" (all questions about one document, then
+the next) is what a program that goes through documents sends; "interleaved" (one question about each, then the next
+round) is the order that suits it best, since a slot then comes free just when its document is asked for again.
 """
 
 import argparse
 import asyncio
-import json
-import os
-import sys
+import random
+import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks import _load
 from benchmarks._client import Address
-from benchmarks._servers import NUM_SLOTS, mainspring, peer
+from benchmarks._main import main
+from benchmarks._servers import NUM_SLOTS, in_format, mainspring, peer
 
 NUM_DOCUMENTS, NUM_QUESTIONS, DOCUMENT, QUESTION, ANSWER = 8, 8, 600, 24, 24
 
 
-async def ask(to: Address, prompts: _load.Prompts, seed: str) -> float:
+async def ask(to: Address, prompts: _load.Prompts, seed: str, order: str) -> float:
     """Seconds until all are answered."""
     documents = await prompts.several(f"{seed}/document", NUM_DOCUMENTS, DOCUMENT)
-    asked = [
-        document + await prompts.ids(f"{seed}/{at}/{number}", QUESTION)
-        for number in range(NUM_QUESTIONS)
-        for at, document in enumerate(documents)
-    ]
+    pairs = [(at, number) for number in range(NUM_QUESTIONS) for at in range(NUM_DOCUMENTS)]
+    if order == "grouped":
+        pairs.sort()
+    elif order == "shuffled":
+        random.Random(seed).shuffle(pairs)
+    asked = [documents[at] + await prompts.ids(f"{seed}/{at}/{number}", QUESTION) for at, number in pairs]
     started = asyncio.get_running_loop().time()
     await asyncio.gather(*(_load.complete(to, prompt, ANSWER) for prompt in asked))
     return asyncio.get_running_loop().time() - started
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All of it, on the file in the format that was asked for."""
+    with tempfile.TemporaryDirectory(prefix="mainspring-bench-") as folder:
+        options.model = in_format(options.model, options.format, Path(folder), options.threads)
+        return await compare(options)
+
+
+async def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Try the peer's two settings, then pairs."""
     need = DOCUMENT + QUESTION + ANSWER + 8
     tried: dict[bool, float] = {}
@@ -46,16 +58,16 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
     for unified in (True, False):
         async with theirs_with(unified) as theirs:
-            tried[unified] = await ask(theirs, _load.Prompts(theirs), "try")
+            tried[unified] = await ask(theirs, _load.Prompts(theirs), "try", options.order)
             print(f"llama.cpp's server, {'unified' if unified else 'split'}: {tried[unified]:.1f} s", flush=True)
     best = min(tried, key=tried.__getitem__)
     pairs: list[dict[str, float]] = []
     async with mainspring(options.model, options.threads) as (ours, _), theirs_with(best) as theirs:
         prompts = _load.Prompts(theirs)
         for at in range(options.pairs):
-            did = {"ours": await ask(ours, prompts, str(at))}
+            did = {"ours": await ask(ours, prompts, str(at), options.order)}
             await asyncio.sleep(1)
-            did["theirs"] = await ask(theirs, prompts, str(at))
+            did["theirs"] = await ask(theirs, prompts, str(at), options.order)
             await asyncio.sleep(1)
             pairs.append(did)
             print(f"ours {did['ours']:.1f} s, llama.cpp's server {did['theirs']:.1f} s", flush=True)
@@ -65,20 +77,5 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"tried": {"unified": tried[True], "split": tried[False]}, "pairs": pairs}
 
 
-def main() -> None:
-    """Parse, run; the status is 0 even if the target was missed: a benchmark reports."""
-    parser = argparse.ArgumentParser(prog="scripts/bench documents", description=__doc__.split("\n")[0])
-    parser.add_argument("--pairs", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="also write every figure to this file")
-    parser.add_argument("--model", type=Path, default=os.environ.get("MAINSPRING_TEST_MODEL"), help="a GGUF file")
-    options = parser.parse_args()
-    if options.model is None or not options.model.is_file():
-        sys.exit("Name a model file: --model FILE, or run scripts/bench, which fetches the default one.")
-    result = asyncio.run(run(options))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    main("documents", __doc__ or "", run, pairs=2, order="shuffled", format="shipped")

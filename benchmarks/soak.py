@@ -13,10 +13,8 @@ The memory for finished sequences is limited to 64 MiB here: otherwise it fills 
 import argparse
 import asyncio
 import json
-import os
 import random
 import re
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -29,6 +27,7 @@ from jsonschema import Draft202012Validator
 
 from benchmarks import _load
 from benchmarks._client import Address
+from benchmarks._main import main
 from benchmarks._servers import mainspring, metric
 from mainspring.models.catalog import Catalog
 from tests.unit.engine.make_adapter import write_adapter
@@ -326,21 +325,5 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"counts": dict(soak.counts), "malformed": soak.malformed, "left": left, "memory": soak.memory}
 
 
-def main() -> None:
-    """Parse, run; the status is 0 even if a target was missed: a benchmark reports."""
-    parser = argparse.ArgumentParser(prog="scripts/bench soak", description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--streams", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="also write every figure to this file")
-    parser.add_argument("--model", type=Path, default=os.environ.get("MAINSPRING_TEST_MODEL"), help="a GGUF file")
-    options = parser.parse_args()
-    if options.model is None or not options.model.is_file():
-        sys.exit("Name a model file: --model FILE, or run scripts/bench, which fetches the default one.")
-    result = asyncio.run(run(options))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    main("soak", __doc__ or "", run, minutes=30.0, streams=16)

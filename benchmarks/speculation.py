@@ -1,18 +1,17 @@
 """Guessing ahead at work that copies: ours with and without it, and llama.cpp's server with each of its n-gram modes.
 
-    scripts/bench speculation [--pairs 3] [--threads 2] [--model FILE] [--json FILE]
+    scripts/bench speculation [--pairs 3] [--format q8_0] [--threads 2] [--model FILE] [--json FILE]
 
 The work is one that a model of 135 million parameters can do: repeat a text. One stream, temperature 0, over HTTP. Each
 round runs ours with guesses, ours without and llama.cpp's server in turn; printed are tokens a second after the first
 token, the ratios with their spread, and how many of our guesses stood. llama.cpp's server is tried in every mode first,
-and we are compared with the best of them.
+and we are compared with the best of them. What a guess costs is the price of one more token in a step, which depends on
+the format of the weights: --format has all servers serve the file written in that one.
 """
 
 import argparse
 import asyncio
-import json
-import os
-import sys
+import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
@@ -20,7 +19,8 @@ from typing import Any
 
 from benchmarks._client import Address, stream
 from benchmarks._load import END_BIAS
-from benchmarks._servers import mainspring, metric, peer
+from benchmarks._main import main
+from benchmarks._servers import in_format, mainspring, metric, peer
 
 MODES = ("NONE", "NGRAM_SIMPLE", "NGRAM_MAP_K", "NGRAM_MAP_K4V", "NGRAM_MOD", "NGRAM_CACHE")
 ASK = "Repeat the following text exactly, word by word, and nothing else:\n\n"
@@ -65,6 +65,13 @@ def _spread(values: list[float]) -> str:
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All of it, on the file in the format that was asked for."""
+    with tempfile.TemporaryDirectory(prefix="mainspring-bench-") as folder:
+        options.model = in_format(options.model, options.format, Path(folder), options.threads)
+        return await compare(options)
+
+
+async def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Try llama.cpp's modes, then rounds."""
     fitted = {"unified": True, "num_ctx": 4096, "num_batch": 2048, "num_slots": 1}
     tried: dict[str, float] = {}
@@ -104,20 +111,5 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"tried": tried, "rounds": rounds, "guessed": guessed, "stood": stood}
 
 
-def main() -> None:
-    """Parse, run; the status is 0 even if a target was missed: a benchmark reports."""
-    parser = argparse.ArgumentParser(prog="scripts/bench speculation", description=__doc__.split("\n")[0])
-    parser.add_argument("--pairs", type=int, default=3, help="rounds")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="also write every figure to this file")
-    parser.add_argument("--model", type=Path, default=os.environ.get("MAINSPRING_TEST_MODEL"), help="a GGUF file")
-    options = parser.parse_args()
-    if options.model is None or not options.model.is_file():
-        sys.exit("Name a model file: --model FILE, or run scripts/bench, which fetches the default one.")
-    result = asyncio.run(run(options))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    main("speculation", __doc__ or "", run, pairs=3, format="shipped")

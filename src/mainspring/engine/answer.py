@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mainspring.core.types import Event, Token, TokenLogprob, ToolCallDelta
 from mainspring.engine.text import TextStream
-from mainspring.models.tools.parser import Output, Reader, Said
+from mainspring.models.tools.answers import Output, Reader, Said
 
 __all__ = ["Answer"]
 

@@ -13,7 +13,7 @@ from mainspring.engine.constraint import Matcher
 from mainspring.engine.prompts import Asked
 from mainspring.engine.text import TextStream
 from mainspring.engine.vocabulary import Vocabulary
-from mainspring.models.tools.parser import Reader
+from mainspring.models.tools.answers import Reader
 
 __all__ = ["Choice"]
 

@@ -15,7 +15,7 @@ from mainspring.engine.constraint import constraint_grammar
 from mainspring.engine.vocabulary import FillsIn, InfillTokens, Vocabulary
 from mainspring.models.chat import ChatTemplate
 from mainspring.models.infill import InfillReader, fit
-from mainspring.models.tools.parser import Reader
+from mainspring.models.tools.answers import Reader
 from mainspring.models.tools.plan import AnswerPlan
 
 __all__ = ["Asked", "Prompts"]

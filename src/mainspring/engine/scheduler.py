@@ -10,8 +10,11 @@ Rules, in order:
    stalls the others' tokens, and large otherwise. Half of it goes to the prompt that is nearest its end, so a short
    prompt does not wait behind a long one; the other half in fair order, so a long one is never starved.
 3. Fair order is by tier, then by tenant: fewest sequences running first, then least work done (a virtual token counter:
-   Sheng et al., "Fairness in Serving Large Language Models", 2024); within a tenant by arrival.
-4. A waiting sequence whose prefix is being computed by a running one is parked until it can fork from it.
+   Sheng et al., "Fairness in Serving Large Language Models", 2024); within a tenant, sequences whose prompt is for the
+   most part cached go first, since the fewer distinct prefixes are in use, the less attention has to scan; then by
+   arrival. Nobody is overtaken more than `MAX_OVERTAKEN` times.
+4. A waiting sequence whose prefix is being computed by a running one is parked until it can fork from it. So is a long
+   prompt whose tenant has enough tokens of prefill running: it would only share the budget with those.
 5. A step computes with one adapter, or with none. Those whose sequences run take turns of a few steps, so that every
    sequence gets as many tokens as the others; a turn is not a single step, because changing adapters takes time.
 6. When cells run out, idle prefixes go first, then the latest arrival of the lowest tier goes back to the queue and is
@@ -33,6 +36,10 @@ MIN_SHARE_TOKENS = 32
 """Shorter shared prefixes are computed twice rather than waited for."""
 MAX_DRAFT_TOKENS = 32
 """Longest draft of one sequence."""
+MAX_OVERTAKEN = 16
+"""So many later arrivals of the same tenant may be admitted before a sequence."""
+NUM_LOOKED_AT = 64
+"""Waiting sequences, the first by arrival, whose cached prefixes are looked up for an admission."""
 TURN_STEPS = 4
 """Steps that one adapter keeps its turn while others wait: a change costs half of a step of one stream."""
 TURN_TOKENS = 128
@@ -77,6 +84,10 @@ class Batch:
     ops: list[Op]
     work: list[Work] = field(default_factory=list[Work])
     adapter: str | None = None
+
+
+def _arrival(sequence: Sequence) -> int:
+    return sequence.order
 
 
 class Scheduler:
@@ -171,7 +182,7 @@ class Scheduler:
 
     def _admit(self) -> None:
         parked: set[int] = set()
-        while (sequence := self._next_waiting(parked)) is not None:
+        while self._may_admit() and (sequence := self._next_waiting(parked)) is not None:
             placed = None
             if len(self._running) < self._config.max_running:
                 reuse = not sequence.wants_prompt_logprobs
@@ -185,6 +196,18 @@ class Scheduler:
                 sequence.num_cached = sequence.num_computed
             self._waiting.remove(sequence)
             self._running.append(sequence)
+            for other in self._waiting:
+                other.num_overtaken += other.order < sequence.order and self._alike(other, sequence)
+
+    def _may_admit(self) -> bool:
+        """Whether there is a place, or somebody who may give way for one."""
+        has_place = len(self._running) < self._config.max_running
+        return bool(self._waiting) and (has_place or any(one.request.tier == "flex" for one in self._running))
+
+    @staticmethod
+    def _alike(one: Sequence, other: Sequence) -> bool:
+        """Whether nothing but arrival orders them."""
+        return (one.request.tenant, one.request.tier) == (other.request.tenant, other.request.tier)
 
     def _give_way(self, waiting: Sequence) -> bool:
         """Send the latest flex sequence back to the queue for one of a higher tier, if there is any."""
@@ -197,17 +220,33 @@ class Scheduler:
     def _next_waiting(self, parked: set[int]) -> Sequence | None:
         """The first in fair order that need not wait for another's prefix; those that must are added to `parked`."""
         running = Counter(sequence.request.tenant for sequence in self._running)
-        free = (sequence for sequence in self._waiting if id(sequence) not in parked)
+        pending: Counter[str] = Counter()
+        for one in self._running:
+            pending[one.request.tenant] += 0 if one.is_decoding else one.num_pending
+        free = [sequence for sequence in self._waiting if id(sequence) not in parked]
+        warm = {
+            id(one) for one in sorted(free, key=_arrival)[:NUM_LOOKED_AT] if self._num_missing(one) * 2 < one.num_prompt
+        }
 
-        def fair(one: Sequence) -> tuple[int, int, int, int]:
+        def fair(one: Sequence) -> tuple[int, int, int, bool, int]:
             rank, served, order = self._fair(one)
-            return rank, running[one.request.tenant], served, order
+            first = one.num_overtaken >= MAX_OVERTAKEN or id(one) in warm
+            return rank, running[one.request.tenant], served, not first, order
 
         for sequence in sorted(free, key=fair):
-            if not self._must_wait(sequence):
+            if not self._must_wait(sequence) and not self._is_too_much(sequence, pending[sequence.request.tenant]):
                 return sequence
             parked.add(id(sequence))
         return None
+
+    def _num_missing(self, sequence: Sequence) -> int:
+        """Tokens that are in no cache."""
+        reuse = not sequence.wants_prompt_logprobs
+        return len(sequence.tokens) - (self._kv.match(sequence.tokens, sequence.adapter)[0] if reuse else 0)
+
+    def _is_too_much(self, sequence: Sequence, pending: int) -> bool:
+        """More prefill than the next steps can compute, of a tenant that has enough of it running."""
+        return pending >= self._config.prefill_tokens and self._num_missing(sequence) > self._config.mixed_tokens
 
     def _must_wait(self, sequence: Sequence) -> bool:
         """Another running sequence is about to have computed more of this prompt than is cached now."""

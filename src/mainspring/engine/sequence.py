@@ -40,6 +40,7 @@ class Sequence:
     lookup: Lookup | None = None  # guesses tokens ahead; None does not
     deadline: float = float("inf")  # on the loop's monotonic clock
     order: int = 0  # the scheduler's: arrival
+    num_overtaken: int = 0  # the scheduler's: later arrivals that were admitted before it
 
     slot: int | None = None  # the scheduler's, None while waiting
     num_computed: int = 0  # the scheduler's

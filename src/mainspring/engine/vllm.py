@@ -49,8 +49,7 @@ NEARLY_GREEDY = 1e-4
 CPU_KV_BYTES = 2 * 2**30
 """For the KV cache on a machine without a GPU: a share of all memory, vLLM's own choice, would be most of it."""
 FEW_CORES = 4
-"""On a processor vLLM keeps one core free for whoever asks it: of so few that is too much (2 cores: 60 instead of 160
-tokens a second at 16 streams)."""
+"""On a processor vLLM keeps one core free for whoever asks it: of so few that is too much."""
 HEALTH_S = 1.0
 PARENT_S = 0.5
 

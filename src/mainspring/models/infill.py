@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from mainspring.core.types import InfillPrompt
-from mainspring.models.tools.parser import Output, Said
+from mainspring.models.tools.answers import Output, Said
 
 __all__ = ["InfillReader", "fit"]
 

@@ -276,33 +276,39 @@ class Deployment:
 
     async def estimate(self) -> int:
         """See `fleet.Member`."""
-        self._estimated = await asyncio.to_thread(self.spec.estimate)
+        try:
+            self._estimated = await asyncio.to_thread(self.spec.estimate)
+        except (MainspringError, OSError):
+            self._estimated = 0  # starting it will tell what is wrong
         return self._estimated
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """See `core.seams.Generate`."""
-        nothing_sent = True
+        may_try_again = False
         with self._place():
             for attempt in (1, 2):
                 try:
                     async with self._served() as replica, contextlib.aclosing(replica.generate(request)) as events:
+                        may_try_again = attempt == 1
                         async for event in events:
-                            nothing_sent = False
+                            may_try_again = False
                             yield event
                         return
                 except Unavailable:
-                    if attempt == 2 or not nothing_sent:
+                    if not may_try_again:
                         raise
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """See `core.seams.Embed`. Nothing of an answer is sent before it is whole, so a crash is tried again once."""
+        may_try_again = False
         with self._place():
             for attempt in (1, 2):
                 try:
                     async with self._served() as replica:
+                        may_try_again = attempt == 1
                         return await replica.embed(request)
                 except Unavailable:
-                    if attempt == 2:
+                    if not may_try_again:
                         raise
         raise AssertionError("unreachable")
 

@@ -328,6 +328,61 @@ def test_the_queue_is_ordered_by_tier():
     assert order == ["running", "p", "d", "f"]
 
 
+def running(bench):
+    return [one.request.id for one in bench.engine._scheduler._running]
+
+
+def test_questions_about_one_document_are_answered_together():
+    bench = Bench(ToyBackend(num_cells=4000, context_length=300, num_slots=20), hot_tokens=0, max_running=8,
+                  prefill_tokens=64, mixed_tokens=32)  # fmt: skip
+    documents = {name: name * 200 for name in "abcdef"}
+    for number in range(6):
+        for name, text in documents.items():
+            bench.add(
+                f"{name}{number}",
+                f"{text}{number}",
+                max_tokens=6,
+                sampling=Sampling(temperature=0, logit_bias={0: -100}),
+            )
+    most = 0
+    while bench.engine.busy:
+        bench.step()
+        most = max(most, len({name[0] for name in running(bench)}))
+    assert most <= 3, "documents in use at once: each costs every stream attention"
+    assert bench.backend.num_decoded <= 6 * 200 + 36 * 8
+    for name in documents:
+        assert bench.finish(f"{name}3").usage.completion == 6
+
+
+def test_nobody_is_overtaken_for_ever():
+    bench = Bench(ToyBackend(num_cells=4000, context_length=300, num_slots=20), hot_tokens=500, max_running=1)
+    bench.add("first", "x" * 100, max_tokens=1)
+    bench.run()
+    bench.add("running", "x" * 100 + "-", max_tokens=1)
+    bench.step()
+    bench.add("cold", "y" * 100, max_tokens=1)
+    for at in range(40):
+        bench.add(f"warm{at}", "x" * 100 + chr(65 + at), max_tokens=1)
+    order: list[str] = []
+    while bench.engine.busy:
+        bench.step()
+        order += [name for name, events in bench.outputs.items() if events and name not in order]
+    assert order.index("cold") <= 20
+    assert order.index("cold") > 10, "those that are cached do not go first"
+
+
+def test_long_prompts_of_one_tenant_are_computed_one_after_the_other_and_another_tenants_beside_them():
+    bench = Bench(ToyBackend(num_cells=4000, context_length=600, num_slots=20), max_running=8)
+    for at in range(3):
+        bench.add(f"mine{at}", chr(97 + at) * 400, tenant="mine", max_tokens=1)
+    bench.add("other", "z" * 400, tenant="other", max_tokens=1)
+    bench.add("short", "s" * 10, tenant="mine", max_tokens=1)
+    bench.step()
+    assert sorted(running(bench)) == ["mine0", "other"]
+    assert bench.outputs["short"], "a short prompt need not wait for that"
+    bench.run()
+
+
 def adapter(name):
     return Adapter(name, f"/{name}.gguf")
 

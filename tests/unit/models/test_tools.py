@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from mainspring.core.types import ChatPrompt, Constraint, Message, Tool, ToolCall, ToolUse
 from mainspring.models.chat import ChatTemplate
+from mainspring.models.tools.answers import Called, Said
 from mainspring.models.tools.formats import FORMATS, choose_format
 from mainspring.models.tools.grammar import AnswerGrammar
 from mainspring.models.tools.harmony import HarmonyParser
-from mainspring.models.tools.parser import Called, Said, TextParser
+from mainspring.models.tools.parser import TextParser
 
 FORMAT = {format_.name: format_ for format_ in FORMATS}
 WEATHER = Tool(

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from mainspring.core.types import Tool
+from mainspring.models.tools.answers import Calls, Output, Said, new_call_id
 from mainspring.models.tools.notation import MalformedError
-from mainspring.models.tools.parser import Calls, Output, Said, new_call_id
 
 __all__ = ["HarmonyParser"]
 

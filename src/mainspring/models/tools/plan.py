@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from mainspring.core.types import ChatPrompt, Constraint, Tool
+from mainspring.models.tools.answers import Reader
 from mainspring.models.tools.formats import Format
 from mainspring.models.tools.grammar import AnswerGrammar
 from mainspring.models.tools.harmony import HarmonyParser
-from mainspring.models.tools.parser import Reader, TextParser
+from mainspring.models.tools.parser import TextParser
 
 __all__ = ["AnswerPlan"]
 

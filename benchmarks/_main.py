@@ -1,0 +1,35 @@
+"""What the programs have in common: arguments, the model's file, and figures as JSON."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main(
+    name: str, doc: str, run: Callable[[argparse.Namespace], Coroutine[Any, Any, Any]], **defaults: float | str
+) -> None:
+    """Parse, run, keep the figures. The status is 0 even if a target was missed: a benchmark reports.
+
+    Args:
+        doc: its first line says what the program does.
+        defaults: options besides --threads, --model and --json, by name.
+    """
+    parser = argparse.ArgumentParser(prog=f"scripts/bench {name}", description=doc.split("\n", maxsplit=1)[0])
+    for option, default in defaults.items():
+        parser.add_argument(f"--{option}", type=type(default), default=default)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="also write every figure to this file")
+    parser.add_argument("--model", type=Path, default=os.environ.get("MAINSPRING_TEST_MODEL"), help="a GGUF file")
+    options = parser.parse_args()
+    if options.model is None or not options.model.is_file():
+        sys.exit("Name a model file: --model FILE, or run scripts/bench, which fetches the default one.")
+    result = asyncio.run(run(options))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
