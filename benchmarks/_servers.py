@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,20 @@ import psutil
 
 from benchmarks._client import Address, get
 from mainspring.engine.formats import FORMATS, SHIPPED
+from mainspring.models.catalog import Catalog
+from tests.unit.engine.make_adapter import write_adapter
 
-__all__ = ["NUM_SLOTS", "engine_alone", "idle_cpu", "in_format", "mainspring", "metric", "peer", "server_memory_mb"]
+__all__ = [
+    "NUM_SLOTS",
+    "add_adapters",
+    "engine_alone",
+    "idle_cpu",
+    "in_format",
+    "mainspring",
+    "metric",
+    "peer",
+    "server_memory_mb",
+]
 
 NUM_SLOTS = 16
 START_S = 120.0
@@ -133,6 +145,23 @@ def in_format(model: Path, name: str, folder: Path, threads: int) -> Path:
     with path.open("wb") as file:
         rewrite([model], FORMATS[name], file, Quantiser(binding.find(), threads), lambda _done, _total: None)
     return path
+
+
+async def add_adapters(to: Address, pid: int, model: Path, names: Sequence[str]) -> None:
+    """Pull random LoRA adapters into the catalog of our running server, and wait until it serves them."""
+    command = psutil.Process(pid).cmdline()
+    home = Path(command[command.index("--home") + 1])
+    with tempfile.TemporaryDirectory() as folder:
+        for seed, name in enumerate(names):
+            path = write_adapter(Path(folder) / f"{name}.gguf", model, seed)
+            Catalog(home / "models").pull(f"file:{path}", name=name, base=to.model)
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        listed = json.loads((await get(to, "/v1/models"))[1])["data"]
+        if {one["id"] for one in listed} >= set(names):
+            return
+        await asyncio.sleep(0.2)
+    raise RuntimeError("the server does not notice the adapters")
 
 
 class _EngineAlone:

@@ -2,7 +2,7 @@
 
     scripts/bench documents [--pairs 2] [--order shuffled] [--format q8_0] [--threads 2] [--model FILE] [--json FILE]
 
-Each request is one of 8 documents of 600 tokens, 24 tokens of its own, and 24 tokens of answer; all 64 arrive together.
+Each request is one of 8 documents of 1,500 tokens, 24 tokens of its own, and 24 tokens of answer; all 64 arrive together.
 llama.cpp's server is tried with unified and with split KV, 16 slots, and we are compared with the better of the two. It
 takes requests in their order and finds a document only in a slot that is free at that moment, so the order decides how
 much it computes twice. "shuffled" is what simultaneous requests are; "grouped" (all questions about one document, then
@@ -23,7 +23,7 @@ from benchmarks._client import Address
 from benchmarks._main import main
 from benchmarks._servers import NUM_SLOTS, in_format, mainspring, peer
 
-NUM_DOCUMENTS, NUM_QUESTIONS, DOCUMENT, QUESTION, ANSWER = 8, 8, 600, 24, 24
+NUM_DOCUMENTS, NUM_QUESTIONS, DOCUMENT, QUESTION, ANSWER = 8, 8, 1500, 24, 24
 
 
 async def ask(to: Address, prompts: _load.Prompts, seed: str, order: str) -> float:

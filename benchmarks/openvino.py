@@ -55,7 +55,7 @@ class _OpenVino:
 async def openvino(python: str, model: Path, threads: int) -> AsyncIterator[_OpenVino]:
     """OpenVINO GenAI with the model loaded."""
     process = await asyncio.create_subprocess_exec(
-        python, str(SCRIPT), str(model), str(threads), limit=2**22,
+        python, "-P", str(SCRIPT), str(model), str(threads), limit=2**22,  # -P: this file has the library's name
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

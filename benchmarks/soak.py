@@ -15,7 +15,6 @@ import asyncio
 import json
 import random
 import re
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -28,9 +27,7 @@ from jsonschema import Draft202012Validator
 from benchmarks import _load
 from benchmarks._client import Address
 from benchmarks._main import main
-from benchmarks._servers import mainspring, metric
-from mainspring.models.catalog import Catalog
-from tests.unit.engine.make_adapter import write_adapter
+from benchmarks._servers import add_adapters, mainspring, metric
 
 SCHEMAS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("schemas.json").read_text("utf-8"))
 ADAPTERS = ("pirate", "parrot", "anchor")
@@ -296,12 +293,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     settings = {"max_adapters": 2, "cache_bytes": 64 * 2**20}
     async with mainspring(options.model, options.threads, **settings) as (to, pid):
         server = psutil.Process(pid)
-        home = Path(next(part for at, part in enumerate(server.cmdline()) if server.cmdline()[at - 1] == "--home"))
-        with tempfile.TemporaryDirectory() as folder:
-            for seed, name in enumerate(ADAPTERS):
-                path = write_adapter(Path(folder) / f"{name}.gguf", options.model, seed)
-                Catalog(home / "models").pull(f"file:{path}", name=name, base=to.model)
-        await asyncio.sleep(1.5)  # until the server looks into the catalog again
+        await add_adapters(to, pid, options.model, ADAPTERS)
         replica = next(
             one.pid for one in server.children(recursive=True) if "mainspring.engine.process" in one.cmdline()
         )
