@@ -94,7 +94,7 @@ def read_config(path: Path) -> PeftConfig:
                 f"This adapter cannot be served: {path.name} has {what}. Plain LoRA is served; merge the adapter into "
                 "its base model, and pull that as GGUF."
             )
-    if not (0 < config.r <= MAX_RANK and math.isfinite(config.lora_alpha)):
+    if not (0 < config.r <= MAX_RANK and config.lora_alpha and math.isfinite(config.lora_alpha)):
         raise UserMistake(f"{path.name} has r {config.r} and lora_alpha {config.lora_alpha}, which is no LoRA.")
     return config
 
@@ -259,8 +259,6 @@ def _floats(raw: NDArray[np.uint8], entry: TensorEntry) -> Floats:
 def _rescale(config: PeftConfig, module: str, *, rank: int) -> float:
     """What PEFT scales a module's B by, over `lora_alpha / rank`, which the engine applies to all."""
     alpha = next((value for key, value in config.alpha_pattern.items() if _covers(key, module)), config.lora_alpha)
-    if not alpha or not config.lora_alpha:
-        return 0.0 if not alpha else 1.0
     return alpha / config.lora_alpha * (math.sqrt(rank) if config.use_rslora else 1.0)
 
 

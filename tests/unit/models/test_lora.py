@@ -155,6 +155,7 @@ REFUSED = [
     ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
     ({"peft_type": "IA3"}, "IA3"),
     ({"r": 0}, "r 0"),
+    ({"lora_alpha": 0}, "lora_alpha 0"),  # which the library would take for 1
     ({"alpha_pattern": {".*(a+)+$": 3}}, "regular expression"),
     ({"tensors": {"base_model.model.model.layers.0.conv.lora_A.weight": np.ones((4, 4), "f4")}}, "conv"),
     ({"tensors": {"model.layers.9.mlp.up_proj.lora_A.weight": np.ones((4, HIDDEN), "f4"),
