@@ -5,8 +5,8 @@
 
 Each request is one of 8 documents of 600 tokens, 24 tokens of its own, and 24 tokens of answer; all 64 arrive together.
 llama.cpp's server is tried with unified and with split KV, 16 slots, and we are compared with the better of the two
-(--kv says which it is, if that is known). It takes requests in their order, and computes again what is in no slot that is
-free at that moment and not in its memory of finished ones, so the order decides how much that is. "grouped" (all
+(--kv says which it is, if that is known). It takes requests in their order, and computes again what is in no slot that
+is free at that moment and not in its memory of finished ones, so the order decides how much that is. "grouped" (all
 questions about one document, then the next) is what a program that goes through documents sends, "shuffled" what many
 people send, and "interleaved" (one question about each document, then the next round) suits it best.
 """
