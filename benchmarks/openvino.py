@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks._load import Prompts, complete
+from benchmarks._main import main
 from benchmarks._servers import mainspring, peer
 
 SCRIPT = Path(__file__).with_name("_openvino.py")
@@ -99,8 +100,11 @@ async def _turns(ours: Any, theirs: _OpenVino, prompts: Prompts, seed: str) -> t
     return mine, (await theirs.run([said + turns[-1]], 2))["ttft_s"][0]
 
 
-async def run(options: argparse.Namespace, python: str) -> dict[str, Any]:
+async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Pairs of every case."""
+    python = os.environ.get("MAINSPRING_OPENVINO_PYTHON", ".cache/openvino/bin/python")
+    if not Path(python).exists():
+        sys.exit("No environment with openvino-genai: run scripts/bench openvino, which makes one.")
     found: dict[str, list[tuple[float, float]]] = {}
     async with (
         mainspring(options.model, options.threads) as (ours, _),
@@ -119,24 +123,5 @@ async def run(options: argparse.Namespace, python: str) -> dict[str, Any]:
     return {"seconds": found}
 
 
-def main() -> None:
-    """Parse, run."""
-    parser = argparse.ArgumentParser(prog="scripts/bench openvino", description=__doc__.split("\n")[0])
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--cases", default="a,b,c,d")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="also write every figure to this file")
-    parser.add_argument("--model", type=Path, default=os.environ.get("MAINSPRING_TEST_MODEL"), help="a GGUF file")
-    options = parser.parse_args()
-    if options.model is None or not options.model.is_file():
-        sys.exit("Name a model file: --model FILE, or run scripts/bench, which fetches the default one.")
-    python = os.environ.get("MAINSPRING_OPENVINO_PYTHON", ".cache/openvino/bin/python")
-    if not Path(python).exists():
-        sys.exit("No environment with openvino-genai: run scripts/bench openvino, which makes one.")
-    result = asyncio.run(run(options, python))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    main("openvino", __doc__ or "", run, pairs=3, cases="a,b,c,d")

@@ -11,8 +11,6 @@ is not complete and is counted apart; every other one must match its schema.
 import argparse
 import asyncio
 import json
-import os
-import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -23,6 +21,7 @@ from jsonschema import Draft202012Validator
 
 from benchmarks._client import Address, post
 from benchmarks._load import END_BIAS
+from benchmarks._main import main
 from benchmarks._servers import NUM_SLOTS, mainspring, peer
 
 LIMIT = 200
@@ -145,21 +144,5 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"rounds": rounds}
 
 
-def main() -> None:
-    """Parse, run; the status is 0 even if a target was missed: a benchmark reports."""
-    parser = argparse.ArgumentParser(prog="scripts/bench schemas", description=__doc__.split("\n")[0])
-    parser.add_argument("--schemas", type=int, default=len(SCHEMAS), help="so many of the 200")
-    parser.add_argument("--pairs", type=int, default=1, help="rounds")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="also write every figure to this file")
-    parser.add_argument("--model", type=Path, default=os.environ.get("MAINSPRING_TEST_MODEL"), help="a GGUF file")
-    options = parser.parse_args()
-    if options.model is None or not options.model.is_file():
-        sys.exit("Name a model file: --model FILE, or run scripts/bench, which fetches the default one.")
-    result = asyncio.run(run(options))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    main("schemas", __doc__ or "", run, schemas=len(SCHEMAS), pairs=1)

@@ -9,7 +9,6 @@ is llama.cpp's time / vLLM's: above 1 vLLM is faster. Says nothing about GPUs.
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import _load
+from benchmarks._main import main
 from benchmarks._servers import mainspring, peer
 
 LOAD_S = 600.0
@@ -29,13 +29,15 @@ CASES = {
 }
 
 
-async def run(options: argparse.Namespace, python: str) -> dict[str, Any]:
+async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Pairs of every case, the two taking turns."""
+    python, folder = os.environ.get("MAINSPRING_VLLM_PYTHON", ".cache/vllm-venv/bin/python"), Path(options.folder)
+    if not Path(python).exists() or not folder.is_dir():
+        sys.exit("No environment with vLLM, or no model in safetensors: run scripts/vllm_environment.")
     found: dict[str, Any] = {}
     began = time.perf_counter()
-    on_vllm = mainspring(
-        options.folder, options.threads, python=python, start_s=LOAD_S, vllm__kv_bytes=2**30, vllm__dtype=options.dtype
-    )
+    vllm_settings = {"vllm__kv_bytes": 2**30, "vllm__dtype": options.dtype}
+    on_vllm = mainspring(folder.resolve(), options.threads, python=python, start_s=LOAD_S, **vllm_settings)
     async with (
         on_vllm as (vllm, _),
         peer(options.model, options.threads, unified=True, num_ctx=512, num_batch=512, num_slots=1) as tokenizer,
@@ -71,27 +73,5 @@ async def _case(case: str, vllm: Any, llama: Any, prompts: _load.Prompts, pairs:
     return found
 
 
-def main() -> None:
-    """Parse, run."""
-    parser = argparse.ArgumentParser(prog="scripts/bench vllm", description=__doc__.split("\n")[0])
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--cases", default="a,b,c")
-    parser.add_argument("--threads", type=int, default=2, help="of llama.cpp; vLLM takes every core")
-    parser.add_argument("--dtype", default="auto", help="of vLLM")
-    parser.add_argument("--folder", type=Path, default=".cache/vllm/smollm2-135m-instruct", help="the model for vLLM")
-    parser.add_argument("--model", type=Path, default=os.environ.get("MAINSPRING_TEST_MODEL"), help="a GGUF file")
-    parser.add_argument("--json", type=Path, help="also write every figure to this file")
-    options = parser.parse_args()
-    python = os.environ.get("MAINSPRING_VLLM_PYTHON", ".cache/vllm-venv/bin/python")
-    if not Path(python).exists() or not options.folder.is_dir():
-        sys.exit("No environment with vLLM, or no model in safetensors: run scripts/vllm_environment.")
-    if options.model is None or not options.model.is_file():
-        sys.exit("Name a model file: --model FILE, or run scripts/bench, which fetches the default one.")
-    options.folder = options.folder.resolve()
-    result = asyncio.run(run(options, python))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    main("vllm", __doc__ or "", run, pairs=3, cases="a,b,c", dtype="auto", folder=".cache/vllm/smollm2-135m-instruct")
