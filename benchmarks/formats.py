@@ -131,6 +131,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             formats=options.formats,
             bound_nats=NO_BOUND,
             num_rounds=1,
+            noise=False,
         )
         probe = Probe(options.model, settings, binding.load())
         tokens = probe.tokenize(PASSAGE.read_bytes())

@@ -18,7 +18,7 @@ OPSET = 17
 CONTRIB = "com.microsoft"
 """ONNX Runtime's own operators: the fused ones."""
 
-Attribute = int | float
+Attribute = int | float | tuple[int, ...]
 
 
 def _varint(value: int) -> bytes:
@@ -44,6 +44,17 @@ def _value(name: str, dtype: str, shape: Sequence[str | int]) -> bytes:
     extents = b"".join(_bytes(1, _int(1, dim) if isinstance(dim, int) else _bytes(2, dim)) for dim in shape)
     tensor = _int(1, _TYPES[dtype]) + _bytes(2, extents)
     return _bytes(1, name) + _bytes(2, _bytes(1, tensor))
+
+
+def _attribute(value: Attribute) -> bytes:
+    """The value and the type of an AttributeProto."""
+    match value:
+        case float():
+            return _varint(2 << 3 | 5) + struct.pack("<f", value) + _int(20, 1)
+        case int():
+            return _int(3, value) + _int(20, 2)
+        case _:
+            return b"".join(_int(8, each) for each in value) + _int(20, 7)
 
 
 class Graph:
@@ -76,9 +87,7 @@ class Graph:
         body = b"".join(_bytes(1, name) for name in inputs) + b"".join(_bytes(2, name) for name in names)
         body += _bytes(3, f"{operator}_{self._num_nodes}") + _bytes(4, operator)
         for key, value in attributes.items():
-            said = (_varint(2 << 3 | 5) + struct.pack("<f", value), 1) if isinstance(value, float) else (
-                _int(3, value), 2)  # fmt: skip
-            body += _bytes(5, _bytes(1, key) + said[0] + _int(20, said[1]))
+            body += _bytes(5, _bytes(1, key) + _attribute(value))
         self._parts.append(_bytes(1, body + _bytes(7, domain)))
         return names
 

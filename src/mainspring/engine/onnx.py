@@ -2,7 +2,8 @@
 
 The graph is written here, from ONNX Runtime's fused operators, in 32 bits or with 8-bit matrices: one download serves
 both, no exporter is needed, and the vectors are those of sentence-transformers (1e-6 apart in 32 bits). Eight bits
-are made from the weights while loading: one scale for each output column, activations scaled when they are computed.
+are made from the weights while loading: one scale for each output column, activations scaled when they are computed
+(in the feed-forward parts, where some tokens have components 25 times those of others, by token).
 Covers `BertModel` with absolute positions, mean or first-token pooling, with or without normalisation.
 """
 
@@ -18,18 +19,16 @@ from mainspring.engine.graph import Graph
 from mainspring.engine.pool import Frame
 from mainspring.models.safetensors import TensorEntry, read_tensors
 
-__all__ = ["Config", "OnnxEmbedder", "Precision", "bert_graph"]
+__all__ = ["Config", "OnnxEmbedder", "Precision", "bert_graph", "quantise"]
 
 Precision = Literal["fp32", "int8"]
 
 Weights = dict[str, NDArray[np.float32]]
 
-EXACT_SHARE = 3
-"""The feed-forward part of the first third of the layers stays in 32 bits: single components there are 25 times the
-others, and all share one scale. It costs 12 % of the speed and halves the angle's error (docs/LOG.md)."""
-
-INT8_MAX = 63
-"""Not 127: without VNNI the 8-bit kernels add two products in 16 bits, which 255 * 127 * 2 would overflow."""
+INT8_PAIR = 128
+"""Without VNNI the 8-bit kernels add the products of two neighbours, of inputs up to 255, in 16 bits: 255 * 128 fits.
+So it is the sum of two neighbouring weights of one sign that is bounded, which leaves single ones 1.6 times the steps
+that a bound for each of them would (docs/LOG.md)."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -197,8 +196,7 @@ class _Bert:
         lengths = self.graph.input("lengths", "int32", ("batch",))
         states = self._embeddings()
         for layer in range(config.num_hidden_layers):
-            exact = not self._int8 or layer < config.num_hidden_layers // EXACT_SHARE
-            states = self._layer(states, lengths, f"encoder.layer.{layer}.", exact=exact)
+            states = self._layer(states, lengths, f"encoder.layer.{layer}.")
         self.graph.node("Identity", [states], names=["states"], domain="")
         self.graph.output("states", "float32", ("batch", "length", config.hidden_size))
 
@@ -218,12 +216,11 @@ class _Bert:
         epsilon = self._config.layer_norm_eps
         return self.graph.node("EmbedLayerNormalization", inputs, outputs=2, epsilon=epsilon)[0]
 
-    def _layer(self, states: str, lengths: str, prefix: str, *, exact: bool) -> str:
-        """One layer; `exact` keeps its feed-forward part in 32 bits."""
+    def _layer(self, states: str, lengths: str, prefix: str) -> str:
         attended = self._attention(states, lengths, f"{prefix}attention.")
-        wide = self._matmul(attended, f"{prefix}intermediate.dense.weight", exact=exact)
+        wide = self._matmul(attended, f"{prefix}intermediate.dense.weight", by_token=True)
         wide = self.graph.node("BiasGelu", [wide, self._tensor(f"{prefix}intermediate.dense.bias")])[0]
-        return self._projected(wide, attended, f"{prefix}output.", exact=exact)
+        return self._projected(wide, attended, f"{prefix}output.", by_token=True)
 
     def _attention(self, states: str, lengths: str, prefix: str) -> str:
         parts = [f"{prefix}self.{part}." for part in ("query", "key", "value")]
@@ -238,27 +235,45 @@ class _Bert:
             matrix, scales, zeros = self._quantised(f"{prefix}weight", weight)
             inputs = [data, matrix, bias, scale, scales, lengths, zero, zeros]
             mixed = self.graph.node("QAttention", inputs, num_heads=heads)[0]
-        return self._projected(mixed, states, f"{prefix}output.", exact=not self._int8)
+        return self._projected(mixed, states, f"{prefix}output.", by_token=False)
 
-    def _projected(self, inside: str, around: str, prefix: str, *, exact: bool) -> str:
+    def _projected(self, inside: str, around: str, prefix: str, *, by_token: bool) -> str:
         """Project, add bias and what went around, normalise."""
-        narrow = self._matmul(inside, f"{prefix}dense.weight", exact=exact)
+        narrow = self._matmul(inside, f"{prefix}dense.weight", by_token=by_token)
         inputs = [narrow, around, *self._norm(prefix), self._tensor(f"{prefix}dense.bias")]
         return self.graph.node("SkipLayerNormalization", inputs, epsilon=self._config.layer_norm_eps)[0]
 
-    def _matmul(self, states: str, name: str, *, exact: bool) -> str:
+    def _matmul(self, states: str, name: str, *, by_token: bool) -> str:
+        """A product; in 8 bits with one scale for all activations, or with `by_token` one for each token."""
         weight = self._weights[name].T  # PyTorch keeps (out, in)
-        if exact:
-            return self.graph.node("MatMul", [states, self.graph.tensor(name, weight)], domain="")[0]
+        node = self.graph.node
+        if not self._int8:
+            return node("MatMul", [states, self.graph.tensor(name, weight)], domain="")[0]
         matrix, scales, zeros = self._quantised(name, weight)
-        return self.graph.node("DynamicQuantizeMatMul", [states, matrix, scales, zeros])[0]
+        if not by_token:
+            return node("DynamicQuantizeMatMul", [states, matrix, scales, zeros])[0]
+        size = node("Abs", [states], domain="")[0]
+        size = node("ReduceMax", [size], domain="", axes=(2,))[0]
+        size = node("Max", [size, self.graph.tensor(f"{name}.least", np.float32([1e-12]))], domain="")[0]
+        states = node("Div", [states, size], domain="")[0]
+        product = node("DynamicQuantizeMatMul", [states, matrix, scales, zeros])[0]
+        return node("Mul", [product, size], domain="")[0]
 
     def _quantised(self, name: str, weight: NDArray[np.float32]) -> tuple[str, str, str]:
         """A matrix in 8 bits with one scale for each column; the names of data, scales and zero points."""
-        scales = np.maximum(np.abs(weight).max(axis=0), 1e-12) / INT8_MAX
-        data = np.rint(weight / scales).astype(np.int8)
+        data, scales = quantise(weight)
         return (
             self.graph.tensor(name, data),
-            self.graph.tensor(f"{name}.scales", scales.astype(np.float32)),
+            self.graph.tensor(f"{name}.scales", scales),
             self.graph.tensor(f"{name}.zeros", np.zeros(len(scales), np.int8)),
         )
+
+
+def quantise(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A matrix (in, out) in 8 bits, and the scale of each column. No two neighbours overflow: see `INT8_PAIR`."""
+    pairs = np.pad(weight, ((0, len(weight) % 2), (0, 0))).reshape(-1, 2, weight.shape[1])
+    sums = np.maximum(np.maximum(pairs, 0).sum(axis=1), np.maximum(-pairs, 0).sum(axis=1))
+    # Each of the two may be rounded up by a half, hence the 1.
+    scales = np.maximum(sums.max(axis=0) / (INT8_PAIR - 1), np.abs(weight).max(axis=0) / 127)
+    scales = np.maximum(scales, 1e-12).astype(np.float32)
+    return np.rint(weight / scales).astype(np.int8), scales

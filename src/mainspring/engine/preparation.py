@@ -29,11 +29,16 @@ from mainspring.models.sources import check_space
 
 __all__ = ["Failed", "Job", "Measured", "Message", "Progress", "on_first_use", "prepare", "tables"]
 
-ROUNDS = 3
-"""Measurements of each format by the command."""
+ROUNDS, FIRST_USE_ROUNDS = 3, 2
+"""Measurements of each format by the command and by a server's first start, unless they do not agree."""
+MOST_ROUNDS = 5
+"""Measurements if they do not."""
+STEADY = 0.1
+"""They agree if the best of each figure and the next to it are this far apart at most: then it was not a moment's luck,
+and no other program disturbed all but one."""
 END_S = 10.0
 """How long a process may take to end after it has closed its output."""
-FIRST_USE_S = 20.0
+FIRST_USE_S = 30.0
 """How long a server's first start may be delayed."""
 FIRST_USE_BYTES = 400_000_000
 """A model that is larger is not tried then: even its shipped file alone would take too long."""
@@ -50,7 +55,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         shards: the model's files.
         folder: where it writes `<format>.gguf`.
         settings: `EngineSettings` as JSON.
-        num_rounds: how often each format is measured; with one, the text is not computed a second time for the noise.
+        num_rounds: how often each format is measured at least.
+        noise: compute the text a second time, for how far the shipped file is from itself.
         limit_s: give up at once if it would take longer.
         only_write: write this format and measure nothing.
     """
@@ -61,6 +67,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     formats: tuple[str, ...] = tuple(FORMATS)
     bound_nats: float = BOUND_NATS
     num_rounds: int = ROUNDS
+    noise: bool = True
     limit_s: float | None = None
     only_write: str | None = None
 
@@ -74,9 +81,10 @@ class Progress(msgspec.Struct, frozen=True, array_like=True, tag="progress"):
 
 
 class Measured(msgspec.Struct, frozen=True, array_like=True, tag="measured"):
-    """Its last word: what was seen, the shipped file first."""
+    """Its last word: what was seen, the shipped file first, and how far apart the measurements of one figure were."""
 
     table: tuple[Measurement, ...]
+    spread: float = 0.0
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
@@ -166,7 +174,13 @@ def _first(subject: _Subject, work: Path, report: Report) -> Choice:
             _choice(subject.settings, SHIPPED, "nobody", "measuring the formats of so large a model is slow"),
         )
     try:
-        job = msgspec.structs.replace(_job(subject, work), formats=FIRST_USE_FORMATS, num_rounds=1, limit_s=FIRST_USE_S)
+        job = msgspec.structs.replace(
+            _job(subject, work),
+            formats=FIRST_USE_FORMATS,
+            num_rounds=FIRST_USE_ROUNDS,
+            noise=False,
+            limit_s=FIRST_USE_S,
+        )
         report(f"finding the fastest format, once, in at most about {FIRST_USE_S:.0f} s", 0, None)
         return _measured(subject, work, job, report)
     except _TooLong as mistake:
@@ -223,7 +237,7 @@ def _check_room(job: Job, names: Sequence[str], work: Path) -> None:
     check_space(work, sum(planned_bytes(plan(layouts, FORMATS[name])) for name in names))
 
 
-def _run(job: Job, report: Report) -> tuple[Measurement, ...]:
+def _run(job: Job, report: Report) -> Measured:
     """Start the measuring process and follow it to its last word.
 
     Raises:
@@ -246,8 +260,8 @@ def _run(job: Job, report: Report) -> tuple[Measurement, ...]:
             match message:
                 case Progress(phase, done, total):
                     report(phase, done, total)
-                case Measured(table):
-                    return table
+                case Measured():
+                    return message
                 case Failed(why, too_long):
                     raise (_TooLong if too_long else UserMistake)(why)
         process.wait(END_S)
@@ -267,12 +281,15 @@ def _choice(settings: EngineSettings, name: str, by: Literal["measured", "person
 
 
 def _measured(subject: _Subject, work: Path, job: Job, report: Report) -> Choice:
-    """Measure, choose, publish."""
+    """Measure, choose, publish. What was measured on a busy machine is not kept for good if nobody saw it."""
     _check_room(job, job.formats, work)
-    table = _run(job, report)
-    name, reason = choose(table, job.bound_nats)
-    rows = tuple(msgspec.to_builtins(row) for row in table)
-    choice = _choice(subject.settings, name, "measured", reason)
+    measured = _run(job, report)
+    name, reason = choose(measured.table, job.bound_nats)
+    steady = measured.spread <= STEADY
+    if not steady:
+        reason += f" (the machine was busy: measurements of the same thing were {measured.spread:.0%} apart)"
+    rows = tuple(msgspec.to_builtins(row) for row in measured.table)
+    choice = _choice(subject.settings, name, "measured" if steady or job.limit_s is None else "nobody", reason)
     return _settle(subject, work, msgspec.structs.replace(choice, bound_nats=job.bound_nats, table=rows))
 
 

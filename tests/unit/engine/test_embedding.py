@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import ContextLengthExceeded, EngineUnavailable, InvalidRequest
 from mainspring.core.types import EmbedRequest
-from mainspring.engine.onnx import OnnxEmbedder
+from mainspring.engine.graph import Graph
+from mainspring.engine.onnx import OnnxEmbedder, quantise
 from mainspring.engine.pool import Frame, Job, Pool, prepare
 from tests.unit.engine import tiny_bert
 
@@ -168,6 +170,25 @@ def test_eight_bits_point_the_same_way(tmp_path):
         assert vector @ tiny_bert.expected(row) > 0.99
 
 
+@given(st.integers(1, 70), st.integers(0, 2**32 - 1), st.floats(0, 60))
+def test_eight_bits_never_overflow(rows, seed, outlier):
+    draw = np.random.default_rng(seed)
+    weight = draw.standard_normal((rows, 5), np.float32)
+    weight[draw.integers(rows), 0] *= outlier
+    data, scales = quantise(weight)
+    assert np.abs(data * scales - weight).max(0) == pytest.approx(0, abs=float(scales.max()) * 0.501)
+    pairs = np.pad(data.astype(int), ((0, rows % 2), (0, 0))).reshape(-1, 2, 5)
+    assert max(np.maximum(pairs, 0).sum(1).max(), np.maximum(-pairs, 0).sum(1).max()) <= 128
+    # On a processor without VNNI (or `qemu-x86_64 -cpu Haswell`) this is where a larger sum would be seen.
+    graph = Graph()
+    inputs = [graph.input("x", "uint8", ("n", "k")), graph.tensor("w", data)]
+    graph.output(graph.node("MatMulInteger", inputs, names=["y"], domain="")[0], "int32", ("n", 5))
+    session = onnxruntime.InferenceSession(graph.encode(), providers=["CPUExecutionProvider"])
+    # The largest inputs where the weights are of one sign: the sums that saturate first.
+    x = np.stack([np.full(rows, 255), np.where(data[:, 0] > 0, 255, 0), np.where(data[:, 1] < 0, 255, 0)])
+    assert np.array_equal(session.run(["y"], {"x": x.astype(np.uint8)})[0], x @ data.astype(int))
+
+
 def test_half_precision_weights_are_read(tmp_path):
     folder = tiny_bert.write(tmp_path)
     halved = {f"bert.{name}": value.astype(np.float16) for name, value in tiny_bert.weights().items()}
@@ -196,8 +217,7 @@ def test_minilm_gives_the_vectors_of_sentence_transformers(embedding_folder, pre
     if precision == "fp32":
         assert np.abs(vectors - expected).max() < 1e-4
     else:
-        assert (vectors * expected).sum(1).mean() > 0.99
-        assert (vectors * expected).sum(1).min() > 0.98
+        assert (vectors * expected).sum(1).min() > 0.99
 
 
 @pytest.mark.model

@@ -44,7 +44,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[preparation.Job]:
     """The measuring process replaced: q8_0 is twice as fast, and each file holds its own name."""
     jobs: list[preparation.Job] = []
 
-    def run(job: preparation.Job, report: object) -> tuple[Measurement, ...]:
+    def run(job: preparation.Job, report: object) -> Measured:
         jobs.append(job)
         names = (job.only_write,) if job.only_write else job.formats
         for name in names:
@@ -54,7 +54,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[preparation.Job]:
             Measurement(format=name, num_bytes=1, prefill=2, single=2, batch=2, kl_nats=0.001 if name == "q8_0" else 1)
             for name in names
         ]
-        return () if job.only_write else tuple(table)
+        return Measured(() if job.only_write else tuple(table))
 
     monkeypatch.setattr(preparation, "_run", run)
     return jobs
@@ -128,7 +128,6 @@ def test_the_first_use_measures_once_for_each_number_of_threads(
 ) -> None:
     choice = on_first_use(catalog, version, SETTINGS, quiet)
     assert (choice.format, choice.by) == ("q8_0", "measured")
-    assert seen[0].num_rounds == 1
     assert seen[0].limit_s
     assert on_first_use(catalog, version, SETTINGS, quiet) is None
     assert prepared.weights(catalog, version, SETTINGS)[0].read_text() == "q8_0"
@@ -156,6 +155,56 @@ def test_what_would_take_too_long_is_tried_again_a_day_later(
     assert on_first_use(catalog, version, SETTINGS, quiet) is None
     monkeypatch.setattr("time.time", lambda: choice.created + 25 * 3600.0)
     assert on_first_use(catalog, version, SETTINGS, quiet) is not None
+
+
+def test_what_was_measured_on_a_busy_machine_serves_for_a_day(
+    catalog: Catalog, version: ModelVersion, seen: list[preparation.Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = preparation._run
+    monkeypatch.setattr(preparation, "_run", lambda *given: msgspec.structs.replace(run(*given), spread=0.4))
+    choice = on_first_use(catalog, version, SETTINGS, quiet)
+    assert (choice.format, choice.by) == ("q8_0", "nobody")
+    assert "40% apart" in choice.reason
+    assert on_first_use(catalog, version, SETTINGS, quiet) is None
+    monkeypatch.setattr("time.time", lambda: choice.created + 25 * 3600.0)
+    assert on_first_use(catalog, version, SETTINGS, quiet) is not None
+    # Whoever has asked for it has seen that it is so.
+    assert prepare(catalog, version, SETTINGS, quiet).by == "measured"
+
+
+@pytest.mark.parametrize(
+    ("speeds", "num_rounds", "prefill"),
+    [
+        ([(100, 100), (99, 104)], 2, (100, 104)),  # they agree
+        # One good moment of one format, or one bad one, does not decide.
+        ([(50, 104), (100, 104), (99, 103)], 3, (100, 104)),
+        ([(100, 150), (100, 100), (98, 101), (97, 149)], 4, (100, 150)),
+        ([(50, 60), (70, 100), (90, 130), (110, 160), (130, 190)], 5, (130, 190)),  # never: it is said
+    ],
+)
+def test_formats_are_timed_until_it_is_not_luck(
+    catalog: Catalog,
+    version: ModelVersion,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    speeds: list[tuple[float, float]],
+    num_rounds: int,
+    prefill: tuple[float, float],
+) -> None:
+    took = iter([each for both in speeds for each in both])
+    monkeypatch.setattr(measure, "speeds", lambda *_: (next(took), 1.0, 1.0))
+    job = preparation.Job(
+        shards=(str(catalog.path(version)),),
+        folder=str(tmp_path),
+        settings=msgspec.Raw(SETTINGS.model_dump_json().encode()),
+        formats=("q8_0",),
+        bound_nats=1.0,
+        num_rounds=2,
+    )
+    found = measure.measure(job, quiet)
+    assert tuple(each.prefill for each in found.table) == prefill
+    assert next(took, None) is None
+    assert (found.spread > preparation.STEADY) == (num_rounds == preparation.MOST_ROUNDS)
 
 
 def test_an_interruption_leaves_nothing(catalog: Catalog, version: ModelVersion) -> None:

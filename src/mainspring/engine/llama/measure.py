@@ -8,7 +8,7 @@ Started by `engine/preparation.py`, which says what it is given and told: one JS
 Quality: the distribution of every token of `passage.txt`, given those before it, is compared with that of the shipped
 file. Speed: prompts of 512 tokens, and decoding of one and of 16 streams with short contexts, with the number of
 threads and the attention that the engine uses. Other programs disturb a measurement for a while and never make it
-better, so rounds go over all formats and the best of each figure counts.
+better, so rounds go over all formats until the best of each figure has been nearly reached twice, and that counts.
 """
 
 import ctypes as c
@@ -32,7 +32,7 @@ from mainspring.engine.formats import FORMATS, SHIPPED, Measurement
 from mainspring.engine.llama import binding
 from mainspring.engine.llama.backend import physical_cores
 from mainspring.engine.llama.quantise import Quantiser, rewrite
-from mainspring.engine.preparation import Failed, Job, Measured, Message, Progress
+from mainspring.engine.preparation import MOST_ROUNDS, STEADY, Failed, Job, Measured, Message, Progress
 from mainspring.models.gguf import read_layout
 
 __all__ = ["PASSAGE", "ROWS", "Probe", "divergence", "measure", "regrouped", "speeds"]
@@ -48,8 +48,8 @@ ROWS = 64
 HOPELESS = 4
 """A format is dropped when it is this many times beyond the bound after `EARLY` tokens."""
 EARLY = 2 * ROWS
-WORK = 2600
-"""About as many tokens of prefill take as long as all that is done in one round to the shipped file and another."""
+WORK = 4000
+"""About as many tokens of prefill take as long as all that is done in two rounds to the shipped file and another."""
 SPARE_BYTES = 512 * 2**20
 """Memory beside the weights: cache, buffers, and the distributions that are compared."""
 
@@ -184,6 +184,7 @@ class _Work:
         self._shards = [Path(shard) for shard in job.shards]
         self._layouts = [read_layout(shard) for shard in self._shards]
         self._table: dict[str, Measurement] = {}
+        self._seen: dict[str, list[tuple[float, float, float]]] = {}
 
     def run(self) -> Measured:
         shipped_bytes = sum(shard.stat().st_size for shard in self._shards)
@@ -193,7 +194,7 @@ class _Work:
         probe = Probe(self._shards[0], self._settings, self._library)
         tokens, reference = self._reference(probe)
         note = formats.describe(self._layouts)
-        if self._job.num_rounds > 1:
+        if self._job.noise:
             noise = divergence(reference, regrouped(probe.log_probs(tokens, ROWS // 2 + 5)))
             note += f"; computed in other portions, it is {noise:.4f} nats from itself"
         self._note(SHIPPED, note)
@@ -201,13 +202,19 @@ class _Work:
         probe.close()
         for name in self._job.formats:
             self._try(name, tokens, reference)
-        for _ in range(1, self._job.num_rounds):
-            for name, measured in list(self._table.items()):
-                if measured.prefill:
-                    probe = Probe(self._path(name), self._settings, self._library)
-                    self._time(name, probe, tokens)
-                    probe.close()
-        return Measured(tuple(self._table.values()))
+        num_rounds = 1
+        while num_rounds < self._job.num_rounds or (self._spread() > STEADY and num_rounds < MOST_ROUNDS):
+            num_rounds += 1
+            for name in self._seen:
+                probe = Probe(self._path(name), self._settings, self._library)
+                self._time(name, probe, tokens)
+                probe.close()
+        return Measured(tuple(self._table.values()), self._spread())
+
+    def _spread(self) -> float:
+        """How far the best of a figure is from the next to it, of the worst figure; 0 if nothing was measured twice."""
+        ranked = [sorted(figure, reverse=True) for runs in self._seen.values() for figure in zip(*runs, strict=True)]
+        return max((1 - second / best for best, second, *_ in (each for each in ranked if each[1:])), default=0.0)
 
     def _path(self, name: str) -> Path:
         return self._shards[0] if name == SHIPPED else Path(self._job.folder) / f"{name}.gguf"
@@ -272,14 +279,10 @@ class _Work:
 
     def _time(self, name: str, probe: Probe, tokens: list[int]) -> None:
         self._tell(Progress(f"timing: {name}", 0, None))
-        before = self._table[name]
-        prefill, single, batch = speeds(probe, tokens)
-        self._table[name] = msgspec.structs.replace(
-            before,
-            prefill=max(prefill, before.prefill),
-            single=max(single, before.single),
-            batch=max(batch, before.batch),
-        )
+        runs = self._seen.setdefault(name, [])
+        runs.append(speeds(probe, tokens))
+        prefill, single, batch = (max(figure) for figure in zip(*runs, strict=True))
+        self._table[name] = msgspec.structs.replace(self._table[name], prefill=prefill, single=single, batch=batch)
 
 
 def regrouped(parts: Iterator[Logits]) -> Iterator[Logits]:
