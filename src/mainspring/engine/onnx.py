@@ -254,7 +254,7 @@ class _Bert:
             return node("DynamicQuantizeMatMul", [states, matrix, scales, zeros])[0]
         size = node("Abs", [states], domain="")[0]
         size = node("ReduceMax", [size], domain="", axes=(2,))[0]
-        size = node("Max", [size, self.graph.tensor(f"{name}.least", np.float32([1e-12]))], domain="")[0]
+        size = node("Max", [size, self.graph.tensor(f"{name}.least", np.array([1e-12], np.float32))], domain="")[0]
         states = node("Div", [states, size], domain="")[0]
         product = node("DynamicQuantizeMatMul", [states, matrix, scales, zeros])[0]
         return node("Mul", [product, size], domain="")[0]
