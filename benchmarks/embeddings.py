@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="A quarter of the texts: to see that it runs.")
     options = parser.parse_args()
     folder, python = model_folder(options.folder), reference_python(options.reference_python)
-    console = Console()
+    console = Console(width=max(Console().width, 140))  # a spread is not cut off where it is piped to a file
     threads = str(options.threads)
     theirs = Worker([python, str(HERE / "_sentence_transformers.py"), str(folder), threads], options.threads)
     results: dict[str, dict[str, Any]] = {}
