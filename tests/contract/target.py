@@ -3,11 +3,14 @@
 Assertions must hold for a real model too; what only the fake can do (spells, counting) is asked of `engine`.
 """
 
+import asyncio
 import contextlib
 import json
+import secrets
 import threading
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,9 +19,16 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
 from mainspring.api.app import Services, create_app
 from mainspring.core.clock import SystemClock
+from mainspring.core.config import Price
 from mainspring.core.errors import Unauthorized
-from mainspring.core.types import Principal
+from mainspring.core.types import Limits, Principal
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
+from mainspring.governance.keys import Keys
+from mainspring.governance.ledger import Ledger
+from mainspring.governance.quota import Quota
+from mainspring.governance.stack import Governor
+from mainspring.governance.usage import Usage
+from mainspring.store.db import Database
 
 KEY = "sk-contract-tests"
 API_VERSION = "2024-10-21"
@@ -136,6 +146,72 @@ def fake_target(**changes: Any) -> Generator[Target]:
     engine = FakeEngine(("fake", "other/with slash"), places=16)
     with serve(create_app(services(engine, **changes))) as base_url:
         yield Target(base_url=base_url, key=KEY, model="fake", context_length=4096, engine=engine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GovernedTarget(Target):
+    """A server with keys, quotas and a ledger in a data directory. `key` is an administrator's."""
+
+    keys: Keys
+    loop: asyncio.AbstractEventLoop
+
+    def make_key(self, limits: Limits) -> str:
+        """A user's key with these limits; its secret."""
+        name = f"test-{secrets.token_hex(4)}"
+        made = asyncio.run_coroutine_threadsafe(self.keys.create(name, limits=limits), self.loop).result(10)
+        self.ids[made[1]] = made[0].id
+        return made[1]
+
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def key_id(self, secret: str) -> str:
+        """The id of a key that was made here."""
+        return self.ids[secret]
+
+
+@contextlib.contextmanager
+def governed(home: Path) -> Generator[GovernedTarget]:
+    """The edge and governance over the fake; a price of 1 for a million tokens of any kind."""
+    engine, clock = FakeEngine(("fake",)), SystemClock()
+    made: dict[str, Any] = {}
+    price = Price(input=1, output=1)
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None]:
+        made["loop"] = asyncio.get_running_loop()
+        database = made["database"] = await Database.open(home)
+        made["keys"], made["usage"] = Keys(database, clock), Usage(database)
+        ledger = Ledger(database, home / "ledger", clock)
+        await ledger.start()
+        governor = made["governor"] = Governor(
+            account=made["keys"].find,
+            version=lambda name: engine.find(name).version,
+            quota=Quota(clock),
+            ledger=ledger,
+            prices={"*": price},
+            clock=clock,
+        )
+        made["generate"] = governor.generate(engine.generate)
+        _, made["secret"] = await made["keys"].create("admin", "admin")
+        yield
+        await ledger.stop()
+        await database.close()
+
+    app = create_app(
+        services(
+            engine,
+            generate=lambda request: made["generate"](request),
+            authenticate=lambda key: made["keys"].authenticate(key),
+            rate=lambda key: made["governor"].rate(key),
+            sums=lambda *given, **named: made["usage"].sums(*given, **named),
+            lifespan=lifespan,
+        )
+    )
+    with serve(app) as base_url:
+        yield GovernedTarget(
+            base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine, keys=made["keys"],
+            loop=made["loop"],
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -75,15 +75,15 @@ class Server:
 
 @contextlib.contextmanager
 def running(
-    *models: Path, python: str = sys.executable, start_s: float = START_S, **environment: str
+    *models: Path, python: str = sys.executable, start_s: float = START_S, home: Path | None = None, **environment: str
 ) -> Generator[Server]:
-    """`mainspring up` in a new data directory, ready to answer. `python` is the interpreter that runs it."""
-    with tempfile.TemporaryDirectory(prefix="ms") as folder:
+    """`mainspring up` in a new data directory or in `home`, ready to answer. `python` is the interpreter."""
+    with contextlib.nullcontext(home) if home else tempfile.TemporaryDirectory(prefix="ms") as folder:
         command = [python, "-c", "from mainspring.cli.main import main; main()", "up", "--port", "0"]
         for model in models:
             command += ["--model", f"file:{model}"]
         process = subprocess.Popen(
-            [*command, "--home", folder],
+            [*command, "--home", str(folder)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

@@ -26,6 +26,7 @@ from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.models import ModelRoutes
+from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
 from mainspring.api.openapi import Operation, document
 from mainspring.api.services import Services
 from mainspring.core.errors import Unavailable
@@ -55,6 +56,7 @@ def create_app(services: Services) -> FastAPI:
         *_openai_routes(services, metrics, "/v1", "openai"),
         *_openai_routes(services, metrics, "/openai/v1", "azure_v1"),
         *_classic_routes(services, metrics),
+        *_admin_routes(services),
         Operation(
             method="POST",
             path="/infill",
@@ -227,6 +229,29 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
             "Describe a deployment",
             azure.AzureDeployment,
         ),
+    ]
+
+
+def _admin_routes(services: Services) -> list[Operation]:
+    usage = UsageRoutes(services)
+
+    def reads(path: str, handler: Handler, summary: str, reply: type[msgspec.Struct]) -> Operation:
+        return Operation(
+            method="GET",
+            path=f"/v1/organization/{path}",
+            handler=handler,
+            name=f"organization_{path.replace('/', '_')}",
+            summary=summary,
+            dialect="openai",
+            reply=reply,
+            query=("start_time", "end_time", "bucket_width", "group_by", "api_key_ids", "models", "limit", "page"),
+            extra_status=(400, 403),
+        )
+
+    return [
+        reads("usage/completions", usage.completions, "Tokens of generated text, by time", UsagePage),
+        reads("usage/embeddings", usage.embeddings, "Tokens of embedded text, by time", UsagePage),
+        reads("costs", usage.costs, "What it cost, by time", CostsPage),
     ]
 
 

@@ -14,6 +14,7 @@ from mainspring.api.metrics import Metrics
 from mainspring.api.services import Services
 from mainspring.core import log
 from mainspring.core.errors import MainspringError, Unauthorized
+from mainspring.core.types import Rate
 
 __all__ = ["ClientGone", "Edge"]
 
@@ -109,7 +110,8 @@ class Edge:
         headers = common_headers(context, self._region)
         if context.deployment is not None:
             try:
-                headers += deployment_headers(context, context.deployment, self._services.models)
+                rate = self._services.rate(context.principal.id) if context.principal else Rate()
+                headers += deployment_headers(context, context.deployment, self._services.models, rate)
             except MainspringError:  # withdrawn while it answered
                 _log.debug("deployment gone", deployment=context.deployment.id)
         origin = header(context.scope["headers"], b"origin")

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from mainspring.core.errors import (
+    BudgetSpent,
     DeadlineExceeded,
     MainspringError,
     MethodNotAllowed,
@@ -74,6 +75,9 @@ def error_body(error: MainspringError, dialect: Dialect) -> bytes:
 
 def error_headers(error: MainspringError) -> list[tuple[bytes, bytes]]:
     """When to come back, and whether at all: what the official clients' retries read."""
+    if isinstance(error, BudgetSpent):
+        # The clients retry 429 by themselves; a budget is not there again in a minute.
+        return [(b"x-should-retry", b"false")]
     if error.status in (429, 503):
         wait_s = min(max(error.retry_after_s or 1.0, 0.001), MAX_RETRY_AFTER_S)
         return [

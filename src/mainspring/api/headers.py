@@ -1,8 +1,10 @@
 """The headers that clients of OpenAI and Azure look for, on every answer (reference, section 1.4)."""
 
+import math
+
 from mainspring.api.context import Context, clean
 from mainspring.core.seams import Models
-from mainspring.core.types import ModelInfo
+from mainspring.core.types import ModelInfo, Rate, Room
 
 __all__ = ["common_headers", "deployment_headers"]
 
@@ -24,23 +26,31 @@ def common_headers(context: Context, region: bytes) -> RawHeaders:
     ]
 
 
-def deployment_headers(context: Context, deployment: ModelInfo, models: Models) -> RawHeaders:
-    """What inference adds: which deployment answered, and how much room it has.
+def deployment_headers(context: Context, deployment: ModelInfo, models: Models, rate: Rate) -> RawHeaders:
+    """What inference adds: which deployment answered, and how much room there is.
 
-    The limits are the deployment's own: places for requests, and tokens of its KV cache. Both are freed as requests
-    end, not by a clock, so the reset is a guess: 0 when nothing is in use, otherwise a second.
+    The limits are those of the key. A key without them has the deployment's own: places for requests, and tokens of its
+    KV cache. Both are freed as requests end, not by a clock, so the reset is a guess: 0 when nothing is in use,
+    otherwise a second.
     """
     load, places = models.load(deployment.id), models.places(deployment.id)
     used = load.running + load.waiting
+    rooms = {
+        b"requests": rate.requests or Room(places, max(places - used, 0), float(used > 0)),
+        b"tokens": rate.tokens or Room(load.kv_total, max(load.kv_total - load.kv_used, 0), float(load.kv_used > 0)),
+    }
     unit = b"s" if context.dialect == "openai" else b""  # OpenAI writes durations, Azure integers
     return [
         (b"x-ms-deployment-name", clean(deployment.id.encode())),
         (b"azureml-model-session", clean(f"{deployment.id}-{deployment.version}".encode())),
         (b"x-accel-buffering", b"no"),
-        (b"x-ratelimit-limit-requests", b"%d" % places),
-        (b"x-ratelimit-remaining-requests", b"%d" % max(places - used, 0)),
-        (b"x-ratelimit-reset-requests", (b"1" if used else b"0") + unit),
-        (b"x-ratelimit-limit-tokens", b"%d" % load.kv_total),
-        (b"x-ratelimit-remaining-tokens", b"%d" % max(load.kv_total - load.kv_used, 0)),
-        (b"x-ratelimit-reset-tokens", (b"1" if load.kv_used else b"0") + unit),
+        *(
+            header
+            for name, room in rooms.items()
+            for header in (
+                (b"x-ratelimit-limit-" + name, b"%d" % room.limit),
+                (b"x-ratelimit-remaining-" + name, b"%d" % room.remaining),
+                (b"x-ratelimit-reset-" + name, b"%d" % math.ceil(room.reset_s) + unit),
+            )
+        ),
     ]

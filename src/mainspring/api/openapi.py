@@ -25,6 +25,7 @@ REF = "#/components/schemas/{name}"
 ERRORS = {
     400: "The request can never succeed as it stands; `error.param` names the field.",
     401: "No key, or one that is unknown, revoked or expired.",
+    403: "The key is good, and not for this.",
     404: "No such deployment or route.",
     408: "The body or the answer took longer than the server's limit.",
     413: "The body is larger than the server reads.",
@@ -34,6 +35,19 @@ ERRORS = {
     500: "The server failed.",
     503: "The model is starting or restarting; the same request may succeed in a moment.",
 }
+QUERY: dict[str, Json] = {
+    "start_time": {"type": "integer", "minimum": 0, "maximum": 4102444800},
+    "end_time": {"type": "integer", "minimum": 0, "maximum": 4102444800},
+    "bucket_width": {"type": "string", "enum": ["1m", "1h", "1d"]},
+    "group_by": {"type": "array", "items": {"type": "string", "enum": ["api_key_id", "model", "service_tier"]}},
+    "api_key_ids": {"type": "array", "items": {"type": "string"}},
+    "models": {"type": "array", "items": {"type": "string"}},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 31},
+    "page": {"type": "string", "pattern": "^page_[0-9]{1,10}$"},
+}
+"""Parameters in the query, by name."""
+REQUIRED = ("start_time",)
+
 READS = (401, 404, 500)
 INFERENCE = (400, 401, 404, 408, 413, 415, 429, 500, 503)
 
@@ -49,6 +63,7 @@ class Operation:
         chunk: the struct of a streamed answer's events.
         says_done: whether the last of these is [DONE].
         dialect: decides the parameters; None is for what belongs to no API.
+        query: names of parameters in the query, all of them `QUERY`'s.
     """
 
     method: str
@@ -63,6 +78,7 @@ class Operation:
     says_done: bool = True
     public: bool = False
     extra_status: tuple[int, ...] = ()
+    query: tuple[str, ...] = ()
 
 
 def document(operations: list[Operation], version: str) -> Json:
@@ -120,6 +136,8 @@ def _parameters(operation: Operation, path: str) -> list[Json]:
     elif operation.dialect == "azure_v1":
         schema = {"type": "string", "enum": list(V1_VERSIONS)}
         found.append({"name": "api-version", "in": "query", "required": False, "schema": schema})
+    for name in operation.query:
+        found.append({"name": name, "in": "query", "required": name in REQUIRED, "schema": QUERY[name]})
     return found
 
 

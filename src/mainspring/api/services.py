@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
 from mainspring.core.seams import Embed, Generate, Models
-from mainspring.core.types import Embeddings, EmbedRequest, Principal
+from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
+from mainspring.governance.usage import Sums
 
 __all__ = ["Services", "no_embeddings"]
 
@@ -17,12 +18,18 @@ async def no_embeddings(_: EmbedRequest) -> Embeddings:
     raise EngineUnavailable("This server makes no embeddings.")
 
 
+async def _nothing_used(*_: object, **__: object) -> list[Sums]:
+    return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the HTTP edge needs.
 
     Args:
         authenticate: key -> who it belongs to; raises `Unauthorized`.
+        rate: key's id -> what it has left of the current minute.
+        sums: what was used: `governance.usage.Usage.sums`.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         request_timeout_s: seconds from a request's arrival to its last token.
@@ -39,5 +46,7 @@ class Services:
     max_body_bytes: int = 20 * 2**20
     request_timeout_s: float = 600.0
     embed: Embed = no_embeddings
+    rate: Callable[[str], Rate] = lambda _: Rate()
+    sums: Callable[..., Awaitable[list[Sums]]] = _nothing_used
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cors_origins: tuple[str, ...] = ()

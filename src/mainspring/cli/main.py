@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from mainspring import __version__
-from mainspring.cli import chat, doctor, keys, models, up
+from mainspring.cli import audit, chat, doctor, keys, models, up, usage
 from mainspring.cli.output import AsJson, plain, print_json
 from mainspring.core.errors import MainspringError
 
@@ -26,6 +26,8 @@ app.command()(chat.chat)
 app.command()(chat.complete)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.command()(usage.usage)
+app.add_typer(audit.app, name="audit")
 app.command()(doctor.doctor)
 
 

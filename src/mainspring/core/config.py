@@ -18,6 +18,8 @@ from mainspring.core.errors import UserMistake
 __all__ = [
     "DEFAULT_MODEL",
     "EngineSettings",
+    "MeteringSettings",
+    "Price",
     "ServerSettings",
     "ServingSettings",
     "Settings",
@@ -115,6 +117,28 @@ class ServingSettings(BaseModel):
     )
 
 
+class Price(BaseModel):
+    """What a million tokens cost, in the installation's currency."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: float = Field(0.0, ge=0, le=1e6)
+    cached: float | None = Field(None, ge=0, le=1e6)
+    output: float = Field(0.0, ge=0, le=1e6)
+
+
+class MeteringSettings(BaseModel):
+    """What requests are accounted with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prices: dict[str, Price] = Field(
+        {},
+        description="Deployment -> what a million tokens cost: input, cached (as input unless given) and output; '*' "
+        "is for all others. In any currency: costs are only added up.",
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -126,10 +150,16 @@ class Settings(BaseSettings):
     models: tuple[str, ...] = Field(
         (DEFAULT_MODEL,), description="Catalog names or sources of the models to load at the start."
     )
+    database: str = Field(
+        "",
+        description="URL of a PostgreSQL database, postgresql://user:password@host/name; empty means SQLite in the "
+        "data directory.",
+    )
     region: str = Field("local", description="What the Azure dialect calls its region.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     server: ServerSettings = Field(ServerSettings(), description="The HTTP server.")  # pyright: ignore[reportCallIssue]
     serving: ServingSettings = Field(ServingSettings(), description="Which models are loaded.")  # pyright: ignore[reportCallIssue]
+    metering: MeteringSettings = Field(MeteringSettings(), description="What requests are accounted with.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 
 

@@ -5,6 +5,7 @@
     |  |- ContextLengthExceeded          400  context_length_exceeded
     |  `- OperationNotSupported          400  operation_not_supported
     |- Unauthorized                      401  invalid_api_key
+    |- Forbidden                         403  permission_denied
     |- NotFound                          404  not_found
     |  `- ModelNotFound                  404  model_not_found
     |- MethodNotAllowed                  405  method_not_allowed
@@ -12,6 +13,8 @@
     |- PayloadTooLarge                   413  payload_too_large
     |- UnsupportedMediaType              415  unsupported_media_type
     |- Overloaded                        429  queue_full                 (says when to come back)
+    |  `- RateLimited                    429  rate_limit_exceeded        (so does this)
+    |- BudgetSpent                       429  insufficient_quota         (not for a long time)
     |- Unavailable                       503  replica_unavailable        (retryable: nothing was wrong with the request)
     |- EngineUnavailable                 503  engine_unavailable         (the inference library does not fit)
     `- UserMistake                       (command line only: one sentence that names the fix)
@@ -23,9 +26,11 @@ stack trace. How an error is written in a dialect (OpenAI, Azure) is the busines
 from typing import ClassVar
 
 __all__ = [
+    "BudgetSpent",
     "ContextLengthExceeded",
     "DeadlineExceeded",
     "EngineUnavailable",
+    "Forbidden",
     "InvalidRequest",
     "MainspringError",
     "MethodNotAllowed",
@@ -34,6 +39,7 @@ __all__ = [
     "OperationNotSupported",
     "Overloaded",
     "PayloadTooLarge",
+    "RateLimited",
     "Unauthorized",
     "Unavailable",
     "UnsupportedMediaType",
@@ -83,6 +89,12 @@ class Unauthorized(MainspringError):
     status, kind, default_code = 401, "invalid_request_error", "invalid_api_key"
 
 
+class Forbidden(MainspringError):
+    """The key is good, and not for this."""
+
+    status, kind, default_code = 403, "invalid_request_error", "permission_denied"
+
+
 class NotFound(MainspringError):
     """No such route or object."""
 
@@ -123,6 +135,18 @@ class Overloaded(MainspringError):
     """Every place in the queue is taken; `retry_after_s` says when one may be free."""
 
     status, kind, default_code = 429, "rate_limit_error", "queue_full"
+
+
+class RateLimited(Overloaded):
+    """More requests or tokens a minute than were agreed."""
+
+    default_code = "rate_limit_exceeded"
+
+
+class BudgetSpent(MainspringError):
+    """What may be used in a day or a month is used: trying again soon is of no use."""
+
+    status, kind, default_code = 429, "insufficient_quota", "insufficient_quota"
 
 
 class Unavailable(MainspringError):

@@ -19,12 +19,15 @@ __all__ = [
     "Finished",
     "GenerateRequest",
     "InfillPrompt",
+    "Limits",
     "Load",
     "Message",
     "ModelInfo",
     "ModelVersion",
     "Principal",
     "Prompt",
+    "Rate",
+    "Room",
     "Sampling",
     "TextPrompt",
     "Tier",
@@ -350,6 +353,32 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     role: Literal["admin", "user"] = "user"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much may be used; None is no limit. Costs are in millionths of the installation's currency."""
+
+    tokens_per_minute: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    cost_per_day: int | None = None
+    cost_per_month: int | None = None
+
+
+class Room(msgspec.Struct, frozen=True, array_like=True):
+    """Of a limit, what is left, and the seconds until it is whole again."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+class Rate(msgspec.Struct, frozen=True, array_like=True):
+    """What is left of the current minute; None where there is no limit."""
+
+    requests: Room | None = None
+    tokens: Room | None = None
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True):

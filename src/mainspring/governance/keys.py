@@ -16,11 +16,12 @@ from typing import Any, Literal, cast
 
 import msgspec
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from mainspring.core.clock import Clock
-from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized
-from mainspring.core.types import Principal
+from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
+from mainspring.core.types import Limits, Principal
+from mainspring.governance.audit import Audit
 from mainspring.store.db import Database
 from mainspring.store.tables import api_keys
 
@@ -36,6 +37,8 @@ LAST_USED_S = 60.0
 
 PREFIX_CHARACTERS = 8
 MAX_SECRET_CHARACTERS = 256
+MAX_LIMIT = 10**15
+NO_LIMITS = Limits()
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +52,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     expires: float | None = None
     revoked: float | None = None
     last_used: float | None = None
+    limits: Limits = Limits()
 
     def state(self, now_s: float) -> Literal["active", "expired", "revoked"]:
         """Whether it works at the time `now_s`."""
@@ -58,27 +62,32 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Keys:
-    """The keys of one installation."""
+    """The keys of one installation. Changes are written to the audit log as the doing of `actor`."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, actor: str = "server") -> None:
         self._database, self._clock = database, clock
+        self._audit = Audit(database, clock, actor)
         self._verified: dict[
             str, tuple[ApiKey, float]
         ] = {}  # hash of the secret -> the key, and until when (monotonic)
+        self._known: dict[str, ApiKey] = {}  # id -> the key as it was last seen
 
-    async def create(self, name: str, role: Role = "user", expires_s: float | None = None) -> tuple[ApiKey, str]:
+    async def create(
+        self, name: str, role: Role = "user", expires_s: float | None = None, limits: Limits = NO_LIMITS
+    ) -> tuple[ApiKey, str]:
         """A new key and its secret, which is not stored and cannot be shown again.
 
         Args:
             name: 1 to 100 characters, unique among the keys that are not revoked.
             role: admin or user.
             expires_s: seconds from now until it stops working; None means never.
+            limits: how much may be used with it.
 
         Raises:
-            InvalidRequest: the name, role or time is refused.
+            InvalidRequest: the name, role, time or a limit is refused.
         """
         secret = f"ms-{secrets.token_urlsafe(32)}"
-        return await self._add(secret, name, role, expires_s), secret
+        return await self._add(secret, name, role, expires_s, limits), secret
 
     async def list(self) -> list[ApiKey]:
         """Every key, revoked ones too, oldest first."""
@@ -92,14 +101,43 @@ class Keys:
         Raises:
             NotFound: no key that works has that id or name.
         """
-        found = next((key for key in await self.list() if not key.revoked and id_or_name in {key.id, key.name}), None)
-        if found is None:
-            raise NotFound(f"There is no key {id_or_name!r} to revoke: `mainspring keys list` shows them.")
+        found = await self._active(id_or_name)
         now_s = self._clock.now()
         async with self._database.write() as connection:
             await connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked=now_s))
+            await self._audit.record(connection, "key.revoke", found.id, {"name": found.name})
         self._verified = {digest: entry for digest, entry in self._verified.items() if entry[0].id != found.id}
         return msgspec.structs.replace(found, revoked=now_s)
+
+    async def limit(self, id_or_name: str, limits: Limits) -> ApiKey:
+        """Replace the limits of a key: here at once, in other processes within `CACHE_S`.
+
+        Raises:
+            NotFound: no key that works has that id or name.
+            InvalidRequest: a limit is refused.
+        """
+        _check_limits(limits)
+        found = await self._active(id_or_name)
+        async with self._database.write() as connection:
+            stored = msgspec.json.encode(limits).decode()
+            await connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(limits=stored))
+            detail = {"name": found.name, "before": found.limits, "after": limits}
+            await self._audit.record(connection, "key.limit", found.id, detail)
+        self._verified = {digest: entry for digest, entry in self._verified.items() if entry[0].id != found.id}
+        changed = msgspec.structs.replace(found, limits=limits)
+        if found.id in self._known:
+            self._known[found.id] = changed
+        return changed
+
+    def find(self, key_id: str) -> ApiKey | None:
+        """The key with this id, if it has been used here, as it was when it was last looked up."""
+        return self._known.get(key_id)
+
+    async def _active(self, id_or_name: str) -> ApiKey:
+        found = next((key for key in await self.list() if not key.revoked and id_or_name in {key.id, key.name}), None)
+        if found is None:
+            raise NotFound(f"There is no key {id_or_name!r} that works: `mainspring keys list` shows them.")
+        return found
 
     async def authenticate(self, secret: str) -> Principal:
         """Whose key this is.
@@ -121,14 +159,19 @@ class Keys:
     async def _look_up(self, digest: str) -> ApiKey | None:
         # The clock is read first: a revocation that comes during the query must still act within CACHE_S.
         until_s = self._clock.monotonic() + CACHE_S
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(api_keys).where(api_keys.c.hash == digest))
-            row = rows.mappings().first()
+        try:
+            async with self._database.read() as connection:
+                rows = await connection.execute(select(api_keys).where(api_keys.c.hash == digest))
+                row = rows.mappings().first()
+        except (SQLAlchemyError, OSError) as error:
+            raise Unavailable("Keys cannot be checked: the database does not answer.") from error
         if row is None or not hmac.compare_digest(cast("str", row["hash"]), digest):
             return None
         key = _to_key(row)
         if len(self._verified) >= CACHE_SIZE:
             self._verified.clear()
+            self._known.clear()
+        self._known[key.id] = key
         self._verified[digest] = (key, until_s)
         await self._note_use(key)
         return key
@@ -138,17 +181,20 @@ class Keys:
         if key.last_used is not None and now_s - key.last_used < LAST_USED_S:
             return
         # Nobody's request fails because the database is busy with something else.
-        with contextlib.suppress(OperationalError):
+        with contextlib.suppress(SQLAlchemyError, OSError):
             async with self._database.write() as connection:
                 await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(last_used=now_s))
 
-    async def _add(self, secret: str, name: str, role: Role, expires_s: float | None) -> ApiKey:
+    async def _add(
+        self, secret: str, name: str, role: Role, expires_s: float | None, limits: Limits = NO_LIMITS
+    ) -> ApiKey:
         if not 1 <= len(name) <= 100 or not name.isprintable() or name != name.strip():
             raise InvalidRequest("A key's name has 1 to 100 printable characters.", param="name")
         if role not in {"admin", "user"}:
             raise InvalidRequest(f"{role!r} is not a role: use admin or user.", param="role")
         if expires_s is not None and not 0 < expires_s < 1e10:
             raise InvalidRequest("A key expires after some seconds from now.", param="expires_s")
+        _check_limits(limits)
         now_s = self._clock.now()
         key = ApiKey(
             id=f"key_{secrets.token_hex(8)}",
@@ -157,10 +203,14 @@ class Keys:
             prefix=secret[:PREFIX_CHARACTERS],
             created=now_s,
             expires=None if expires_s is None else now_s + expires_s,
+            limits=limits,
         )
+        row = {**msgspec.structs.asdict(key), "limits": msgspec.json.encode(limits).decode(), "hash": _digest(secret)}
         try:
             async with self._database.write() as connection:
-                await connection.execute(insert(api_keys).values(hash=_digest(secret), **msgspec.structs.asdict(key)))
+                await connection.execute(insert(api_keys).values(row))
+                detail = {"name": name, "role": role, "expires": key.expires, "limits": limits}
+                await self._audit.record(connection, "key.create", key.id, detail)
         except IntegrityError as error:
             raise InvalidRequest(
                 f"There is a key named {name!r}: choose another name, or revoke that one first.", param="name"
@@ -200,7 +250,14 @@ def _digest(secret: str) -> str:
 
 
 def _to_key(row: Mapping[Any, Any]) -> ApiKey:
-    return msgspec.convert({name: row[name] for name in ApiKey.__struct_fields__}, ApiKey)
+    limits = msgspec.json.decode(row["limits"], type=Limits)
+    return msgspec.convert({name: row[name] for name in ApiKey.__struct_fields__} | {"limits": limits}, ApiKey)
+
+
+def _check_limits(limits: Limits) -> None:
+    for name, value in msgspec.structs.asdict(limits).items():
+        if value is not None and not 0 <= value <= MAX_LIMIT:
+            raise InvalidRequest(f"A limit lies between 0 and {MAX_LIMIT:,}.", param=name)
 
 
 def _refused() -> Unauthorized:

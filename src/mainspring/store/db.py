@@ -1,4 +1,4 @@
-"""The database: SQLite in the data directory, brought to the current schema when it is opened.
+"""The database: SQLite in the data directory or PostgreSQL, brought to the current schema when it is opened.
 
 Alembic takes longer to import than everything else here together, so it is imported only if the revision that the
 database holds is not `HEAD`.
@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event, text
-from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from mainspring.core.errors import UserMistake
 
 __all__ = ["HEAD", "MIGRATIONS", "Database"]
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in `migrations/versions`."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_S = 10
+WRITERS_LOCK = 0x6D61696E  # "main"
 
 
 class Database:
@@ -32,9 +33,13 @@ class Database:
         self.engine = engine
 
     @classmethod
-    async def open(cls, home: Path) -> "Database":
-        """The database of the data directory `home`, migrated if need be. Raises what `migrate` raises."""
-        database = cls.in_home(home)
+    async def open(cls, home: Path, url: str = "") -> "Database":
+        """The database at `url`, or if that is empty that of the data directory `home`; migrated if need be.
+
+        Raises:
+            UserMistake: as `migrate` and `at` do.
+        """
+        database = cls.at(url) if url else cls.in_home(home)
         try:
             await database.migrate()
         except BaseException:
@@ -53,6 +58,26 @@ class Database:
         _prepare_sqlite(engine)
         return cls(engine)
 
+    @classmethod
+    def at(cls, url: str) -> "Database":
+        """The PostgreSQL database at an URL. It is not connected to before it is used.
+
+        Raises:
+            UserMistake: it is no such URL, or the driver is not installed.
+        """
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise UserMistake("The setting 'database' is not an URL: postgresql://user:password@host/name.") from error
+        if parsed.get_backend_name() not in ("postgresql", "postgres"):
+            raise UserMistake("The setting 'database' names PostgreSQL; SQLite is what there is without it.")
+        try:
+            # A connection that the server has closed since, because it was restarted, is noticed and replaced.
+            engine = create_async_engine(parsed.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise UserMistake("PostgreSQL needs its driver: pip install 'mainspring[postgres]'.") from error
+        return cls(engine)
+
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """A connection that sees one state of the database."""
@@ -63,12 +88,15 @@ class Database:
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that is committed if the block ends without an exception.
 
-        It takes SQLite's write lock at its beginning: one that reads first and wants to write later may be refused at
-        once, whatever the time-out.
+        There is one writer at a time. It takes SQLite's write lock at its beginning: one that reads first and wants to
+        write later may be refused at once, whatever the time-out. PostgreSQL is asked for a lock of ours, so that what
+        holds on the one holds on the other.
         """
         async with self.engine.connect() as connection:
             await connection.execution_options(mainspring_begin="BEGIN IMMEDIATE")
             async with connection.begin():
+                if connection.dialect.name == "postgresql":
+                    await connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"))
                 yield connection
 
     async def close(self) -> None:
@@ -79,21 +107,28 @@ class Database:
         """Make the schema, or bring it to `HEAD`. Costs one query if there is nothing to do.
 
         Raises:
-            UserMistake: a newer Mainspring wrote the database, it is none, or the disk is full.
+            UserMistake: a newer Mainspring wrote the database, it is none or not reached, or the disk is full.
         """
         try:
             async with self.read() as connection:
                 if await connection.run_sync(_revision) == HEAD:
                     return
-        except OperationalError as error:
-            raise UserMistake(
-                f"{self.engine.url.database} cannot be used ({error.orig}): make sure that the disk has room and that "
-                "you may write there."
-            ) from error
-        except DatabaseError as error:
-            raise UserMistake(f"{self.engine.url.database} is not a database: move it away for a new one.") from error
+        except (DatabaseError, OSError) as error:
+            raise UserMistake(self._why_not(error)) from error
         async with self.write() as connection:  # and no second process migrates at the same time
             await connection.run_sync(_upgrade)
+
+    def _why_not(self, error: DatabaseError | OSError) -> str:
+        reason = str(getattr(error, "orig", error)).partition("\n")[0]
+        if self.engine.dialect.name == "postgresql":
+            where = self.engine.url.set(username=None, password=None, query={}).render_as_string()
+            return f"{where} cannot be used ({reason}): is it running, and are user and password right?"
+        if isinstance(error, OperationalError):
+            return (
+                f"{self.engine.url.database} cannot be used ({reason}): make sure that the disk has room and that "
+                "you may write there."
+            )
+        return f"{self.engine.url.database} is not a database: move it away for a new one."
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

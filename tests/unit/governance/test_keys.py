@@ -10,8 +10,8 @@ from mainspring.store.db import Database
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = await Database.open(tmp_path)
+async def database(tmp_path: Path, database_url: str) -> AsyncIterator[Database]:
+    opened = await Database.open(tmp_path, database_url)
     yield opened
     await opened.close()
 
@@ -37,6 +37,7 @@ async def test_a_key_is_made_and_recognised(keys: Keys, clock: FakeClock) -> Non
     assert listed.last_used == clock.now()
 
 
+@pytest.mark.parametrize("database_url", [""])
 async def test_the_secret_is_nowhere_on_the_disk(keys: Keys, tmp_path: Path) -> None:
     _, secret = await keys.create("laptop")
     await keys.authenticate(secret)

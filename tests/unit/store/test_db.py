@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 from mainspring.core.errors import UserMistake
@@ -21,8 +24,8 @@ def row(key_id: str) -> dict[str, object]:
     return {"id": key_id, "name": key_id, "role": "user", "hash": key_id * 3, "prefix": "ms-", "created": 1.0}
 
 
-async def test_a_new_database_has_the_schema_of_the_code(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path)
+async def test_a_new_database_has_the_schema_of_the_code(tmp_path: Path, database_url: str) -> None:
+    database = await Database.open(tmp_path, database_url)
     async with database.read() as connection:
         differences = await connection.run_sync(
             lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
@@ -50,22 +53,24 @@ async def insert_and_fail(database: Database) -> None:
         raise ZeroDivisionError
 
 
-async def test_a_failed_transaction_leaves_nothing_and_rows_outlive_the_process(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path)
+async def test_a_failed_transaction_leaves_nothing_and_rows_outlive_the_process(
+    tmp_path: Path, database_url: str
+) -> None:
+    database = await Database.open(tmp_path, database_url)
     with pytest.raises(ZeroDivisionError):
         await insert_and_fail(database)
     async with database.write() as connection:
         await connection.execute(insert(api_keys).values(row("kept")))
     await database.close()
-    database = await Database.open(tmp_path)
+    database = await Database.open(tmp_path, database_url)
     async with database.read() as connection:
         assert (await connection.execute(select(api_keys.c.id))).scalars().all() == ["kept"]
     await database.close()
 
 
-async def test_writers_take_turns(tmp_path: Path) -> None:
+async def test_writers_take_turns(tmp_path: Path, database_url: str) -> None:
     """Each reads and then writes what it read plus one: without the lock taken first, some would fail or be lost."""
-    database, other = await Database.open(tmp_path), await Database.open(tmp_path)
+    database, other = await Database.open(tmp_path, database_url), await Database.open(tmp_path, database_url)
     async with database.write() as connection:
         await connection.execute(insert(api_keys).values(row("k")))
 
@@ -117,3 +122,36 @@ async def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(db, "_revision", full)
     with pytest.raises(UserMistake, match=r"disk I/O error.*has room"):
         await Database.open(tmp_path)
+
+
+async def test_an_older_database_is_brought_up_with_its_rows(tmp_path: Path, database_url: str) -> None:
+    database = Database.at(database_url) if database_url else Database.in_home(tmp_path)
+    async with database.write() as connection:
+        await connection.run_sync(_upgrade_to, "0001")
+        await connection.execute(text("INSERT INTO api_keys (id, name, role, hash, prefix, created) "
+                                      "VALUES ('k', 'old', 'user', 'h', 'ms-', 1.0)"))  # fmt: skip
+    await database.close()
+    database = await Database.open(tmp_path, database_url)
+    async with database.read() as connection:
+        assert (await connection.execute(select(api_keys.c.name, api_keys.c.limits))).one() == ("old", "{}")
+    await database.close()
+
+
+def _upgrade_to(connection: Connection, revision: str) -> None:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS))
+    command.upgrade(config, revision)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://nobody:secret@127.0.0.1:1/none", r"127\.0\.0\.1:1/none cannot be used"),
+        ("mysql://127.0.0.1/x", "names PostgreSQL"),
+        ("what", "not an URL"),
+    ],
+)
+async def test_a_wrong_url_is_told_without_its_password(tmp_path: Path, url: str, said: str) -> None:
+    with pytest.raises(UserMistake, match=said) as caught:
+        await Database.open(tmp_path, url)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,226 @@
+"""organization/usage and organization/costs: what was used, by time, key and model, as OpenAI's admin API writes it."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mainspring.api.context import context_of
+from mainspring.api.openai import replies
+from mainspring.api.services import Services
+from mainspring.core.errors import Forbidden, InvalidRequest
+from mainspring.governance.usage import OPERATIONS, Operation, Sums
+
+__all__ = ["CostsPage", "UsagePage", "UsageRoutes"]
+
+WIDTHS: dict[str, tuple[int, int, int]] = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (86_400, 7, 31)}
+"""Width of a bucket -> its seconds, how many are answered unless asked for, and at most."""
+COLUMNS: dict[str, Literal["key", "deployment", "tier"]] = {
+    "api_key_id": "key",
+    "model": "deployment",
+    "service_tier": "tier",
+}
+"""What may be grouped by -> the ledger's column."""
+UNGROUPED = ("project_id", "user_id", "batch", "line_item")
+"""What may be named too, and is null: there is only one of each yet."""
+LAST_S = 253_402_300_800
+"""The year 10000."""
+
+
+class UsageResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One group's sums within a bucket; what was not grouped by is null."""
+
+    object: str
+    input_tokens: int
+    num_model_requests: int
+    output_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    input_cached_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    project_id: str | None = None
+    user_id: str | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+    batch: bool | None = None
+    service_tier: str | None = None
+
+
+class Money(msgspec.Struct, frozen=True):
+    """An amount, in the currency that the prices were given in."""
+
+    value: float
+    currency: str = "usd"
+
+
+class CostsResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One group's cost within a bucket."""
+
+    object: str = "organization.costs.result"
+    amount: Money
+    line_item: str | None = None
+    project_id: str | None = None
+    api_key_id: str | None = None
+
+
+class UsageBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used from `start_time` to before `end_time` (Unix seconds)."""
+
+    object: str = "bucket"
+    start_time: int
+    end_time: int
+    results: list[UsageResult]
+
+
+class CostsBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """What was spent from `start_time` to before `end_time` (Unix seconds)."""
+
+    object: str = "bucket"
+    start_time: int
+    end_time: int
+    results: list[CostsResult]
+
+
+class UsagePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Buckets by time, empty ones too; `next_page` is to be sent as `page` for more."""
+
+    object: str = "page"
+    data: list[UsageBucket]
+    has_more: bool
+    next_page: str | None
+
+
+class CostsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Buckets by time, empty ones too; `next_page` is to be sent as `page` for more."""
+
+    object: str = "page"
+    data: list[CostsBucket]
+    has_more: bool
+    next_page: str | None
+
+
+class _Query:
+    """The parameters of a request."""
+
+    def __init__(self, http: Request, now_s: int) -> None:
+        if (principal := context_of(http).principal) is None or principal.role != "admin":
+            raise Forbidden("Usage is for administrators: use a key with the role admin.")
+        self._given = http.query_params
+        width = self._given.get("bucket_width", "1d")
+        if width not in WIDTHS:
+            raise InvalidRequest("'bucket_width' is 1m, 1h or 1d.", param="bucket_width")
+        self.width_s, usual, most = WIDTHS[width]
+        limit = self._whole("limit", usual)
+        if not 1 <= limit <= most:
+            raise InvalidRequest(f"'limit' is 1 to {most} for buckets of {width}.", param="limit")
+        if "start_time" not in self._given:
+            raise InvalidRequest("'start_time' is missing: Unix seconds.", param="start_time")
+        start, end = self._whole("start_time", 0), self._whole("end_time", now_s + 1)
+        if page := self._given.get("page"):
+            start = self._page(page)
+        self.start = start // self.width_s * self.width_s
+        self.end = min(end, self.start + limit * self.width_s)
+        self.next_page = f"page_{self.end}" if self.end < end else None
+        self.keys, self.models = self.several("api_key_ids"), self.several("models")
+
+    def several(self, name: str) -> list[str]:
+        """Values of a parameter that may be sent several times, with brackets or without."""
+        return [*self._given.getlist(name), *self._given.getlist(f"{name}[]")]
+
+    def groups(self) -> list[str]:
+        """What to group by."""
+        names = self.several("group_by")
+        for name in names:
+            if name not in COLUMNS and name not in UNGROUPED:
+                known = ", ".join((*COLUMNS, *UNGROUPED))
+                raise InvalidRequest(f"'group_by' knows {known}.", param="group_by")
+        return list(dict.fromkeys(name for name in names if name in COLUMNS))
+
+    def _whole(self, name: str, default: int) -> int:
+        text = self._given.get(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdecimal() or int(text[:20]) > LAST_S:
+            raise InvalidRequest(f"{name!r} is not a whole number of a size that is possible.", param=name)
+        return int(text)
+
+    def _page(self, page: str) -> int:
+        number = page.removeprefix("page_")
+        if not number.isascii() or not number.isdecimal() or int(number[:20]) > LAST_S:
+            raise InvalidRequest("'page' is not one that was given out as 'next_page'.", param="page")
+        return int(number)
+
+
+class UsageRoutes:
+    """The handlers of usage and costs."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def completions(self, http: Request) -> Response:
+        """Tokens of generated text."""
+        return await self._usage(http, "completions", ("chat", "completion", "infill"))
+
+    async def embeddings(self, http: Request) -> Response:
+        """Tokens of embedded text."""
+        return await self._usage(http, "embeddings", ("embedding",))
+
+    async def costs(self, http: Request) -> Response:
+        """What all of it cost."""
+        query = self._query(http)
+        groups = [name for name in query.groups() if name == "api_key_id"]
+        sums = await self._sums(query, groups, OPERATIONS)
+        buckets = [
+            CostsBucket(
+                start_time=start,
+                end_time=start + query.width_s,
+                results=[
+                    CostsResult(amount=Money(each.totals.cost / 1e6), api_key_id=each.group[0] if groups else None)
+                    for each in sums.get(start, [])
+                ],
+            )
+            for start in range(query.start, query.end, query.width_s)
+        ]
+        return replies.json(CostsPage(data=buckets, has_more=query.next_page is not None, next_page=query.next_page))
+
+    async def _usage(self, http: Request, kind: str, operations: Sequence[Operation]) -> Response:
+        query = self._query(http)
+        groups = query.groups()
+        sums = await self._sums(query, groups, operations)
+
+        def result(each: Sums) -> UsageResult:
+            named: dict[str, Any] = dict(zip(groups, each.group, strict=True))
+            if kind == "completions":
+                named |= {"output_tokens": each.totals.completion, "input_cached_tokens": each.totals.cached}
+            return UsageResult(
+                object=f"organization.usage.{kind}.result",
+                input_tokens=each.totals.prompt,
+                num_model_requests=each.totals.requests,
+                **named,
+            )
+
+        buckets = [
+            UsageBucket(
+                start_time=start, end_time=start + query.width_s, results=list(map(result, sums.get(start, [])))
+            )
+            for start in range(query.start, query.end, query.width_s)
+        ]
+        return replies.json(UsagePage(data=buckets, has_more=query.next_page is not None, next_page=query.next_page))
+
+    def _query(self, http: Request) -> _Query:
+        return _Query(http, int(self._services.clock.now()))
+
+    async def _sums(
+        self, query: _Query, groups: Sequence[str], operations: Sequence[Operation]
+    ) -> dict[int, list[Sums]]:
+        found: dict[int, list[Sums]] = {}
+        for each in await self._services.sums(
+            query.start,
+            query.end,
+            query.width_s,
+            [COLUMNS[name] for name in groups],
+            operations=operations,
+            keys=query.keys,
+            deployments=query.models,
+        ):
+            found.setdefault(each.start, []).append(each)
+        return found

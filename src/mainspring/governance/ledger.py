@@ -1,0 +1,216 @@
+"""The ledger: one row for each request, who and what and how much, never lost and never doubled.
+
+A request is written to the journal when it is admitted, before anything is computed, and again when it has ended,
+before its last event goes out: a client that has its answer has been accounted for, whatever is killed then. Off that
+path, `drain` moves what the journal holds into the database, in one transaction for many requests, and adds it to the
+hourly sums that budgets and reports read. A row's id is the request's, so moving it twice is moving it once. A request
+whose end was never written, because the server was killed while it ran, is a row with the outcome "interrupted" and the
+estimate of its prompt.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mainspring.core import log
+from mainspring.core.clock import Clock
+from mainspring.core.errors import Unavailable
+from mainspring.governance.usage import Operation, Totals
+from mainspring.store.db import Database
+from mainspring.store.journal import Journal, lines
+from mainspring.store.tables import requests, usage_hours
+
+__all__ = ["Entry", "Ledger"]
+
+DRAIN_S = 0.5
+"""How long an ended request may wait in the journal when the database is well."""
+MAX_WAITING_BYTES = 64 * 2**20
+"""Journal that may wait for a database that does not answer; beyond it, requests are refused."""
+TOGETHER = 500
+"""Rows written by one statement: below every database's limit of parameters."""
+
+_log = log.get("mainspring.ledger")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request. Times are Unix seconds, durations milliseconds, `cost` millionths of the installation's currency.
+
+    Args:
+        outcome: "open" while it runs, then "ok", "cancelled", "interrupted", or the code of its error.
+    """
+
+    id: str
+    started: float
+    key: str
+    deployment: str
+    version: str
+    operation: Operation
+    tier: str = "default"
+    outcome: str = "open"
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    cost: int = 0
+    first_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+class Ledger:
+    """The ledger of one installation, as one server writes it. `begin` and `end` lie on the path of requests and never
+    wait; the rest runs beside it.
+
+    Args:
+        folder: where the journal lies.
+
+    Raises:
+        OSError: the journal cannot be made.
+    """
+
+    def __init__(self, database: Database, folder: Path, clock: Clock) -> None:
+        self._database, self._clock = database, clock
+        self._journal = Journal(folder)
+        self._open: dict[str, Entry] = {}
+        self._drained: asyncio.Task[None] | None = None
+        self._is_dirty = False
+        self._failed: str | None = None
+
+    def begin(self, entry: Entry) -> None:
+        """Note that a request is admitted.
+
+        Raises:
+            Unavailable: it could not be accounted for, so it must not run: the disk is full, or the database has not
+                been reached for too long.
+        """
+        waiting = self._failed and sum(path.stat().st_size for path in self._journal.older())
+        if waiting and waiting > MAX_WAITING_BYTES:
+            raise Unavailable("The database cannot be written, and no more can be accounted for without it.")
+        try:
+            self._journal.append(msgspec.json.encode(entry), hold=True)
+        except OSError as error:
+            raise Unavailable("There is no room on the server's disk to account for requests.") from error
+        self._open[entry.id] = entry
+
+    def end(self, entry: Entry) -> None:
+        """Note what became of a request that had begun. Cannot fail for want of room."""
+        del self._open[entry.id]
+        self._journal.append(msgspec.json.encode(entry), held=True)
+        self._is_dirty = True
+
+    async def start(self) -> None:
+        """Account for what an earlier process left, and begin to move what comes.
+
+        Raises:
+            SQLAlchemyError: the database cannot be written.
+        """
+        await self._recover()
+        self._drained = asyncio.create_task(self._drain_on())
+
+    async def stop(self) -> None:
+        """Move what is left, if the database lets us; otherwise the next start does."""
+        if self._drained is not None:
+            self._drained.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._drained
+        await self._try_to_drain()
+        self._journal.close()
+
+    async def _recover(self) -> None:
+        found: dict[str, Entry] = {}
+        segments = self._journal.older()
+        for entry in _read(segments):
+            found[entry.id] = entry
+        ended = [
+            msgspec.structs.replace(entry, outcome="interrupted") if entry.outcome == "open" else entry
+            for entry in found.values()
+        ]
+        await self._move(ended)
+        for segment in segments:
+            segment.unlink()
+
+    async def _drain_on(self) -> None:
+        while True:
+            await asyncio.sleep(DRAIN_S)
+            await self._try_to_drain()
+
+    async def _try_to_drain(self) -> None:
+        try:
+            await self.drain()
+        except (SQLAlchemyError, OSError) as error:
+            if self._failed is None:
+                _log.warning("the ledger waits in its journal", reason=str(error).partition("\n")[0])
+            self._failed = str(error)
+        else:
+            if self._failed is not None:
+                _log.info("the ledger is in the database again")
+            self._failed = None
+
+    async def drain(self) -> None:
+        """Move every request that has ended into the database.
+
+        Raises:
+            SQLAlchemyError: the database cannot be written. Nothing is lost: it stays in the journal.
+            OSError: there is no room for another segment.
+        """
+        if self._is_dirty:
+            # Those that still run are written to the new segment first, so that the old ones can go.
+            self._journal.rotate(map(msgspec.json.encode, self._open.values()))
+            self._is_dirty = False
+        segments = self._journal.older()
+        if not segments:
+            return
+        entries = await asyncio.to_thread(lambda: list(_read(segments)))
+        await self._move([entry for entry in entries if entry.outcome != "open"])
+        for segment in segments:
+            segment.unlink()
+
+    async def _move(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        async with self._database.write() as connection:
+            for at in range(0, len(entries), TOGETHER):
+                await _insert(connection, {entry.id: entry for entry in entries[at : at + TOGETHER]})
+
+
+def _read(segments: Iterable[Path]) -> Iterable[Entry]:
+    for segment in segments:
+        for line in lines(segment):
+            with contextlib.suppress(msgspec.MsgspecError):  # half of a line, from a disk that lost its power
+                yield msgspec.json.decode(line, type=Entry)
+
+
+async def _insert(connection: AsyncConnection, entries: dict[str, Entry]) -> None:
+    """Write those that are not there yet, and add them to the sums."""
+    known = select(requests.c.id).where(requests.c.id.in_(list(entries)))
+    for id_ in (await connection.execute(known)).scalars():
+        del entries[id_]
+    if not entries:
+        return
+    rows = [{**msgspec.structs.asdict(entry), "minute": int(entry.started // 60) * 60} for entry in entries.values()]
+    await connection.execute(insert(requests), rows)
+    sums: dict[tuple[object, ...], dict[str, Any]] = {}
+    for row in rows:
+        names = {name: row[name] for name in ("key", "deployment", "operation", "tier")}
+        names["hour"] = cast("int", row["minute"]) // 3600 * 3600
+        to = sums.setdefault(tuple(names.values()), {**names, **dict.fromkeys(Totals._fields, 0)})
+        to["requests"] += 1
+        for name in Totals._fields[1:]:
+            to[name] += row[name]
+    for to in sums.values():
+        table = usage_hours.c
+        same = (
+            (table.hour == to["hour"])
+            & (table.key == to["key"])
+            & (table.deployment == to["deployment"])
+            & (table.operation == to["operation"])
+            & (table.tier == to["tier"])
+        )
+        more = {name: table[name] + to[name] for name in Totals._fields}
+        if not (await connection.execute(update(usage_hours).where(same).values(more))).rowcount:
+            await connection.execute(insert(usage_hours).values(to))

@@ -1,0 +1,101 @@
+"""What was used, from the rows and hourly sums that the ledger has written."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from sqlalchemy import ColumnElement, func, select
+
+from mainspring.store.db import Database
+from mainspring.store.tables import requests, usage_hours
+
+__all__ = ["OPERATIONS", "Operation", "Sums", "Totals", "Usage"]
+
+Operation = Literal["chat", "completion", "infill", "embedding"]
+OPERATIONS: tuple[Operation, ...] = ("chat", "completion", "infill", "embedding")
+
+
+class Totals(NamedTuple):
+    """Sums over requests."""
+
+    requests: int
+    prompt: int
+    cached: int
+    completion: int
+    cost: int
+
+
+class Sums(NamedTuple):
+    """The sums of one group within one stretch of time; `group` has a value for each column that was grouped by."""
+
+    start: int
+    group: tuple[str, ...]
+    totals: Totals
+
+
+class Usage:
+    """Questions about what was used. What ended less than a second ago may be missing: see `Ledger`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def sums(
+        self,
+        start: int,
+        end: int,
+        width_s: int,
+        by: Sequence[Literal["key", "deployment", "tier"]] = (),
+        *,
+        operations: Sequence[Operation] = OPERATIONS,
+        keys: Sequence[str] = (),
+        deployments: Sequence[str] = (),
+    ) -> list[Sums]:
+        """Sums for each stretch of `width_s` seconds (60, 3,600 or 86,400) that begins in [start, end), by time.
+
+        Args:
+            by: what to tell apart.
+            keys, deployments: only these; empty means all.
+        """
+        table, time = (requests, requests.c.minute) if width_s < 3600 else (usage_hours, usage_hours.c.hour)
+        count: ColumnElement[int] = func.count() if table is requests else func.sum(table.c.requests)
+        bucket = (time - time % width_s).label("bucket")
+        groups = [table.c[name] for name in by]
+        query = (
+            select(bucket, *groups, count, *(func.sum(table.c[name]) for name in Totals._fields[1:]))
+            .where(time >= start, time < end, table.c.operation.in_(operations))
+            .group_by(bucket, *groups)
+            .order_by(bucket, *groups)
+        )
+        if keys:
+            query = query.where(table.c.key.in_(keys))
+        if deployments:
+            query = query.where(table.c.deployment.in_(deployments))
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        width = len(by) + 1
+        return [Sums(row[0], tuple(row[1:width]), Totals(*map(int, row[width:]))) for row in rows]
+
+    async def totals(self, start: int, end: int, by: Sequence[Literal["key", "deployment", "tier"]]) -> list[Sums]:
+        """Sums of all the hours that begin in [start, end)."""
+        groups = [usage_hours.c[name] for name in by]
+        hour = usage_hours.c.hour
+        query = (
+            select(*groups, *(func.sum(usage_hours.c[name]) for name in Totals._fields))
+            .where(hour >= start, hour < end)
+            .group_by(*groups)
+            .order_by(*groups)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [Sums(start, tuple(row[: len(by)]), Totals(*map(int, row[len(by) :]))) for row in rows]
+
+    async def used_since(self, start: int, *, minutes: bool) -> dict[str, Totals]:
+        """What each key has used since a full hour, or with `minutes` a full minute: what quotas start from."""
+        table, time = (requests, requests.c.minute) if minutes else (usage_hours, usage_hours.c.hour)
+        count: ColumnElement[int] = func.count() if minutes else func.sum(table.c.requests)
+        query = (
+            select(table.c.key, count, *(func.sum(table.c[name]) for name in Totals._fields[1:]))
+            .where(time >= start)
+            .group_by(table.c.key)
+        )
+        async with self._database.read() as connection:
+            return {row[0]: Totals(*map(int, row[1:])) for row in await connection.execute(query)}

@@ -1,0 +1,339 @@
+"""The ledger and the governor over the fake engine: everything is accounted for, once, whatever is killed."""
+
+import asyncio
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from mainspring.core.clock import FakeClock, SystemClock
+from mainspring.core.config import Price
+from mainspring.core.errors import BudgetSpent, MainspringError, RateLimited, Unavailable
+from mainspring.core.types import EmbedRequest, GenerateRequest, Limits, TextPrompt
+from mainspring.engine.fake import FakeEmbedder, FakeEngine
+from mainspring.governance import ledger as module
+from mainspring.governance.keys import ApiKey
+from mainspring.governance.ledger import Ledger
+from mainspring.governance.quota import Quota
+from mainspring.governance.stack import Governor, estimate
+from mainspring.governance.usage import Usage
+from mainspring.store import journal
+from mainspring.store.db import Database
+from mainspring.store.tables import requests, usage_hours
+
+PRICES = {"fake": Price(input=1.0, cached=0.1, output=4.0), "*": Price(input=0.5)}
+
+
+class House:
+    """A ledger and a governor over a home."""
+
+    def __init__(self, home: Path, database: Database, clock: FakeClock) -> None:
+        self.database, self.clock = database, clock
+        self.accounts: dict[str, ApiKey] = {}
+        self.ledger = Ledger(database, home / "ledger", clock)
+        self.usage = Usage(database)
+        self.governor = Governor(
+            account=self.accounts.get, version=lambda _: "v1", quota=Quota(clock), ledger=self.ledger, prices=PRICES,
+            clock=clock,
+        )  # fmt: skip
+
+    def account(self, limits: Limits) -> None:
+        self.accounts["k"] = ApiKey(id="k", name="laptop", role="user", prefix="ms-", created=0.0, limits=limits)
+
+    async def rows(self) -> list:
+        async with self.database.read() as connection:
+            return list((await connection.execute(select(requests).order_by(requests.c.id))).mappings())
+
+
+@pytest.fixture
+async def house(tmp_path: Path, database_url: str) -> AsyncIterator[House]:
+    database = await Database.open(tmp_path, database_url)
+    house = House(tmp_path, database, FakeClock())
+    await house.ledger.start()
+    yield house
+    await house.ledger.stop()
+    await database.close()
+
+
+def ask(id_: str = "r", text: str = "hello there", **fields) -> GenerateRequest:
+    return GenerateRequest(id=id_, model="fake", prompt=TextPrompt(text), tenant="k", **{"max_tokens": 5, **fields})
+
+
+async def answer(house: House, request: GenerateRequest, engine: FakeEngine | None = None) -> list:
+    return [event async for event in house.governor.generate((engine or FakeEngine()).generate)(request)]
+
+
+async def test_a_request_is_a_row(house: House) -> None:
+    events = await answer(house, ask(n=2))
+    finished = [event.usage for event in events if hasattr(event, "usage")]
+    await house.ledger.drain()
+    [row] = await house.rows()
+    assert (row["outcome"], row["key"], row["deployment"], row["version"]) == ("ok", "k", "fake", "v1")
+    assert row["operation"] == "completion"
+    assert row["prompt"] == finished[0].prompt
+    assert row["completion"] == sum(usage.completion for usage in finished)
+    cached = min(usage.cached for usage in finished)
+    assert row["cost"] == round((row["prompt"] - cached) * 1.0 + cached * 0.1 + row["completion"] * 4.0)
+    assert row["minute"] == row["started"] // 60 * 60
+    assert not list(house.ledger._journal.older())
+
+
+async def test_it_is_written_before_the_last_event_goes_out(house: House, tmp_path: Path) -> None:
+    async with aclosing(house.governor.generate(FakeEngine().generate)(ask())) as events:
+        async for event in events:
+            kept = b"".join(path.read_bytes() for path in (tmp_path / "ledger").rglob("*.journal"))
+            assert kept.count(b'"id":"r"') == (2 if hasattr(event, "usage") else 1)
+            assert (b'"outcome":"ok"' in kept) == hasattr(event, "usage")
+
+
+async def test_embeddings_are_accounted_for_too(house: House) -> None:
+    embedder = FakeEmbedder()
+    request = EmbedRequest(id="e", model=embedder.model.id, inputs=("a b c", (1, 2)), tenant="k")
+    result = await house.governor.embed(embedder.embed)(request)
+    await house.ledger.drain()
+    [row] = await house.rows()
+    assert (row["operation"], row["prompt"], row["outcome"]) == ("embedding", result.num_tokens, "ok")
+    assert row["cost"] == round(result.num_tokens * 0.5)
+
+
+async def test_one_that_fails_and_one_that_is_left(house: House) -> None:
+    async def fails(_):
+        raise MainspringError("no", code="broken")
+        yield
+
+    with pytest.raises(MainspringError):
+        [event async for event in house.governor.generate(fails)(ask("a"))]
+    async with aclosing(house.governor.generate(FakeEngine().generate)(ask("b", max_tokens=50))) as events:
+        async for _ in events:
+            break
+    await house.ledger.drain()
+    failed, left = await house.rows()
+    assert (failed["outcome"], failed["prompt"], failed["completion"]) == ("broken", 0, 0)
+    assert (left["outcome"], left["completion"]) == ("cancelled", 1)
+    assert left["prompt"] == estimate(ask("b")).prompt
+
+
+async def test_moving_twice_is_moving_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await answer(house, ask("a"))
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # killed between the commit and the removal
+    await house.ledger.drain()
+    monkeypatch.undo()
+    await answer(house, ask("b"))
+    await house.ledger.drain()
+    assert [row["id"] for row in await house.rows()] == ["a", "b"]
+    async with house.database.read() as connection:
+        sums = (await connection.execute(select(func.sum(usage_hours.c.requests)))).scalar()
+    assert sums == 2
+
+
+async def test_one_that_runs_while_the_journal_turns_a_page_is_not_lost(house: House, tmp_path: Path) -> None:
+    events = house.governor.generate(FakeEngine().generate)(ask("slow", max_tokens=3))
+    await anext(events)
+    await answer(house, ask("quick"))
+    await house.ledger.drain()
+    assert [row["id"] for row in await house.rows()] == ["quick"]
+    async for _ in events:
+        pass
+    await house.ledger.drain()
+    assert [row["id"] for row in await house.rows()] == ["quick", "slow"]
+
+
+async def test_the_sums_are_those_of_the_rows(house: House) -> None:
+    for hour in range(3):
+        for number in range(4):
+            await answer(house, ask(f"{hour}-{number}", tier="flex" if number % 2 else "default"))
+        await house.ledger.drain()
+        house.clock.advance(3600)
+    now_s = int(house.clock.now())
+    for width_s in (60, 3600, 86_400):
+        found = await house.usage.sums(0, now_s, width_s, ["tier"])
+        assert sum(each.totals.requests for each in found) == 12
+        assert {each.group for each in found} == {("default",), ("flex",)}
+    rows = await house.rows()
+    [total] = await house.usage.totals(0, now_s, ["key"])
+    assert total.totals == tuple(sum(row[name] for row in rows) if name != "requests" else 12
+                                 for name in total.totals._fields)  # fmt: skip
+    assert await house.usage.sums(0, now_s, 3600, operations=["embedding"]) == []
+    assert await house.usage.sums(0, now_s, 3600, keys=["other"]) == []
+
+
+async def test_limits_hold_and_survive_a_restart(house: House, tmp_path: Path) -> None:
+    house.account(Limits(tokens_per_minute=40, tokens_per_day=50))
+    await answer(house, ask("a"))
+    used = 40 - house.governor.rate("k").tokens.remaining
+    assert used == 5 + (await _prompt(house))
+    with pytest.raises(RateLimited):
+        await answer_until_refused(house, "more")
+    left = house.governor.rate("k").tokens.remaining
+    await house.ledger.drain()
+
+    other = House(tmp_path, house.database, house.clock)
+    other.accounts = house.accounts
+    other.governor._account = house.accounts.get
+    await other.governor.restore(other.usage)
+    assert other.governor.rate("k").tokens.remaining == left
+    house.clock.advance(60)
+    with pytest.raises(BudgetSpent, match="'laptop'"):
+        await answer_until_refused(house, "day")
+    other.ledger._journal.close()
+
+
+async def answer_until_refused(house: House, name: str) -> None:
+    for number in range(9):
+        await answer(house, ask(f"{name}-{number}"))
+
+
+async def _prompt(house: House) -> int:
+    await house.ledger.drain()
+    return (await house.rows())[0]["prompt"]
+
+
+async def test_exact_with_64_at_once(house: House) -> None:
+    house.account(Limits(tokens_per_minute=64 * 20))
+    results = await asyncio.gather(
+        *(answer(house, ask(f"r{number}", max_tokens=30)) for number in range(64)), return_exceptions=True
+    )
+    assert all(isinstance(each, (list, RateLimited)) for each in results)
+    await house.ledger.drain()
+    rows = await house.rows()
+    assert len(rows) == sum(isinstance(each, list) for each in results)
+    used = sum(row["prompt"] + row["completion"] for row in rows)
+    assert house.governor.rate("k").tokens.remaining == 64 * 20 - used
+
+
+async def test_a_full_disk_refuses_before_anything_is_computed_and_recovers(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.account(Limits(tokens_per_minute=1000))
+    running = house.governor.generate(FakeEngine().generate)(ask("before"))
+    await anext(running)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    left = house.governor.rate("k").tokens.remaining
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_allocate", full)
+        house.ledger._journal._allocated = house.ledger._journal._used + house.ledger._journal._held
+        engine = FakeEngine()
+        with pytest.raises(Unavailable, match="no room"):
+            await answer(house, ask("refused"), engine)
+        assert house.governor.rate("k").tokens.remaining == left  # not charged
+        async for _ in running:  # one that was let in is accounted for
+            pass
+        with pytest.raises(OSError, match="No space"):
+            await house.ledger.drain()
+    await answer(house, ask("after"))
+    await house.ledger.drain()
+    assert [row["id"] for row in await house.rows()] == ["after", "before"]
+
+
+async def test_a_database_that_refuses_loses_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with house.database.write() as connection:
+        await connection.execute(text("ALTER TABLE requests RENAME TO hidden"))
+    await answer(house, ask("a"))
+    with pytest.raises(DBAPIError):
+        await house.ledger.drain()
+    await house.ledger._try_to_drain()
+    await answer(house, ask("b"))
+    monkeypatch.setattr(module, "MAX_WAITING_BYTES", 1)
+    with pytest.raises(Unavailable, match="database"):
+        await answer(house, ask("too much"))
+    async with house.database.write() as connection:
+        await connection.execute(text("ALTER TABLE hidden RENAME TO requests"))
+    await house.ledger._try_to_drain()
+    await answer(house, ask("c"))
+    await house.ledger.drain()
+    assert [row["id"] for row in await house.rows()] == ["a", "b", "c"]
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from mainspring.core.clock import SystemClock
+from mainspring.engine.fake import FakeEngine
+from tests.unit.governance.test_ledger import House, ask
+from mainspring.store.db import Database
+
+async def main():
+    home, run = Path(sys.argv[1]), sys.argv[2]
+    house = House(home, await Database.open(home, sys.argv[3]), SystemClock())
+    await house.ledger.start()
+    engine = FakeEngine()
+    async def client(name):
+        number = 0
+        while True:
+            number += 1
+            request = ask(f"{run}-{name}-{number}", max_tokens=3)
+            print("asked", request.id, flush=True)
+            async for event in house.governor.generate(engine.generate)(request):
+                if hasattr(event, "usage"):
+                    print("answered", request.id, flush=True)
+            await asyncio.sleep(0.002)
+    await asyncio.gather(*map(client, "abcd"))
+
+asyncio.run(main())
+"""
+
+
+def run_and_kill(home: Path, database_url: str) -> tuple[set[str], set[str]]:
+    """Six lives of a server, each ended by SIGKILL at a random moment; the requests it got, and those it answered."""
+    draw, answered, asked = random.Random(7), set(), set()
+    for run in range(6):
+        command = [sys.executable, "-c", CHILD, str(home), str(run), database_url]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert child.stdout
+        said = child.stdout.readline()
+        time.sleep(0.3 + draw.random())
+        child.send_signal(signal.SIGKILL)
+        said += child.stdout.read()
+        child.stdout.close()
+        child.wait()
+        for line in said.splitlines():
+            what, _, id_ = line.partition(" ")
+            (answered if what == "answered" else asked).add(id_)
+    return asked, answered
+
+
+async def test_killed_at_any_moment_no_answer_is_unaccounted_for_and_none_is_twice(
+    tmp_path: Path, database_url: str
+) -> None:
+    asked, answered = await asyncio.to_thread(run_and_kill, tmp_path, database_url)
+    database = await Database.open(tmp_path, database_url)
+    house = House(tmp_path, database, SystemClock())
+    await house.ledger.start()
+    rows = {row["id"]: row["outcome"] for row in await house.rows()}
+    async with database.read() as connection:
+        sums = (await connection.execute(select(func.sum(usage_hours.c.requests)))).scalar()
+    await house.ledger.stop()
+    await database.close()
+    assert len(answered) > 100
+    assert answered <= {id_ for id_, outcome in rows.items() if outcome == "ok"}
+    assert set(rows) <= asked
+    assert sums == len(rows)
+    assert set(rows.values()) <= {"ok", "interrupted"}
+
+
+async def test_a_postgresql_server_that_is_killed_loses_nothing(tmp_path: Path, postgres_server) -> None:
+    database = await Database.open(tmp_path, postgres_server.url())
+    house = House(tmp_path, database, FakeClock())
+    await house.ledger.start()
+    await answer(house, ask("before"))
+    await house.ledger.drain()
+    postgres_server.kill()
+    await answer(house, ask("during"))
+    await house.ledger._try_to_drain()
+    postgres_server.start()
+    await answer(house, ask("after"))
+    await house.ledger._try_to_drain()
+    assert [row["id"] for row in await house.rows()] == ["after", "before", "during"]
+    await house.ledger.stop()
+    await database.close()
