@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import delete, insert, update
 
@@ -63,6 +64,17 @@ async def test_what_was_changed_is_found(database: Database, log: Audit, tampere
     async with database.write() as connection:
         await connection.execute(tampered)
     assert (await log.verify()).broken == broken
+
+
+async def test_an_entry_that_was_written_anew_with_its_own_hash_does_not_fit_the_next(
+    database: Database, log: Audit
+) -> None:
+    first, second = (await log.list(newest=5))[:2]
+    forged = msgspec.structs.replace(second, actor="bob")
+    forged = msgspec.structs.replace(forged, hash=forged.expected(first.hash))
+    async with database.write() as connection:
+        await connection.execute(update(audit).where(audit.c.seq == 2).values(msgspec.structs.asdict(forged)))
+    assert (await log.verify()).broken == 3
 
 
 async def test_an_end_that_was_cut_off_is_found_by_who_has_kept_a_hash(database: Database, log: Audit) -> None:

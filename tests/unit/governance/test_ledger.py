@@ -1,6 +1,7 @@
 """The ledger and the governor over the fake engine: everything is accounted for, once, whatever is killed."""
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -144,6 +145,22 @@ async def test_one_that_runs_while_the_journal_turns_a_page_is_not_lost(house: H
         pass
     await house.ledger.drain()
     assert [row["id"] for row in await house.rows()] == ["quick", "slow"]
+
+
+async def test_one_that_ran_through_a_new_page_into_a_crash_is_interrupted(house: House, tmp_path: Path) -> None:
+    events = house.governor.generate(FakeEngine().generate)(ask("slow"))
+    await anext(events)
+    await answer(house, ask("quick"))
+    await house.ledger.drain()
+    os.close(house.ledger._journal._lock)  # as a process that dies gives its folder back
+    after = House(tmp_path, house.database, house.clock)
+    await after.ledger.start()
+    rows = {row["id"]: (row["outcome"], row["prompt"]) for row in await house.rows()}
+    assert rows["slow"] == ("interrupted", estimate(ask("slow")).prompt)
+    assert rows["quick"][0] == "ok"
+    await after.ledger.stop()
+    await events.aclose()
+    house.ledger._journal._lock = os.open(tmp_path, os.O_RDONLY)  # for the fixture to close
 
 
 async def test_the_sums_are_those_of_the_rows(house: House) -> None:
