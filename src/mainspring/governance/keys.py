@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from mainspring.core.clock import Clock
 from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
@@ -159,12 +159,9 @@ class Keys:
     async def _look_up(self, digest: str) -> ApiKey | None:
         # The clock is read first: a revocation that comes during the query must still act within CACHE_S.
         until_s = self._clock.monotonic() + CACHE_S
-        try:
-            async with self._database.read() as connection:
-                rows = await connection.execute(select(api_keys).where(api_keys.c.hash == digest))
-                row = rows.mappings().first()
-        except (SQLAlchemyError, OSError) as error:
-            raise Unavailable("Keys cannot be checked: the database does not answer.") from error
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(api_keys).where(api_keys.c.hash == digest))
+            row = rows.mappings().first()
         if row is None or not hmac.compare_digest(cast("str", row["hash"]), digest):
             return None
         key = _to_key(row)
@@ -181,7 +178,7 @@ class Keys:
         if key.last_used is not None and now_s - key.last_used < LAST_USED_S:
             return
         # Nobody's request fails because the database is busy with something else.
-        with contextlib.suppress(SQLAlchemyError, OSError):
+        with contextlib.suppress(Unavailable):
             async with self._database.write() as connection:
                 await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(last_used=now_s))
 

@@ -107,7 +107,7 @@ class Ledger:
         """Account for what an earlier process left, and begin to move what comes.
 
         Raises:
-            SQLAlchemyError: the database cannot be written.
+            Unavailable: the database cannot be written.
         """
         await self._recover()
         self._drained = asyncio.create_task(self._drain_on())
@@ -142,7 +142,7 @@ class Ledger:
     async def _try_to_drain(self) -> None:
         try:
             await self.drain()
-        except (SQLAlchemyError, OSError) as error:
+        except (Unavailable, SQLAlchemyError, OSError) as error:
             if self._failed is None:
                 _log.warning("the ledger waits in its journal", reason=str(error).partition("\n")[0])
             self._failed = str(error)
@@ -155,7 +155,7 @@ class Ledger:
         """Move every request that has ended into the database.
 
         Raises:
-            SQLAlchemyError: the database cannot be written. Nothing is lost: it stays in the journal.
+            Unavailable: the database cannot be written. Nothing is lost: it stays in the journal.
             OSError: there is no room for another segment.
         """
         if self._is_dirty:

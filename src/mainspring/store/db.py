@@ -4,17 +4,19 @@ Alembic takes longer to import than everything else here together, so it is impo
 database holds is not `HEAD`.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from mainspring.core.errors import UserMistake
+from mainspring.core.errors import Unavailable, UserMistake
 
 __all__ = ["HEAD", "MIGRATIONS", "Database"]
 
@@ -80,9 +82,14 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
-        """A connection that sees one state of the database."""
-        async with self.engine.connect() as connection:
-            yield connection
+        """A connection that sees one state of the database.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        with _told():
+            async with self.engine.connect() as connection:
+                yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
@@ -91,13 +98,17 @@ class Database:
         There is one writer at a time. It takes SQLite's write lock at its beginning: one that reads first and wants to
         write later may be refused at once, whatever the time-out. PostgreSQL is asked for a lock of ours, so that what
         holds on the one holds on the other.
+
+        Raises:
+            Unavailable: the database does not answer, cannot be written, or its disk is full.
         """
-        async with self.engine.connect() as connection:
-            await connection.execution_options(mainspring_begin="BEGIN IMMEDIATE")
-            async with connection.begin():
-                if connection.dialect.name == "postgresql":
-                    await connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"))
-                yield connection
+        with _told():
+            async with self.engine.connect() as connection:
+                await connection.execution_options(mainspring_begin="BEGIN IMMEDIATE")
+                async with connection.begin():
+                    if connection.dialect.name == "postgresql":
+                        await connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"))
+                    yield connection
 
     async def close(self) -> None:
         """Close every connection."""
@@ -113,13 +124,13 @@ class Database:
             async with self.read() as connection:
                 if await connection.run_sync(_revision) == HEAD:
                     return
-        except (DatabaseError, OSError) as error:
-            raise UserMistake(self._why_not(error)) from error
+        except Unavailable as error:
+            raise UserMistake(self._why_not(error.__cause__)) from error
         async with self.write() as connection:  # and no second process migrates at the same time
             await connection.run_sync(_upgrade)
 
-    def _why_not(self, error: DatabaseError | OSError) -> str:
-        reason = str(getattr(error, "orig", error)).partition("\n")[0]
+    def _why_not(self, error: BaseException | None) -> str:
+        reason = _reason(error)
         if self.engine.dialect.name == "postgresql":
             where = self.engine.url.set(username=None, password=None, query={}).render_as_string()
             return f"{where} cannot be used ({reason}): is it running, and are user and password right?"
@@ -131,12 +142,29 @@ class Database:
         return f"{self.engine.url.database} is not a database: move it away for a new one."
 
 
+def _reason(error: BaseException | None) -> str:
+    return str(getattr(error, "orig", error)).partition("\n")[0]
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """What is the database's fault becomes one error; what is the statement's stays what it is."""
+    try:
+        yield
+    except (IntegrityError, ProgrammingError, DataError):
+        raise
+    except (DBAPIError, OSError) as error:
+        raise Unavailable(
+            f"The database cannot be used now ({_reason(error)}).", code="database_unavailable"
+        ) from error
+
+
 def _prepare_sqlite(engine: AsyncEngine) -> None:
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver's own idea of transactions leaves schema changes out of them
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
+            _insist(lambda pragma=pragma: cursor.execute(f"PRAGMA {pragma}"))
         cursor.close()
 
     def begun(connection: Connection) -> None:
@@ -144,6 +172,20 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
 
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "begin", begun)
+
+
+def _insist(run: Callable[[], object]) -> None:
+    """Two processes that open a new database at once both turn it to WAL, which does not wait for the other one."""
+    for _ in range(50):
+        try:
+            run()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.02)
+        else:
+            return
+    run()
 
 
 def _revision(connection: Connection) -> str | None:

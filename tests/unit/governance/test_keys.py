@@ -2,9 +2,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from mainspring.core.clock import FakeClock
-from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized
+from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
 from mainspring.governance.keys import ADMIN_KEY_FILE, CACHE_S, Keys, ensure_admin_key
 from mainspring.store.db import Database
 
@@ -137,3 +138,15 @@ async def test_the_admin_key_is_made_anew_only_when_none_works(keys: Keys, tmp_p
     assert path.read_text().strip() != old
     assert path.stat().st_mode & 0o777 == 0o600
     assert (await keys.authenticate(path.read_text().strip())).role == "admin"
+
+
+async def test_a_database_that_cannot_be_written_is_told_and_keys_still_work(keys: Keys, database: Database) -> None:
+    _, secret = await keys.create("laptop")
+    async with database.read() as connection:
+        if connection.dialect.name != "sqlite":
+            pytest.skip("a file that is read-only")
+    await database.close()
+    event.listen(database.engine.sync_engine, "connect", lambda raw, _: raw.execute("PRAGMA query_only=ON"))
+    with pytest.raises(Unavailable, match="readonly database"):
+        await keys.create("another")
+    assert (await keys.authenticate(secret)).name == "laptop"
