@@ -62,11 +62,13 @@ def library():
 class FakeAsyncLLM:
     """`answers` are token ids for each request in turn, the last one for all that follow; an exception is raised.
 
-    With `hang` a request never goes on after its tokens, until it is aborted.
+    With `hang` a request never goes on after its tokens, until it is aborted; with `breaks_off` it ends there, without a
+    word.
     """
 
     answers: list
     hang: bool = False
+    breaks_off: bool = False
     cached: int = 0
     dead: bool = False
     together: int = 0  # requests that begin at the same time
@@ -85,7 +87,7 @@ class FakeAsyncLLM:
                 raise answer
             for at, token in enumerate(answer):
                 await asyncio.sleep(0)
-                last = at + 1 == len(answer) and not self.hang
+                last = at + 1 == len(answer) and not self.hang and not self.breaks_off
                 reason = None
                 if at + 1 == sampling_params.max_tokens:
                     reason, last = "length", True
@@ -94,7 +96,8 @@ class FakeAsyncLLM:
                 yield self._output(prompt, sampling_params, token, reason, first=at == 0)
                 if last:
                     return
-            await asyncio.Event().wait()
+            if not self.breaks_off:
+                await asyncio.Event().wait()
         except (asyncio.CancelledError, GeneratorExit):
             self.aborted.append(request_id)
             raise

@@ -244,6 +244,12 @@ async def test_what_cannot_be_done_is_refused_by_name(vocabulary, fields, param)
     assert not core.calls
 
 
+async def test_an_answer_that_breaks_off_is_told(vocabulary, ids):
+    core = FakeAsyncLLM([ids("hello wor")], breaks_off=True)
+    with pytest.raises(Unavailable, match="given the request up"):
+        await asyncio.wait_for(collect(engine(vocabulary, core), ask()), 5)
+
+
 async def test_a_token_that_does_not_exist_is_refused(vocabulary):
     with pytest.raises(InvalidRequest):
         await collect(engine(vocabulary, FakeAsyncLLM([])), ask(TokenPrompt((1, 99999))))

@@ -230,8 +230,12 @@ class VllmEngine:
             name = f"{request.id}/{choice.number}"
             outputs = self._core.generate(prompt, params, name, priority=PRIORITIES[request.tier])
             async with contextlib.aclosing(outputs):
+                ended = False
                 async for output in outputs:
+                    ended = output.finished
                     inbox.put_nowait((choice, output))
+            if not ended:  # aborted in there: nobody is to wait for the rest
+                inbox.put_nowait(Unavailable("The engine of this model has given the request up."))
         except self._library.dead:
             self._on_death()
             inbox.put_nowait(Unavailable("The engine of this model has stopped and is restarted.", retry_after_s=1.0))
