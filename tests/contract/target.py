@@ -193,9 +193,12 @@ def governed(home: Path) -> Generator[GovernedTarget]:
         )
         made["generate"] = governor.generate(engine.generate)
         _, made["secret"] = await made["keys"].create("admin", "admin")
+        made["ledger"] = ledger
         yield
-        await ledger.stop()
-        await database.close()
+
+    async def close() -> None:
+        await made["ledger"].stop()
+        await made["database"].close()
 
     app = create_app(
         services(
@@ -208,10 +211,13 @@ def governed(home: Path) -> Generator[GovernedTarget]:
         )
     )
     with serve(app) as base_url:
-        yield GovernedTarget(
-            base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine, keys=made["keys"],
-            loop=made["loop"],
-        )  # fmt: skip
+        try:
+            yield GovernedTarget(
+                base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine, keys=made["keys"],
+                loop=made["loop"],
+            )  # fmt: skip
+        finally:  # `serve` ends without a farewell
+            asyncio.run_coroutine_threadsafe(close(), made["loop"]).result(20)
 
 
 @contextlib.contextmanager
