@@ -62,8 +62,8 @@ def library():
 class FakeAsyncLLM:
     """`answers` are token ids for each request in turn, the last one for all that follow; an exception is raised.
 
-    With `hang` a request never goes on after its tokens, until it is aborted; with `breaks_off` it ends there, without a
-    word.
+    With `hang` a request never goes on after its tokens, until it is aborted; with `breaks_off` it ends there, and
+    does not say so.
     """
 
     answers: list

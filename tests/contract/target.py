@@ -213,8 +213,8 @@ def governed(home: Path) -> Generator[GovernedTarget]:
     with serve(app) as base_url:
         try:
             yield GovernedTarget(
-                base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine, keys=made["keys"],
-                loop=made["loop"],
+                base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine,
+                keys=made["keys"], loop=made["loop"],
             )  # fmt: skip
         finally:  # `serve` ends without a farewell
             asyncio.run_coroutine_threadsafe(close(), made["loop"]).result(20)
