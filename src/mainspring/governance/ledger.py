@@ -79,7 +79,8 @@ class Ledger:
         self._open: dict[str, Entry] = {}
         self._drained: asyncio.Task[None] | None = None
         self._is_dirty = False
-        self._failed: str | None = None
+        self._draining = asyncio.Lock()
+        self._waiting_bytes = 0  # not 0 while the database refuses
 
     def begin(self, entry: Entry) -> None:
         """Note that a request is admitted.
@@ -88,8 +89,7 @@ class Ledger:
             Unavailable: it could not be accounted for, so it must not run: the disk is full, or the database has not
                 been reached for too long.
         """
-        waiting = self._failed and sum(path.stat().st_size for path in self._journal.older())
-        if waiting and waiting > MAX_WAITING_BYTES:
+        if self._waiting_bytes > MAX_WAITING_BYTES:
             raise Unavailable("The database cannot be written, and no more can be accounted for without it.")
         try:
             self._journal.append(msgspec.json.encode(entry), hold=True)
@@ -143,13 +143,14 @@ class Ledger:
         try:
             await self.drain()
         except (Unavailable, SQLAlchemyError, OSError) as error:
-            if self._failed is None:
+            if not self._waiting_bytes:
                 _log.warning("the ledger waits in its journal", reason=str(error).partition("\n")[0])
-            self._failed = str(error)
+            older = sum(segment.stat().st_size for segment in self._journal.older())
+            self._waiting_bytes = max(older + self._journal.used, 1)
         else:
-            if self._failed is not None:
+            if self._waiting_bytes:
                 _log.info("the ledger is in the database again")
-            self._failed = None
+            self._waiting_bytes = 0
 
     async def drain(self) -> None:
         """Move every request that has ended into the database.
@@ -158,17 +159,21 @@ class Ledger:
             Unavailable: the database cannot be written. Nothing is lost: it stays in the journal.
             OSError: there is no room for another segment.
         """
-        if self._is_dirty:
-            # Those that still run are written to the new segment first, so that the old ones can go.
-            self._journal.rotate(map(msgspec.json.encode, self._open.values()))
-            self._is_dirty = False
+        async with self._draining:
+            await self._move_older()  # first, so that a database that refuses makes no more and more segments
+            if self._is_dirty:
+                # Those that still run are written to the new segment first, so that the old one can go.
+                self._journal.rotate(map(msgspec.json.encode, self._open.values()))
+                self._is_dirty = False
+                await self._move_older()
+
+    async def _move_older(self) -> None:
         segments = self._journal.older()
-        if not segments:
-            return
-        entries = await asyncio.to_thread(lambda: list(_read(segments)))
-        await self._move([entry for entry in entries if entry.outcome != "open"])
-        for segment in segments:
-            segment.unlink()
+        if segments:
+            entries = await asyncio.to_thread(lambda: list(_read(segments)))
+            await self._move([entry for entry in entries if entry.outcome != "open"])
+            for segment in segments:
+                segment.unlink()
 
     async def _move(self, entries: Sequence[Entry]) -> None:
         if not entries:
