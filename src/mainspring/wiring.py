@@ -5,8 +5,10 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -19,6 +21,9 @@ from mainspring.models.catalog import Catalog
 from mainspring.serving.fleet import Fleet
 from mainspring.serving.router import Router
 from mainspring.serving.shelf import Shelf
+
+if TYPE_CHECKING:
+    from mainspring.api.services import Services
 
 __all__ = ["serve"]
 
@@ -76,41 +81,40 @@ async def _serve(settings: Settings, announce: Callable[[str, Path], None] | Non
         await router.stop()
 
 
-async def _serve_http(
-    settings: Settings, router: Router, listener: socket.socket, announce: Callable[[str, Path], None] | None
-) -> None:
-    # The models load in their own processes while these imports, half a second of them, run in this one.
-    from mainspring.api import server
-    from mainspring.api.app import Services, create_app
+@asynccontextmanager
+async def _governed(settings: Settings, router: Router) -> "AsyncGenerator[tuple[Services, Path]]":
+    """What the edge is given: the router with governance around it; and where the admin key is. Closes both."""
+    from mainspring.api.services import Services
     from mainspring.governance.keys import Keys, ensure_admin_key
     from mainspring.governance.ledger import Ledger
     from mainspring.governance.quota import Quota
     from mainspring.governance.stack import Governor
-    from mainspring.governance.usage import Usage
+    from mainspring.governance.usage import Reports
     from mainspring.store.db import Database
 
     clock = SystemClock()
-    database = await Database.open(settings.home, settings.database)
-    keys = Keys(database, clock)
-    admin_key = await ensure_admin_key(keys, settings.home)
-    ledger = Ledger(database, settings.home / "ledger", clock)
-    await ledger.start()
-    governor = Governor(
-        account=keys.find,
-        version=lambda name: router.find(name).version,
-        quota=Quota(clock),
-        ledger=ledger,
-        prices=settings.metering.prices,
-        clock=clock,
-    )
-    usage = Usage(database)
-    await governor.restore(usage)
-    app = create_app(
-        Services(
+    async with AsyncExitStack() as stack:
+        database = await Database.open(settings.home, settings.database)
+        stack.push_async_callback(database.close)
+        keys, reports = Keys(database, clock), Reports(database)
+        admin_key = await ensure_admin_key(keys, settings.home)
+        ledger = Ledger(database, settings.home / "ledger", clock)
+        stack.push_async_callback(ledger.stop)
+        await ledger.start()
+        governor = Governor(
+            account=keys.find,
+            version=lambda name: router.find(name).version,
+            quota=Quota(clock),
+            ledger=ledger,
+            prices=settings.metering.prices,
+            clock=clock,
+        )
+        await governor.restore(reports)
+        services = Services(
             generate=governor.generate(router.generate),
             embed=governor.embed(router.embed),
             rate=governor.rate,
-            sums=usage.sums,
+            sums=reports.sums,
             models=router,
             authenticate=keys.authenticate,
             ready=lambda: router.ready,
@@ -119,25 +123,34 @@ async def _serve_http(
             max_body_bytes=settings.server.max_body_bytes,
             request_timeout_s=settings.server.request_timeout_s,
         )
-    )
+        yield services, admin_key
+
+
+async def _serve_http(
+    settings: Settings, router: Router, listener: socket.socket, announce: Callable[[str, Path], None] | None
+) -> None:
+    # The models load in their own processes while these imports, half a second of them, run in this one.
+    from mainspring.api import server
+    from mainspring.api.app import create_app
+
     host, port = listener.getsockname()[:2]
     base_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    state = settings.home / "server.json"
-    state.write_text(json.dumps({"base_url": base_url, "pid": os.getpid()}))
-    ready = asyncio.create_task(_announce(router, lambda: announce(base_url, admin_key) if announce else None))
-    try:
-        await server.run(
-            app,
-            listener,
-            head_timeout_s=settings.server.header_timeout_s,
-            grace_s=settings.server.shutdown_s,
-            end_streams=router.stop,
-        )
-    finally:
-        ready.cancel()
-        state.unlink(missing_ok=True)
-        await ledger.stop()
-        await database.close()
+    async with _governed(settings, router) as (services, admin_key):
+        app = create_app(services)
+        state = settings.home / "server.json"
+        state.write_text(json.dumps({"base_url": base_url, "pid": os.getpid()}))
+        ready = asyncio.create_task(_announce(router, lambda: announce(base_url, admin_key) if announce else None))
+        try:
+            await server.run(
+                app,
+                listener,
+                head_timeout_s=settings.server.header_timeout_s,
+                grace_s=settings.server.shutdown_s,
+                end_streams=router.stop,
+            )
+        finally:
+            ready.cancel()
+            state.unlink(missing_ok=True)
 
 
 async def _announce(router: Router, say: Callable[[], None]) -> None:

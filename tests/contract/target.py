@@ -27,7 +27,7 @@ from mainspring.governance.keys import Keys
 from mainspring.governance.ledger import Ledger
 from mainspring.governance.quota import Quota
 from mainspring.governance.stack import Governor
-from mainspring.governance.usage import Usage
+from mainspring.governance.usage import Reports
 from mainspring.store.db import Database
 
 KEY = "sk-contract-tests"
@@ -180,7 +180,7 @@ def governed(home: Path) -> Generator[GovernedTarget]:
     async def lifespan() -> AsyncGenerator[None]:
         made["loop"] = asyncio.get_running_loop()
         database = made["database"] = await Database.open(home)
-        made["keys"], made["usage"] = Keys(database, clock), Usage(database)
+        made["keys"], made["usage"] = Keys(database, clock), Reports(database)
         ledger = Ledger(database, home / "ledger", clock)
         await ledger.start()
         governor = made["governor"] = Governor(

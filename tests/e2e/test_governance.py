@@ -34,7 +34,7 @@ def chat(client, model, **fields):
 def test_limits_act_while_it_runs_and_a_killed_server_has_accounted_for_its_answers(model_file, tmp_path):
     home = tmp_path / "home"
     with running(model_file, home=home) as server:
-        key = mainspring(home, "keys", "create", "laptop", "--tokens-per-day", "100000").strip()
+        key = mainspring(home, "keys", "create", "laptop", "--limit", "tokens_per_day=100000").strip()
         with client_of(server, key) as client:
             model = client.models.list().data[0].id
             replies = [chat(client, model) for _ in range(3)]
@@ -50,7 +50,7 @@ def test_limits_act_while_it_runs_and_a_killed_server_has_accounted_for_its_answ
         assert row["completion"] == sum(usage.completion_tokens for usage in usages)
         # What was used before the kill counts against the budget of today.
         used = row["prompt"] + row["completion"]
-        mainspring(home, "keys", "limit", "laptop", "--tokens-per-day", str(used + 20))
+        mainspring(home, "keys", "limit", "laptop", f"tokens_per_day={used + 20}")
         with client_of(server, key) as client:
             with pytest.raises(openai.RateLimitError, match="budget"):
                 chat(client, model, max_tokens=100)

@@ -6,8 +6,9 @@ Every dialect's routes lead to the same handlers. Handlers parse, call and rende
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import resources
+from typing import Any
 
 import msgspec
 from fastapi import FastAPI
@@ -170,20 +171,16 @@ def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: D
     ]
 
 
+def _read(
+    path: str, handler: Handler, name: str, summary: str, reply: type[msgspec.Struct] | str, **more: Any
+) -> Operation:
+    return Operation(method="GET", path=path, handler=handler, name=name, summary=summary, reply=reply, **more)
+
+
 def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
     chat, completions, routes = Chat(services, metrics), Completions(services, metrics), azure.AzureRoutes(services)
 
-    def reads(path: str, handler: Handler, name: str, summary: str, reply: type[msgspec.Struct]) -> Operation:
-        return Operation(
-            method="GET",
-            path=f"/openai/{path}",
-            handler=handler,
-            name=f"azure_{name}",
-            summary=summary,
-            dialect="azure",
-            reply=reply,
-        )
-
+    reads = partial(_read, dialect="azure")
     return [
         Operation(
             method="POST",
@@ -217,15 +214,25 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
             body=wire.DeploymentEmbeddingRequest,
             reply=EmbeddingList,
         ),
-        reads("models", routes.list_models, "models_list", "List models", azure.AzureModelList),
-        reads("models/{model:path}", routes.retrieve_model, "models_retrieve", "Describe a model", azure.AzureModel),
+        reads("/openai/models", routes.list_models, "azure_models_list", "List models", azure.AzureModelList),
         reads(
-            "deployments", routes.list_deployments, "deployments_list", "List deployments", azure.AzureDeploymentList
+            "/openai/models/{model:path}",
+            routes.retrieve_model,
+            "azure_models_retrieve",
+            "Describe a model",
+            azure.AzureModel,
         ),
         reads(
-            "deployments/{deployment}",
+            "/openai/deployments",
+            routes.list_deployments,
+            "azure_deployments_list",
+            "List deployments",
+            azure.AzureDeploymentList,
+        ),
+        reads(
+            "/openai/deployments/{deployment}",
             routes.retrieve_deployment,
-            "deployments_retrieve",
+            "azure_deployments_retrieve",
             "Describe a deployment",
             azure.AzureDeployment,
         ),
@@ -233,26 +240,20 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
 
 
 def _admin_routes(services: Services) -> list[Operation]:
-    usage = UsageRoutes(services)
-
-    def reads(path: str, handler: Handler, summary: str, reply: type[msgspec.Struct]) -> Operation:
-        return Operation(
-            method="GET",
-            path=f"/v1/organization/{path}",
-            handler=handler,
-            name=f"organization_{path.replace('/', '_')}",
-            summary=summary,
-            dialect="openai",
-            reply=reply,
-            query=("start_time", "end_time", "bucket_width", "group_by", "api_key_ids", "models", "limit", "page"),
-            extra_status=(400, 403),
-        )
-
+    usage, folder = UsageRoutes(services), "/v1/organization"
+    query = ("start_time", "end_time", "bucket_width", "group_by", "api_key_ids", "models", "limit", "page")
+    reads = partial(_read, dialect="openai", query=query, extra_status=(400, 403))
     return [
-        reads("usage/completions", usage.completions, "Tokens of generated text, by time", UsagePage),
-        reads("usage/embeddings", usage.embeddings, "Tokens of embedded text, by time", UsagePage),
-        reads("costs", usage.costs, "What it cost, by time", CostsPage),
-    ]
+        reads(
+            f"{folder}/usage/completions", usage.completions, "organization_usage_completions",
+            "Tokens of generated text, by time", UsagePage,
+        ),
+        reads(
+            f"{folder}/usage/embeddings", usage.embeddings, "organization_usage_embeddings",
+            "Tokens of embedded text, by time", UsagePage,
+        ),
+        reads(f"{folder}/costs", usage.costs, "organization_costs", "What it cost, by time", CostsPage),
+    ]  # fmt: skip
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -279,26 +280,12 @@ def _server_routes(services: Services, metrics: Metrics, describe: Callable[[], 
     async def openapi(_: Request) -> Response:
         return replies.json(describe())
 
-    def reads(
-        path: str, handler: Handler, summary: str, reply: type[msgspec.Struct] | str, *extra: int, public: bool = True
-    ) -> Operation:
-        return Operation(
-            method="GET",
-            path=f"/{path}",
-            handler=handler,
-            name=path.partition(".")[0],
-            summary=summary,
-            reply=reply,
-            public=public,
-            extra_status=extra,
-        )
-
     return [
-        reads("healthz", healthz, "Whether the server runs", Health),
-        reads("readyz", readyz, "Whether requests can be served", Health, 503),
-        reads("metrics", scrape, "Metrics for Prometheus", "text/plain", public=False),
-        reads("docs", docs, "These operations as a page", "text/html"),
-        reads("openapi.json", openapi, "These operations as OpenAPI", replies.OpenApi),
+        _read("/healthz", healthz, "healthz", "Whether the server runs", Health, public=True),
+        _read("/readyz", readyz, "readyz", "Whether requests can be served", Health, public=True, extra_status=(503,)),
+        _read("/metrics", scrape, "metrics", "Metrics for Prometheus", "text/plain"),
+        _read("/docs", docs, "docs", "These operations as a page", "text/html", public=True),
+        _read("/openapi.json", openapi, "openapi", "These operations as OpenAPI", replies.OpenApi, public=True),
     ]
 
 

@@ -29,7 +29,7 @@ class Services:
     Args:
         authenticate: key -> who it belongs to; raises `Unauthorized`.
         rate: key's id -> what it has left of the current minute.
-        sums: what was used: `governance.usage.Usage.sums`.
+        sums: what was used: `governance.usage.Reports.sums`.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         request_timeout_s: seconds from a request's arrival to its last token.

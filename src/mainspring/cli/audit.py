@@ -1,6 +1,5 @@
 """`mainspring audit`: who changed what, and whether the log is what was written."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 import typer
 
+from mainspring.cli.data import with_database
 from mainspring.cli.output import AsJson, Home, print_json, print_table
 
 if TYPE_CHECKING:
@@ -23,19 +23,9 @@ T = TypeVar("T")
 
 def _with_audit(home: Path | None, use: "Callable[[Audit], Awaitable[T]]") -> T:
     from mainspring.core.clock import SystemClock
-    from mainspring.core.config import create_home, load_settings
     from mainspring.governance.audit import Audit
-    from mainspring.store.db import Database
 
-    async def run() -> T:
-        settings = load_settings(home)
-        database = await Database.open(create_home(settings.home), settings.database)
-        try:
-            return await use(Audit(database, SystemClock(), "nobody"))
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
+    return with_database(home, lambda database: use(Audit(database, SystemClock(), "nobody")))
 
 
 @app.command("list")

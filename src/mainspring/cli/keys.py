@@ -1,16 +1,16 @@
 """`mainspring keys`: API keys, straight in the data directory (whoever may read it is its administrator)."""
 
-import asyncio
 import getpass
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 import typer
 
+from mainspring.cli.data import with_database
 from mainspring.cli.output import AsJson, Home, print_json, print_table, tell
 from mainspring.core.errors import UserMistake
 
@@ -24,33 +24,19 @@ app = typer.Typer(help="Create, list, limit and revoke API keys.", no_args_is_he
 
 T = TypeVar("T")
 
-TokensPerMinute = Annotated[int | None, typer.Option(help="Most tokens a minute.", show_default="no limit")]
-RequestsPerMinute = Annotated[int | None, typer.Option(help="Most requests a minute.", show_default="no limit")]
-TokensPerDay = Annotated[int | None, typer.Option(help="Budget in tokens a day (UTC).", show_default="no limit")]
-TokensPerMonth = Annotated[int | None, typer.Option(help="Budget in tokens a month.", show_default="no limit")]
-CostPerDay = Annotated[
-    float | None, typer.Option(help="Budget a day, in the currency of metering.prices.", show_default="no limit")
-]
-CostPerMonth = Annotated[float | None, typer.Option(help="Budget a month, likewise.", show_default="no limit")]
-
+LIMITS_HELP = (
+    "How much may be used with it: tokens_per_minute, requests_per_minute, tokens_per_day, tokens_per_month, "
+    "cost_per_day, cost_per_month (in the currency of metering.prices)."
+)
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def _with_keys(home: Path | None, use: "Callable[[Keys], Awaitable[T]]") -> T:
     from mainspring.core.clock import SystemClock
-    from mainspring.core.config import create_home, load_settings
     from mainspring.governance.keys import Keys
-    from mainspring.store.db import Database
 
-    async def run() -> T:
-        settings = load_settings(home)
-        database = await Database.open(create_home(settings.home), settings.database)
-        try:
-            return await use(Keys(database, SystemClock(), actor=f"command line: {getpass.getuser()}"))
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
+    actor = f"command line: {getpass.getuser()}"
+    return with_database(home, lambda database: use(Keys(database, SystemClock(), actor)))
 
 
 def duration_s(text: str) -> float:
@@ -61,14 +47,20 @@ def duration_s(text: str) -> float:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
-def _limits(given: dict[str, float | None]) -> "Limits":
-    """Costs are given in whole units of a currency and kept in millionths."""
+def _limits(given: Sequence[str]) -> "Limits":
+    """Limits from `name=number`. Costs are given in a whole currency and kept in millionths."""
     from mainspring.core.types import Limits
 
-    scaled = {
-        name: value if value is None or "cost" not in name else round(value * 1e6) for name, value in given.items()
-    }
-    return msgspec.convert(scaled, Limits)
+    known, limits = Limits.__struct_fields__, dict[str, int]()
+    for each in given:
+        name, _, number = each.partition("=")
+        if name not in known:
+            raise UserMistake(f"{each!r} is no limit: write NAME=NUMBER with one of {', '.join(known)}.")
+        try:
+            limits[name] = round(float(number) * (1e6 if name.startswith("cost") else 1))
+        except (ValueError, OverflowError) as error:
+            raise UserMistake(f"{each!r} is no limit: {number!r} is not a number.") from error
+    return Limits(**limits)
 
 
 def _shown(key: "ApiKey") -> dict[str, Any]:
@@ -76,14 +68,9 @@ def _shown(key: "ApiKey") -> dict[str, Any]:
 
 
 def _limits_shown(key: "ApiKey") -> str:
-    units = {"requests_per_minute": "req/min", "tokens_per_minute": "tok/min"}
-    said = [
-        f"{value / 1e6:g} {name[5:].replace('_', ' ')}" if name.startswith("cost") else
-        f"{value:,} {units.get(name, 'tok' + name[6:].replace('_per_', '/'))}"
-        for name, value in msgspec.structs.asdict(key.limits).items()
-        if value is not None
-    ]  # fmt: skip
-    return ", ".join(said)
+    limits = msgspec.structs.asdict(key.limits).items()
+    shown = {name: value / 1e6 if name.startswith("cost") else value for name, value in limits if value is not None}
+    return ", ".join(f"{name}={value:.15g}" for name, value in shown.items())
 
 
 def _when(unix_s: float | None) -> str:
@@ -97,27 +84,15 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="When it stops working, such as 12h or 30d from now.", show_default="never")
     ] = None,
-    tokens_per_minute: TokensPerMinute = None,
-    requests_per_minute: RequestsPerMinute = None,
-    tokens_per_day: TokensPerDay = None,
-    tokens_per_month: TokensPerMonth = None,
-    cost_per_day: CostPerDay = None,
-    cost_per_month: CostPerMonth = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help=LIMITS_HELP, show_default="none")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it: it is stored hashed and cannot be shown again."""
     expires_s = None if expires is None else duration_s(expires)
-    limits = _limits(
-        {
-            "tokens_per_minute": tokens_per_minute,
-            "requests_per_minute": requests_per_minute,
-            "tokens_per_day": tokens_per_day,
-            "tokens_per_month": tokens_per_month,
-            "cost_per_day": cost_per_day,
-            "cost_per_month": cost_per_month,
-        }
-    )
+    limits = _limits(limit or ())
     key, secret = _with_keys(home, lambda keys: keys.create(name, role, expires_s, limits))  # type: ignore[arg-type]
     if as_json:
         print_json({**_shown(key), "key": secret})
@@ -143,30 +118,18 @@ def list_keys(home: Home = None, as_json: AsJson = False) -> None:
     print_table(("id", "name", "role", "key", "state", "created", "expires", "last used", "limits"), rows)
 
 
-@app.command()
-def limit(
+@app.command("limit")
+def set_limits(
     key: Annotated[str, typer.Argument(help="The key's name or id.", metavar="KEY")],
-    tokens_per_minute: TokensPerMinute = None,
-    requests_per_minute: RequestsPerMinute = None,
-    tokens_per_day: TokensPerDay = None,
-    tokens_per_month: TokensPerMonth = None,
-    cost_per_day: CostPerDay = None,
-    cost_per_month: CostPerMonth = None,
+    limits: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=NUMBER]...", help=LIMITS_HELP, show_default="none")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace a key's limits, those that are not named too: within 2 seconds on a server that runs."""
-    limits = _limits(
-        {
-            "tokens_per_minute": tokens_per_minute,
-            "requests_per_minute": requests_per_minute,
-            "tokens_per_day": tokens_per_day,
-            "tokens_per_month": tokens_per_month,
-            "cost_per_day": cost_per_day,
-            "cost_per_month": cost_per_month,
-        }
-    )
-    changed = _with_keys(home, lambda keys: keys.limit(key, limits))
+    """Replace all limits of a key: within 2 seconds on a server that runs. Without any, it has none."""
+    wanted = _limits(limits or ())
+    changed = _with_keys(home, lambda keys: keys.limit(key, wanted))
     if as_json:
         print_json(_shown(changed))
     else:

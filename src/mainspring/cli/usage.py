@@ -1,17 +1,17 @@
 """`mainspring usage`: what was used, straight from the data directory."""
 
-import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mainspring.cli.data import with_database
 from mainspring.cli.keys import duration_s
 from mainspring.cli.output import AsJson, Home, print_json, print_table
 
 if TYPE_CHECKING:
     from mainspring.governance.usage import Sums
+    from mainspring.store.db import Database
 
 __all__ = ["usage"]
 
@@ -27,7 +27,7 @@ def usage(
     """Show what was used: requests, tokens and cost, by key and model, or by day."""
     now_s = int(time.time())
     start = (now_s - int(duration_s(since))) // HOUR_S * HOUR_S
-    found, names = asyncio.run(_read(home, start, now_s + 1, by))
+    found, names = with_database(home, lambda database: _read(database, start, now_s + 1, by))
     rows: list[dict[str, Any]] = [
         {
             **({"day": time.strftime("%Y-%m-%d", time.gmtime(each.start))} if by == "day" else {}),
@@ -50,22 +50,14 @@ def _numbers(row: dict[str, Any]) -> list[str]:
 
 
 async def _read(
-    home: Path | None, start: int, end: int, by: Literal["key", "model", "day"]
+    database: "Database", start: int, end: int, by: Literal["key", "model", "day"]
 ) -> "tuple[list[Sums], dict[str, str]]":
     from mainspring.core.clock import SystemClock
-    from mainspring.core.config import create_home, load_settings
     from mainspring.governance.keys import Keys
-    from mainspring.governance.usage import Usage
-    from mainspring.store.db import Database
+    from mainspring.governance.usage import Reports
 
-    settings = load_settings(home)
-    database = await Database.open(create_home(settings.home), settings.database)
-    try:
-        names = {key.id: key.name for key in await Keys(database, SystemClock()).list()}
-        usage_ = Usage(database)
-        if by == "day":
-            return await usage_.sums(start, end, 86_400), names
-        columns = ("key", "deployment") if by == "key" else ("deployment",)
-        return await usage_.totals(start, end, columns), names
-    finally:
-        await database.close()
+    names = {key.id: key.name for key in await Keys(database, SystemClock()).list()}
+    reports = Reports(database)
+    if by == "day":
+        return await reports.sums(start, end, 86_400), names
+    return await reports.totals(start, end, ("key", "deployment") if by == "key" else ("deployment",)), names

@@ -70,7 +70,7 @@ class Keys:
         self._verified: dict[
             str, tuple[ApiKey, float]
         ] = {}  # hash of the secret -> the key, and until when (monotonic)
-        self._known: dict[str, ApiKey] = {}  # id -> the key as it was last seen
+        self._known: dict[str, ApiKey] = {}  # id -> the key as it was last seen; as many as there are
 
     async def create(
         self, name: str, role: Role = "user", expires_s: float | None = None, limits: Limits = NO_LIMITS
@@ -167,7 +167,6 @@ class Keys:
         key = _to_key(row)
         if len(self._verified) >= CACHE_SIZE:
             self._verified.clear()
-            self._known.clear()
         self._known[key.id] = key
         self._verified[digest] = (key, until_s)
         await self._note_use(key)

@@ -12,7 +12,7 @@ import msgspec
 
 from mainspring.core.clock import Clock
 from mainspring.core.config import Price
-from mainspring.core.errors import MainspringError
+from mainspring.core.errors import DeadlineExceeded, MainspringError
 from mainspring.core.seams import Embed, Generate
 from mainspring.core.types import (
     ChatPrompt,
@@ -32,8 +32,7 @@ from mainspring.core.types import (
 )
 from mainspring.governance.ledger import Entry, Ledger
 from mainspring.governance.quota import Amount, Charge, Quota, start_of
-from mainspring.governance.usage import Operation
-from mainspring.governance.usage import Usage as Used
+from mainspring.governance.usage import Operation, Reports
 
 __all__ = ["Account", "Governor", "estimate"]
 
@@ -70,6 +69,11 @@ class _Use:
         self.first_s: float | None = None
         self.ended = False
 
+    def presume(self, guess: Usage) -> None:
+        """Nothing was said before it was given up: its prompt was computed, or would have been but for that."""
+        if not self.usage.prompt:
+            self.usage = Usage(guess.prompt, 0)
+
     def finish(self, usage: Usage) -> None:
         """A choice has. All of them share one prompt; the first computes it."""
         cached = usage.cached if not self.finished else min(self.usage.cached, usage.cached)
@@ -101,11 +105,11 @@ class Governor:
         self._account, self._version = account, version
         self._quota, self._ledger, self._prices, self._clock = quota, ledger, prices, clock
 
-    async def restore(self, usage: Used) -> None:
+    async def restore(self, reports: Reports) -> None:
         """Charge what was used of the current minute, day and month before this process started."""
         now_s = self._clock.now()
         for period in ("minute", "day", "month"):
-            used = await usage.used_since(start_of(period, now_s), minutes=period == "minute")
+            used = await reports.used_since(start_of(period, now_s), minutes=period == "minute")
             for key, totals in used.items():
                 amount = Amount(totals.prompt + totals.completion, totals.cost)
                 self._quota.restore(key, period, totals.requests, amount)
@@ -178,13 +182,18 @@ class Governor:
             raise
         try:
             yield use
-        except MainspringError as error:
+        except DeadlineExceeded as error:
+            use.presume(guess)
+            self._end(use, error.code)
+            raise
+        except MainspringError as error:  # it was not computed, or not to its end by our own fault
             self._end(use, error.code)
             raise
         except Exception:
             self._end(use, "internal_error")
             raise
         finally:
+            use.presume(guess)
             self._end(use, "cancelled")  # the client has left; does nothing if it has ended already
 
     def _end(self, use: _Use, outcome: str) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, func, select
 from mainspring.store.db import Database
 from mainspring.store.tables import requests, usage_hours
 
-__all__ = ["OPERATIONS", "Operation", "Sums", "Totals", "Usage"]
+__all__ = ["OPERATIONS", "Operation", "Reports", "Sums", "Totals"]
 
 Operation = Literal["chat", "completion", "infill", "embedding"]
 OPERATIONS: tuple[Operation, ...] = ("chat", "completion", "infill", "embedding")
@@ -32,8 +32,8 @@ class Sums(NamedTuple):
     totals: Totals
 
 
-class Usage:
-    """Questions about what was used. What ended less than a second ago may be missing: see `Ledger`."""
+class Reports:
+    """Answers what was used. What ended less than a second ago may be missing: see `Ledger`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -38,3 +38,36 @@ def test_a_name_is_used_once(ms: Run) -> None:
     ran = ms("keys", "create", "laptop")
     assert ran.code == 2
     assert "choose another name" in ran.err
+
+
+def test_limits_are_given_shown_and_replaced(ms) -> None:
+    made = json.loads(ms("keys", "create", "laptop", "--limit", "tokens_per_minute=20000", "--limit", "cost_per_day=1.5",
+                         "--json").out)  # fmt: skip
+    assert made["limits"] == {"tokens_per_minute": 20000, "cost_per_day": 1_500_000}
+    assert "tokens_per_minute=20000, cost_per_day=1.5" in ms("keys", "list").out
+    changed = ms("keys", "limit", "laptop", "requests_per_minute=60", "tokens_per_month=1e6")
+    assert changed.out == "laptop: requests_per_minute=60, tokens_per_month=1000000\n"
+    assert ms("keys", "limit", "laptop").out == "laptop: no limits\n"
+    for wrong in ("tokens=5", "tokens_per_day", "tokens_per_day=many", "tokens_per_day=-1", "cost_per_day=nan",
+                  "cost_per_day=inf", "cost_per_day=1e30"):  # fmt: skip
+        refused = ms("keys", "limit", "laptop", wrong)
+        assert refused.code == 2
+        assert "limit" in refused.err
+        assert "Traceback" not in refused.err
+    assert ms("keys", "limit", "absent").code == 2
+
+
+def test_the_audit_log_has_what_was_done_and_by_whom(ms) -> None:
+    for command in (("create", "laptop"), ("limit", "laptop", "tokens_per_day=5"), ("revoke", "laptop")):
+        ms("keys", *command)
+    entries = json.loads(ms("audit", "list", "--json").out)
+    assert [each["action"] for each in entries] == ["key.create", "key.limit", "key.revoke"]
+    assert entries[1]["detail"]["after"] == {"tokens_per_day": 5}
+    assert all(each["actor"].startswith("command line: ") for each in entries)
+    assert "key.limit" in ms("audit", "list", "--newest", "2").out
+    head = json.loads(ms("audit", "verify", "--json").out)["head"]
+    assert head in ms("audit", "verify").out
+    assert ms("audit", "verify", "--known", head).code == 0
+    other = ms("audit", "verify", "--known", "0" * 64)
+    assert other.code == 1
+    assert "does not hold that hash" in other.out

@@ -6,6 +6,8 @@ from sqlalchemy import event
 
 from mainspring.core.clock import FakeClock
 from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
+from mainspring.core.types import Limits
+from mainspring.governance import keys as module
 from mainspring.governance.keys import ADMIN_KEY_FILE, CACHE_S, Keys, ensure_admin_key
 from mainspring.store.db import Database
 
@@ -150,3 +152,32 @@ async def test_a_database_that_cannot_be_written_is_told_and_keys_still_work(key
     with pytest.raises(Unavailable, match="readonly database"):
         await keys.create("another")
     assert (await keys.authenticate(secret)).name == "laptop"
+
+
+async def test_a_full_cache_lifts_nobody_s_limits(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHE_SIZE", 1)
+    limits = Limits(tokens_per_minute=5)
+    limited, secret = await keys.create("limited", limits=limits)
+    _, other = await keys.create("other")
+    await keys.authenticate(secret)
+    await keys.authenticate(other)  # while the first one's body is still read
+    found = keys.find(limited.id)
+    assert found is not None
+    assert found.limits == limits
+
+
+async def test_limits_are_replaced_at_once_and_elsewhere_soon(keys: Keys, database: Database, clock: FakeClock) -> None:
+    key, secret = await keys.create("laptop", limits=Limits(tokens_per_minute=5))
+    elsewhere = Keys(database, clock)
+    for each in (keys, elsewhere):
+        await each.authenticate(secret)
+    await keys.limit("laptop", Limits(cost_per_day=7))
+    assert keys.find(key.id).limits == Limits(cost_per_day=7)
+    clock.advance(CACHE_S)
+    await elsewhere.authenticate(secret)
+    assert elsewhere.find(key.id).limits == Limits(cost_per_day=7)
+    for wrong in (Limits(tokens_per_day=-1), Limits(cost_per_month=10**18)):
+        with pytest.raises(InvalidRequest, match="between 0"):
+            await keys.limit("laptop", wrong)
+    with pytest.raises(NotFound):
+        await keys.limit("absent", Limits())

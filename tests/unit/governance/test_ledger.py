@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mainspring.core.clock import FakeClock, SystemClock
 from mainspring.core.config import Price
-from mainspring.core.errors import BudgetSpent, MainspringError, RateLimited, Unavailable
+from mainspring.core.errors import BudgetSpent, DeadlineExceeded, MainspringError, RateLimited, Unavailable
 from mainspring.core.types import EmbedRequest, GenerateRequest, Limits, TextPrompt
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
 from mainspring.governance import ledger as module
@@ -25,7 +25,7 @@ from mainspring.governance.keys import ApiKey
 from mainspring.governance.ledger import Ledger
 from mainspring.governance.quota import Quota
 from mainspring.governance.stack import Governor, estimate
-from mainspring.governance.usage import Usage
+from mainspring.governance.usage import Reports
 from mainspring.store import journal
 from mainspring.store.db import Database
 from mainspring.store.tables import requests, usage_hours
@@ -40,7 +40,7 @@ class House:
         self.database, self.clock = database, clock
         self.accounts: dict[str, ApiKey] = {}
         self.ledger = Ledger(database, home / "ledger", clock)
-        self.usage = Usage(database)
+        self.reports = Reports(database)
         self.governor = Governor(
             account=self.accounts.get, version=lambda _: "v1", quota=Quota(clock), ledger=self.ledger, prices=PRICES,
             clock=clock,
@@ -122,6 +122,34 @@ async def test_one_that_fails_and_one_that_is_left(house: House) -> None:
     assert left["prompt"] == estimate(ask("b")).prompt
 
 
+async def test_who_leaves_before_the_first_token_pays_for_the_prompt(house: House) -> None:
+    house.account(Limits(tokens_per_minute=10_000))
+    long = "many words " * 400
+
+    async def slow(_):
+        await asyncio.Event().wait()
+        yield
+
+    task = asyncio.ensure_future(anext(house.governor.generate(slow)(ask("left", long))))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    async def late(_):
+        raise DeadlineExceeded("late")
+        yield
+
+    with pytest.raises(DeadlineExceeded):
+        await anext(house.governor.generate(late)(ask("late", long)))
+    await house.ledger.drain()
+    expected = estimate(ask("x", long)).prompt
+    assert {row["outcome"]: row["prompt"] for row in await house.rows()} == {
+        "cancelled": expected, "deadline_exceeded": expected,
+    }  # fmt: skip
+    assert house.governor.rate("k").tokens.remaining == 10_000 - 2 * expected
+
+
 async def test_moving_twice_is_moving_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await answer(house, ask("a"))
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # killed between the commit and the removal
@@ -171,15 +199,15 @@ async def test_the_sums_are_those_of_the_rows(house: House) -> None:
         house.clock.advance(3600)
     now_s = int(house.clock.now())
     for width_s in (60, 3600, 86_400):
-        found = await house.usage.sums(0, now_s, width_s, ["tier"])
+        found = await house.reports.sums(0, now_s, width_s, ["tier"])
         assert sum(each.totals.requests for each in found) == 12
         assert {each.group for each in found} == {("default",), ("flex",)}
     rows = await house.rows()
-    [total] = await house.usage.totals(0, now_s, ["key"])
+    [total] = await house.reports.totals(0, now_s, ["key"])
     assert total.totals == tuple(sum(row[name] for row in rows) if name != "requests" else 12
                                  for name in total.totals._fields)  # fmt: skip
-    assert await house.usage.sums(0, now_s, 3600, operations=["embedding"]) == []
-    assert await house.usage.sums(0, now_s, 3600, keys=["other"]) == []
+    assert await house.reports.sums(0, now_s, 3600, operations=["embedding"]) == []
+    assert await house.reports.sums(0, now_s, 3600, keys=["other"]) == []
 
 
 async def test_limits_hold_and_survive_a_restart(house: House, tmp_path: Path) -> None:
@@ -195,7 +223,7 @@ async def test_limits_hold_and_survive_a_restart(house: House, tmp_path: Path) -
     other = House(tmp_path, house.database, house.clock)
     other.accounts = house.accounts
     other.governor._account = house.accounts.get
-    await other.governor.restore(other.usage)
+    await other.governor.restore(other.reports)
     assert other.governor.rate("k").tokens.remaining == left
     house.clock.advance(60)
     with pytest.raises(BudgetSpent, match="'laptop'"):
