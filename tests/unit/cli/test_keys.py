@@ -41,8 +41,8 @@ def test_a_name_is_used_once(ms: Run) -> None:
 
 
 def test_limits_are_given_shown_and_replaced(ms) -> None:
-    made = json.loads(ms("keys", "create", "laptop", "--limit", "tokens_per_minute=20000", "--limit", "cost_per_day=1.5",
-                         "--json").out)  # fmt: skip
+    wanted = ("--limit", "tokens_per_minute=20000", "--limit", "cost_per_day=1.5")
+    made = json.loads(ms("keys", "create", "laptop", *wanted, "--json").out)
     assert made["limits"] == {"tokens_per_minute": 20000, "cost_per_day": 1_500_000}
     assert "tokens_per_minute=20000, cost_per_day=1.5" in ms("keys", "list").out
     changed = ms("keys", "limit", "laptop", "requests_per_minute=60", "tokens_per_month=1e6")

@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mainspring.core.clock import SystemClock
@@ -19,13 +20,12 @@ async def fill(home: Path) -> None:
     ledger = Ledger(database, home / "ledger", SystemClock())
     await ledger.start()
     for number in range(4):
+        started, model = time.time() - 86_400 * (number // 2), f"model-{number % 2}"
         entry = Entry(
-            id=f"r{number}", started=time.time() - 86_400 * (number // 2), key=key.id, deployment=f"model-{number % 2}",
-            version="v", operation="chat",
+            id=f"r{number}", started=started, key=key.id, deployment=model, version="v", operation="chat"
         )  # fmt: skip
         ledger.begin(entry)
-        ledger.end(Entry(**{name: getattr(entry, name) for name in ("id", "started", "key", "deployment", "version")},
-                         operation="chat", outcome="ok", prompt=1000, cached=100, completion=10, cost=2500))  # fmt: skip
+        ledger.end(msgspec.structs.replace(entry, outcome="ok", prompt=1000, cached=100, completion=10, cost=2500))
     await ledger.stop()
     await database.close()
 
