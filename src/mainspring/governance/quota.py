@@ -107,7 +107,7 @@ class Quota:
         """Charge a request with what it is estimated to use.
 
         Args:
-            name: what the subject is called in messages.
+            name: what the subject is called in messages, in the middle of a sentence.
 
         Raises:
             RateLimited: a second's, ten seconds' or minute's limit is reached; says when to come back.
@@ -187,7 +187,7 @@ def _refusal(bound: _Bound, name: str, left: int, now_s: float) -> RateLimited |
         scale, unit = (1e6, "in cost") if bound.what == "cost" else (1, "tokens")
         most = f"{bound.most / scale:,.15g} {unit} a {bound.period}"
         return BudgetSpent(
-            f"{name} has {left / scale:,.15g} left of its budget of {most}, which does not suffice. It starts anew on "
+            f"{name[0].upper()}{name[1:]} has {left / scale:,.15g} left of its budget of {most}, which does not suffice. It starts anew on "
             f"{datetime.fromtimestamp(end_s, UTC):%Y-%m-%d} (UTC); an administrator can raise it."
         )
     length = LENGTH_S[bound.period]

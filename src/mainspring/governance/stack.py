@@ -172,7 +172,7 @@ class Governor:
         charge = None
         if account is not None:
             amount = Amount(guess.prompt + guess.completion, self._cost(entry.deployment, guess))
-            charge = self._quota.admit(entry.key, f"The key {account.name!r}", account.limits, amount)
+            charge = self._quota.admit(entry.key, f"the key {account.name!r}", account.limits, amount)
         use = _Use(entry, charge, began_s)
         try:
             self._ledger.begin(msgspec.structs.replace(entry, prompt=guess.prompt))

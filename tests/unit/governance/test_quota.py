@@ -24,14 +24,15 @@ def quota(clock: FakeClock) -> Quota:
 
 
 def admit(quota: Quota, limits: Limits, tokens: int = 0, cost: int = 0):
-    return quota.admit("k", "The key 'k'", limits, Amount(tokens, cost))
+    return quota.admit("k", "the key 'k'", limits, Amount(tokens, cost))
 
 
 def test_tokens_are_charged_on_arrival_and_corrected_at_the_end(quota: Quota, clock: FakeClock) -> None:
     limits = Limits(tokens_per_minute=1000)
     charge = admit(quota, limits, 900)
     with pytest.raises(
-        RateLimited, match=r"token rate limit of 1,000 tokens a minute.*retry after 60 seconds"
+        RateLimited,
+        match=r"^Requests of the key 'k' have exceeded the token rate limit of 1,000 tokens a minute.*retry after 60 seconds",
     ) as caught:
         admit(quota, limits, 200)
     assert caught.value.retry_after_s == 60
@@ -77,7 +78,9 @@ def test_few_requests_a_minute_may_come_together(quota: Quota) -> None:
 def test_budgets_end_with_the_day_and_the_month(quota: Quota, clock: FakeClock) -> None:
     limits = Limits(tokens_per_day=100, cost_per_month=3_000_000)
     admit(quota, limits, 100, 1_000_000)
-    with pytest.raises(BudgetSpent, match=r"0 left of its budget of 100 tokens a day.*2023-11-16") as caught:
+    with pytest.raises(
+        BudgetSpent, match=r"^The key 'k' has 0 left of its budget of 100 tokens a day.*2023-11-16"
+    ) as caught:
         admit(quota, limits, 1)
     assert caught.value.code == "insufficient_quota"
     clock.advance(86_400)
