@@ -187,8 +187,8 @@ def _refusal(bound: _Bound, name: str, left: int, now_s: float) -> RateLimited |
         scale, unit = (1e6, "in cost") if bound.what == "cost" else (1, "tokens")
         most = f"{bound.most / scale:,.15g} {unit} a {bound.period}"
         return BudgetSpent(
-            f"{name[0].upper()}{name[1:]} has {left / scale:,.15g} left of its budget of {most}, which does not suffice. It starts anew on "
-            f"{datetime.fromtimestamp(end_s, UTC):%Y-%m-%d} (UTC); an administrator can raise it."
+            f"{name[0].upper()}{name[1:]} has {left / scale:,.15g} left of its budget of {most}, which does not suffice. "
+            f"It starts anew on {datetime.fromtimestamp(end_s, UTC):%Y-%m-%d} (UTC); an administrator can raise it."
         )
     length = LENGTH_S[bound.period]
     over = "a minute" if length == 60 else f"in {length} seconds" if length > 1 else "a second"
