@@ -185,9 +185,9 @@ def _refusal(bound: _Bound, name: str, left: int, now_s: float) -> RateLimited |
     end_s = end_of(bound.period, now_s)
     if bound.period in ("day", "month"):
         scale, unit = (1e6, "in cost") if bound.what == "cost" else (1, "tokens")
-        most = f"{bound.most / scale:,.15g} {unit} a {bound.period}"
+        name, most = name[0].upper() + name[1:], f"{bound.most / scale:,.15g} {unit} a {bound.period}"
         return BudgetSpent(
-            f"{name[0].upper()}{name[1:]} has {left / scale:,.15g} left of its budget of {most}, which does not suffice. "
+            f"{name} has {left / scale:,.15g} left of its budget of {most}, which does not suffice. "
             f"It starts anew on {datetime.fromtimestamp(end_s, UTC):%Y-%m-%d} (UTC); an administrator can raise it."
         )
     length = LENGTH_S[bound.period]
