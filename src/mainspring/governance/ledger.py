@@ -44,6 +44,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Args:
         outcome: "open" while it runs, then "ok", "cancelled", "interrupted", or the code of its error.
+        filtered: "prompt" or "completion" if the content filters blocked it.
+        hits: what they found, as JSON: `filters.Hit`s.
+        spilled_from: the deployment that could not take it.
     """
 
     id: str
@@ -60,6 +63,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: int = 0
     first_ms: float = 0.0
     total_ms: float = 0.0
+    project: str = "default"
+    filtered: str = ""
+    hits: str = ""
+    spilled_from: str = ""
 
 
 class Ledger:
@@ -201,7 +208,7 @@ async def _insert(connection: AsyncConnection, entries: dict[str, Entry]) -> Non
     await connection.execute(insert(requests), rows)
     sums: dict[tuple[object, ...], dict[str, Any]] = {}
     for row in rows:
-        names = {name: row[name] for name in ("key", "deployment", "operation", "tier")}
+        names = {name: row[name] for name in ("project", "key", "deployment", "operation", "tier")}
         names["hour"] = cast("int", row["minute"]) // 3600 * 3600
         to = sums.setdefault(tuple(names.values()), {**names, **dict.fromkeys(Totals._fields, 0)})
         to["requests"] += 1
@@ -211,6 +218,7 @@ async def _insert(connection: AsyncConnection, entries: dict[str, Entry]) -> Non
         table = usage_hours.c
         same = (
             (table.hour == to["hour"])
+            & (table.project == to["project"])
             & (table.key == to["key"])
             & (table.deployment == to["deployment"])
             & (table.operation == to["operation"])

@@ -20,7 +20,7 @@ from mainspring.core.errors import Unavailable, UserMistake
 
 __all__ = ["HEAD", "MIGRATIONS", "Database"]
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in `migrations/versions`."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -3,9 +3,35 @@
 Times are Unix seconds (UTC).
 """
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
-__all__ = ["api_keys", "audit", "metadata", "requests", "usage_hours"]
+__all__ = [
+    "api_keys",
+    "audit",
+    "blocklist_items",
+    "blocklists",
+    "capacities",
+    "deployments",
+    "metadata",
+    "policies",
+    "projects",
+    "requests",
+    "usage_hours",
+    "wanted",
+]
 
 metadata = MetaData()
 
@@ -22,6 +48,10 @@ api_keys = Table(
     Column("revoked", Float),
     Column("last_used", Float),
     Column("limits", Text, nullable=False, server_default="{}"),  # core.types.Limits as JSON
+    Column("project", String(64), nullable=False, server_default="default", index=True),
+    Column("owner", String(256), nullable=False, server_default=""),  # the person it was made for
+    Column("deployments", Text, nullable=False, server_default="[]"),  # the only ones it is for, as JSON; [] means all
+    Column("slot", String(4), nullable=False, server_default=""),  # key1 or key2 of a project
 )
 
 # A name may be used again once its key is revoked.
@@ -52,6 +82,10 @@ requests = Table(
     Column("cost", BigInteger, nullable=False),
     Column("first_ms", Float, nullable=False),
     Column("total_ms", Float, nullable=False),
+    Column("project", String(64), nullable=False, server_default="default"),
+    Column("filtered", String(16), nullable=False, server_default=""),  # prompt or completion, if one was blocked
+    Column("hits", Text, nullable=False, server_default=""),  # what the content filters found, as JSON
+    Column("spilled_from", String(256), nullable=False, server_default=""),  # the deployment that could not take it
 )
 
 # Their sums by the hour: what budgets and reports read, so that neither slows down as rows pile up.
@@ -59,6 +93,7 @@ usage_hours = Table(
     "usage_hours",
     metadata,
     Column("hour", BigInteger, primary_key=True, autoincrement=False),  # when it started
+    Column("project", String(64), primary_key=True),
     Column("key", String(64), primary_key=True),
     Column("deployment", String(256), primary_key=True),
     Column("operation", String(16), primary_key=True),
@@ -81,4 +116,85 @@ audit = Table(
     Column("subject", String(256), nullable=False),
     Column("detail", Text, nullable=False),
     Column("hash", String(64), nullable=False),
+)
+
+# What is wanted: see governance/projects.py. A project is what Azure calls an account.
+projects = Table(
+    "projects",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("resource_group", String(90), nullable=False),
+    Column("location", String(64), nullable=False),
+    Column("tags", Text, nullable=False),  # JSON
+    Column("limits", Text, nullable=False),  # core.types.Limits as JSON
+    Column("generation1", Integer, nullable=False),  # how often key1 was regenerated
+    Column("generation2", Integer, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("project", String(64), ForeignKey("projects.name"), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("model", String(256), nullable=False),  # its name in the catalog
+    Column("version", String(64), nullable=False),
+    Column("sku", String(32), nullable=False),
+    Column("capacity", Integer, nullable=False),
+    Column("policy", String(100), nullable=False),
+    Column("upgrade", String(40), nullable=False),
+    Column("spillover", String(64), nullable=False),
+    Column("dynamic", Boolean, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("expires", Float),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("project", String(64), ForeignKey("projects.name"), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("body", Text, nullable=False),  # JSON
+    Column("updated", Float, nullable=False),
+)
+
+blocklists = Table(
+    "blocklists",
+    metadata,
+    Column("project", String(64), ForeignKey("projects.name"), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("updated", Float, nullable=False),
+)
+
+blocklist_items = Table(
+    "blocklist_items",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("blocklist", String(100), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("pattern", Text, nullable=False),
+    Column("is_regex", Boolean, nullable=False),
+    Column("updated", Float, nullable=False),
+    ForeignKeyConstraint(["project", "blocklist"], ["blocklists.project", "blocklists.name"]),
+)
+
+# How many units of a model all projects together may deploy, where that is not what the settings say.
+capacities = Table(
+    "capacities",
+    metadata,
+    Column("sku", String(32), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("units", Integer, nullable=False),
+)
+
+# One row: counted up with every change of what is wanted, so that servers notice by reading one number.
+wanted = Table(
+    "wanted",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
 )
