@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
@@ -17,6 +17,8 @@ from mainspring.core import log
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import Settings
 from mainspring.core.errors import UserMistake
+from mainspring.core.seams import Models
+from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.serving.fleet import Fleet
 from mainspring.serving.router import Router
@@ -24,8 +26,9 @@ from mainspring.serving.shelf import Shelf
 
 if TYPE_CHECKING:
     from mainspring.api.services import Services
+    from mainspring.governance.control import Control
 
-__all__ = ["serve"]
+__all__ = ["Served", "governed", "serve"]
 
 MEMORY_SHARE = 0.8
 """Of the memory that is available at the start: what models may take, unless the settings say how much."""
@@ -81,49 +84,78 @@ async def _serve(settings: Settings, announce: Callable[[str, Path], None] | Non
         await router.stop()
 
 
+class Served(Models, Protocol):
+    """What governance is put around: `Router` in a server, a fake in tests."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be served now."""
+        ...
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
+        """See `core.seams.Generate`."""
+        ...
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `core.seams.Embed`."""
+        ...
+
+
 @asynccontextmanager
-async def _governed(settings: Settings, router: Router) -> "AsyncGenerator[tuple[Services, Path]]":
-    """What the edge is given: the router with governance around it; and where the admin key is. Closes both."""
+async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[Services, Control]]":
+    """What the edge is given: `served` with governance around it. The data directory is there; all is closed again."""
     from mainspring.api.services import Services
-    from mainspring.governance.keys import Keys, ensure_admin_key
+    from mainspring.governance.audit import Audit
+    from mainspring.governance.control import Control
+    from mainspring.governance.directory import Directory
+    from mainspring.governance.keys import Keys
     from mainspring.governance.ledger import Ledger
+    from mainspring.governance.meter import Meter
+    from mainspring.governance.policies import Policies
+    from mainspring.governance.projects import Projects, installation_secret
     from mainspring.governance.quota import Quota
-    from mainspring.governance.stack import Governor
+    from mainspring.governance.screening import Screening
+    from mainspring.governance.stack import Stack
     from mainspring.governance.usage import Reports
     from mainspring.store.db import Database
 
-    clock = SystemClock()
+    clock, catalog = SystemClock(), Catalog(settings.home / "models")
     async with AsyncExitStack() as stack:
         database = await Database.open(settings.home, settings.database)
         stack.push_async_callback(database.close)
         keys, reports = Keys(database, clock), Reports(database)
-        admin_key = await ensure_admin_key(keys, settings.home)
+        directory = Directory(database, clock, served, versions=lambda name: _versions(catalog, name))
+        projects = Projects(
+            database, clock, keys, find=catalog.get, secret=installation_secret(settings.home, settings.secret),
+            units=settings.quota_units, changed=directory.poke,
+        )  # fmt: skip
+        stack.push_async_callback(directory.stop)
+        await directory.start(projects)
         ledger = Ledger(database, settings.home / "ledger", clock)
         stack.push_async_callback(ledger.stop)
         await ledger.start()
-        governor = Governor(
-            account=keys.find,
-            version=lambda name: router.find(name).version,
-            quota=Quota(clock),
-            ledger=ledger,
-            prices=settings.metering.prices,
-            clock=clock,
-        )
-        await governor.restore(reports)
+        meter = Meter(
+            account=keys.find, find=directory.target, project_limits=directory.limits, models=served,
+            quota=Quota(clock), ledger=ledger, prices=settings.metering.prices, clock=clock,
+        )  # fmt: skip
+        await meter.restore(reports)
+        wrappers = Stack(find=directory.target, meter=meter, screening=Screening())
+        control = Control(
+            projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
+            audit=Audit(database, clock, "server"), reports=reports, directory=directory, versions=catalog.list,
+            status=lambda name: (served.find(name).state, ""),
+        )  # fmt: skip
         services = Services(
-            generate=governor.generate(router.generate),
-            embed=governor.embed(router.embed),
-            rate=governor.rate,
-            sums=reports.sums,
-            models=router,
-            authenticate=keys.authenticate,
-            ready=lambda: router.ready,
-            clock=clock,
-            region=settings.region,
-            max_body_bytes=settings.server.max_body_bytes,
-            request_timeout_s=settings.server.request_timeout_s,
-        )
-        yield services, admin_key
+            generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
+            models=directory, replicas=served, control=control, rate=meter.rate, sums=reports.sums,
+            authenticate=keys.authenticate, ready=lambda: served.ready, clock=clock, region=settings.region,
+            max_body_bytes=settings.server.max_body_bytes, request_timeout_s=settings.server.request_timeout_s,
+        )  # fmt: skip
+        yield services, control
+
+
+def _versions(catalog: Catalog, name: str) -> list[ModelVersion]:
+    return [version for version in catalog.list() if version.name == name]
 
 
 async def _serve_http(
@@ -132,10 +164,12 @@ async def _serve_http(
     # The models load in their own processes while these imports, half a second of them, run in this one.
     from mainspring.api import server
     from mainspring.api.app import create_app
+    from mainspring.governance.keys import ensure_admin_key
 
     host, port = listener.getsockname()[:2]
     base_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    async with _governed(settings, router) as (services, admin_key):
+    async with governed(settings, router) as (services, control):
+        admin_key = await ensure_admin_key(control.keys, settings.home)
         app = create_app(services)
         state = settings.home / "server.json"
         state.write_text(json.dumps({"base_url": base_url, "pid": os.getpid()}))

@@ -8,27 +8,25 @@ import contextlib
 import json
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import uvicorn
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
+from mainspring import wiring
 from mainspring.api.app import Services, create_app
 from mainspring.core.clock import SystemClock
-from mainspring.core.config import Price
+from mainspring.core.config import MeteringSettings, Price, Settings
 from mainspring.core.errors import Unauthorized
-from mainspring.core.types import Limits, Principal
+from mainspring.core.types import Embeddings, EmbedRequest, Limits, Principal
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
-from mainspring.governance.keys import Keys
-from mainspring.governance.ledger import Ledger
-from mainspring.governance.quota import Quota
-from mainspring.governance.stack import Governor
-from mainspring.governance.usage import Reports
-from mainspring.store.db import Database
+from mainspring.governance.control import Control
+
+T = TypeVar("T")
 
 KEY = "sk-contract-tests"
 API_VERSION = "2024-10-21"
@@ -107,6 +105,7 @@ def services(engine: FakeEngine, **changes: Any) -> Services:
         **{
             "generate": engine.generate,
             "models": engine,
+            "replicas": engine,
             "authenticate": authenticate,
             "ready": lambda: True,
             "clock": SystemClock(),
@@ -148,76 +147,85 @@ def fake_target(**changes: Any) -> Generator[Target]:
         yield Target(base_url=base_url, key=KEY, model="fake", context_length=4096, engine=engine)
 
 
+class Served(FakeEngine):
+    """The fake in the place of the router: `wiring.Served`."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self._embedder = FakeEmbedder()
+        super().__init__(("fake",), others=(self._embedder.model,))
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        return await self._embedder.embed(request)
+
+
 @dataclass(frozen=True, kw_only=True)
 class GovernedTarget(Target):
-    """A server with keys, quotas and a ledger in a data directory. `key` is an administrator's."""
+    """A server with all of governance in a data directory. `key` is an administrator's."""
 
-    keys: Keys
+    control: Control
     loop: asyncio.AbstractEventLoop
-
-    def make_key(self, limits: Limits) -> str:
-        """A user's key with these limits; its secret."""
-        name = f"test-{secrets.token_hex(4)}"
-        made = asyncio.run_coroutine_threadsafe(self.keys.create(name, limits=limits), self.loop).result(10)
-        self.ids[made[1]] = made[0].id
-        return made[1]
-
     ids: dict[str, str] = field(default_factory=dict)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something in the server's own loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+
+    def make_key(self, limits: Limits = Limits(), **more: Any) -> str:  # noqa: B008 - frozen
+        """A user's key with these limits; its secret."""
+        key, secret = self.run(
+            self.control.keys.create(f"test-{secrets.token_hex(4)}", more.pop("role", "user"), limits=limits, **more)
+        )
+        self.ids[secret] = key.id
+        return secret
 
     def key_id(self, secret: str) -> str:
         """The id of a key that was made here."""
         return self.ids[secret]
 
 
+class Late:
+    """An application that is made when the server's loop runs, inside of `around`."""
+
+    def __init__(self, around: Callable[[], contextlib.AbstractAsyncContextManager[Any]]) -> None:
+        self._around = around
+        self._app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        self.stack = contextlib.AsyncExitStack()
+        self._app = await self.stack.enter_async_context(self._around())
+        await send({"type": "lifespan.startup.complete"})
+
+
 @contextlib.contextmanager
-def governed(home: Path) -> Generator[GovernedTarget]:
-    """The edge and governance over the fake; a price of 1 for a million tokens of any kind."""
-    engine, clock = FakeEngine(("fake",)), SystemClock()
-    made: dict[str, Any] = {}
-    price = Price(input=1, output=1)
+def governed(home: Path, **changes: Any) -> Generator[GovernedTarget]:
+    """The edge and governance over the fake, put together as in the product; a price of 1 for a million tokens of any
+    kind. `changes` are settings."""
+    engine = Served()
+    given = {"metering": MeteringSettings(prices={"*": Price(input=1, output=1)}), "home": home, **changes}
+    settings, made = Settings(**given), dict[str, Any]()
 
     @contextlib.asynccontextmanager
-    async def lifespan() -> AsyncGenerator[None]:
+    async def around() -> AsyncGenerator[Any]:
         made["loop"] = asyncio.get_running_loop()
-        database = made["database"] = await Database.open(home)
-        made["keys"], made["usage"] = Keys(database, clock), Reports(database)
-        ledger = Ledger(database, home / "ledger", clock)
-        await ledger.start()
-        governor = made["governor"] = Governor(
-            account=made["keys"].find,
-            version=lambda name: engine.find(name).version,
-            quota=Quota(clock),
-            ledger=ledger,
-            prices={"*": price},
-            clock=clock,
-        )
-        made["generate"] = governor.generate(engine.generate)
-        _, made["secret"] = await made["keys"].create("admin", "admin")
-        made["ledger"] = ledger
-        yield
+        async with wiring.governed(settings, engine) as (given, made["control"]):
+            _, made["secret"] = await made["control"].keys.create("admin", "admin")
+            yield create_app(given)
 
-    async def close() -> None:
-        await made["ledger"].stop()
-        await made["database"].close()
-
-    app = create_app(
-        services(
-            engine,
-            generate=lambda request: made["generate"](request),
-            authenticate=lambda key: made["keys"].authenticate(key),
-            rate=lambda key: made["governor"].rate(key),
-            sums=lambda *given, **named: made["usage"].sums(*given, **named),
-            lifespan=lifespan,
-        )
-    )
+    app = Late(around)
     with serve(app) as base_url:
         try:
             yield GovernedTarget(
                 base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine,
-                keys=made["keys"], loop=made["loop"],
+                control=made["control"], loop=made["loop"],
             )  # fmt: skip
         finally:  # `serve` ends without a farewell
-            asyncio.run_coroutine_threadsafe(close(), made["loop"]).result(20)
+            asyncio.run_coroutine_threadsafe(app.stack.aclose(), made["loop"]).result(20)
 
 
 @contextlib.contextmanager

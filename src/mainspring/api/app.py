@@ -42,7 +42,7 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe
 
 def create_app(services: Services) -> FastAPI:
     """The ASGI application over `services`."""
-    metrics = Metrics(services.models)
+    metrics = Metrics(services.replicas)
     app = FastAPI(
         title="Mainspring",
         version=__version__,

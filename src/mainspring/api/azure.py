@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mainspring.api.context import context_of
 from mainspring.api.openai import replies
 from mainspring.api.services import Services
 from mainspring.core.errors import InvalidRequest
@@ -116,7 +117,7 @@ class AzureDeployment(msgspec.Struct, frozen=True, kw_only=True):
         """From the description below the edge."""
         return cls(
             id=model.id,
-            model=model.id,
+            model=model.model or model.id,
             owner=model.owner,
             status="succeeded" if model.state == "ready" else "running",
             created_at=model.created,
@@ -137,18 +138,21 @@ class AzureRoutes:
     def __init__(self, services: Services) -> None:
         self._models = services.models
 
-    async def list_models(self, _: Request) -> Response:
+    async def list_models(self, http: Request) -> Response:
         """Every model."""
-        return replies.json(AzureModelList(data=[AzureModel.of(model) for model in self._models.list()]))
+        found = self._models.list(context_of(http).project)
+        return replies.json(AzureModelList(data=[AzureModel.of(model) for model in found]))
 
     async def retrieve_model(self, http: Request) -> Response:
         """One model."""
-        return replies.json(AzureModel.of(self._models.find(http.path_params["model"])))
+        return replies.json(AzureModel.of(self._models.find(http.path_params["model"], context_of(http).project)))
 
-    async def list_deployments(self, _: Request) -> Response:
+    async def list_deployments(self, http: Request) -> Response:
         """Every deployment."""
-        return replies.json(AzureDeploymentList(data=[AzureDeployment.of(model) for model in self._models.list()]))
+        found = self._models.list(context_of(http).project)
+        return replies.json(AzureDeploymentList(data=[AzureDeployment.of(model) for model in found]))
 
     async def retrieve_deployment(self, http: Request) -> Response:
         """One deployment."""
-        return replies.json(AzureDeployment.of(self._models.find(http.path_params["deployment"])))
+        found = self._models.find(http.path_params["deployment"], context_of(http).project)
+        return replies.json(AzureDeployment.of(found))

@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from mainspring.api.errors import Dialect, dialect_of
-from mainspring.core.types import ModelInfo, Principal
+from mainspring.core.types import ModelInfo, Principal, Spilled
 
 __all__ = ["Context", "clean", "context_of", "header"]
 
+PROJECTS = "/projects/"
 _KEY = "mainspring"
 MAX_ECHO_BYTES = 128
 
@@ -29,16 +30,18 @@ def clean(value: bytes) -> bytes:
 class Context:
     """Mutable notes of one request; owned by the task that serves it.
 
-    `deployment` is set once the request has named one: from then on answers carry its headers. `started` is in seconds
-    of the monotonic clock.
+    `project` is the one that the request is for, once it is known who asks. `deployment` is set once the request has
+    named one: from then on answers carry its headers; `spilled` if another one took the request. `started` is in
+    seconds of the monotonic clock.
     """
 
     __slots__ = (
-        "client_request_id", "deployment", "dialect", "method", "path", "principal", "request_id", "scope", "started",
-        "status",
+        "client_request_id", "deployment", "dialect", "method", "path", "principal", "project", "request_id", "scope",
+        "spilled", "started", "status",
     )  # fmt: skip
 
     def __init__(self, scope: Scope) -> None:
+        self.project = _take_project(scope)
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -50,6 +53,7 @@ class Context:
         self.status = 0
         self.principal: Principal | None = None
         self.deployment: ModelInfo | None = None
+        self.spilled: Spilled | None = None
         scope[_KEY] = self
 
     @property
@@ -58,9 +62,27 @@ class Context:
         return getattr(self.scope.get("route"), "path_format", "none")
 
     @property
+    def spillover(self) -> str | None:
+        """The deployment that the client wants to take the request if the one that it names cannot."""
+        named = header(self.scope["headers"], b"x-ms-spillover-deployment")
+        return clean(named).decode() if named else None
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since the request's head was read."""
         return time.perf_counter() - self.started
+
+
+def _take_project(scope: Scope) -> str:
+    """The project that a request names, by what its path begins with or else by OpenAI's header; empty if it does not.
+
+    The path goes on without it, so that one table of routes serves every project: PROJECTS/name is the base of all."""
+    path: str = scope["path"]
+    if path.startswith(PROJECTS):
+        name, slash, rest = path.removeprefix(PROJECTS).partition("/")
+        scope["path"], scope["root_path"] = slash + rest or "/", ""
+        return name.lower()
+    return clean(header(scope["headers"], b"openai-project") or b"").decode().lower()
 
 
 def context_of(request: Request) -> Context:

@@ -15,6 +15,7 @@ from mainspring.api.services import Services
 from mainspring.core import log
 from mainspring.core.errors import MainspringError, Unauthorized
 from mainspring.core.types import Rate
+from mainspring.governance.wanted import DEFAULT
 
 __all__ = ["ClientGone", "Edge"]
 
@@ -96,6 +97,7 @@ class Edge:
         if len(key) > MAX_KEY_BYTES:
             raise Unauthorized("The key is too long to be one of ours.")
         context.principal = await self._services.authenticate(key)
+        context.project = context.project or DEFAULT
 
     async def _refuse(
         self, context: Context, send: Send, error: MainspringError, extra: list[tuple[bytes, bytes]] | None = None
@@ -110,7 +112,8 @@ class Edge:
         headers = common_headers(context, self._region)
         if context.deployment is not None:
             try:
-                rate = self._services.rate(context.principal.id) if context.principal else Rate()
+                key = context.principal.id if context.principal else ""
+                rate = self._services.rate(key, context.project, context.deployment.id)
                 headers += deployment_headers(context, context.deployment, self._services.models, rate)
             except MainspringError:  # withdrawn while it answered
                 _log.debug("deployment gone", deployment=context.deployment.id)

@@ -11,7 +11,9 @@ import msgspec
 
 from mainspring.core.errors import (
     BudgetSpent,
+    ContentFiltered,
     DeadlineExceeded,
+    DeploymentPaused,
     MainspringError,
     MethodNotAllowed,
     ModelNotFound,
@@ -59,8 +61,8 @@ def _in_azure(error: MainspringError) -> tuple[str, str]:
             return f"The API deployment for this resource does not exist. {error.message}", "DeploymentNotFound"
         case NotFound():
             return f"Resource not found. {error.message}", "404"
-        case OperationNotSupported():
-            return error.message, "OperationNotSupported"
+        case OperationNotSupported() | DeploymentPaused():
+            return error.message, type(error).__name__
         case Overloaded():
             return error.message, "429"
         case _:
@@ -69,6 +71,10 @@ def _in_azure(error: MainspringError) -> tuple[str, str]:
 
 def error_body(error: MainspringError, dialect: Dialect) -> bytes:
     """The JSON object with `error.{message,type,param,code}`."""
+    if isinstance(error, ContentFiltered) and dialect != "openai":
+        inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": error.results}
+        detail = {"message": error.message, "type": None, "param": error.param, "code": error.code}
+        return msgspec.json.encode({"error": {**detail, "status": error.status, "innererror": inner}})
     message, code = (error.message, error.code) if dialect == "openai" else _in_azure(error)
     return msgspec.json.encode(ErrorResponse(ErrorDetail(message, error.kind, error.param, code)))
 

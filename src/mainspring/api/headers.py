@@ -3,7 +3,7 @@
 import math
 
 from mainspring.api.context import Context, clean
-from mainspring.core.seams import Models
+from mainspring.core.seams import Deployments
 from mainspring.core.types import ModelInfo, Rate, Room
 
 __all__ = ["common_headers", "deployment_headers"]
@@ -26,14 +26,15 @@ def common_headers(context: Context, region: bytes) -> RawHeaders:
     ]
 
 
-def deployment_headers(context: Context, deployment: ModelInfo, models: Models, rate: Rate) -> RawHeaders:
+def deployment_headers(context: Context, deployment: ModelInfo, models: Deployments, rate: Rate) -> RawHeaders:
     """What inference adds: which deployment answered, and how much room there is.
 
     The limits are those of the key. A key without them has the deployment's own: places for requests, and tokens of its
     KV cache. Both are freed as requests end, not by a clock, so the reset is a guess: 0 when nothing is in use,
     otherwise a second.
     """
-    load, places = models.load(deployment.id), models.places(deployment.id)
+    load = models.load(deployment.id, context.project)
+    places = models.places(deployment.id, context.project)
     used = load.running + load.waiting
     rooms = {
         b"requests": rate.requests or Room(places, max(places - used, 0), float(used > 0)),
@@ -41,6 +42,7 @@ def deployment_headers(context: Context, deployment: ModelInfo, models: Models, 
     }
     unit = b"s" if context.dialect == "openai" else b""  # OpenAI writes durations, Azure integers
     return [
+        *_spilled(context),
         (b"x-ms-deployment-name", clean(deployment.id.encode())),
         (b"azureml-model-session", clean(f"{deployment.id}-{deployment.version}".encode())),
         (b"x-accel-buffering", b"no"),
@@ -53,4 +55,13 @@ def deployment_headers(context: Context, deployment: ModelInfo, models: Models, 
                 (b"x-ratelimit-reset-" + name, b"%d" % math.ceil(room.reset_s) + unit),
             )
         ),
+    ]
+
+
+def _spilled(context: Context) -> RawHeaders:
+    if context.spilled is None:
+        return []
+    return [
+        (b"x-ms-spillover-from-deployment", clean(context.spilled.source.encode())),
+        (b"x-ms-spillover-error", b"%d" % context.spilled.status),
     ]

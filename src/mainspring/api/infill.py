@@ -20,7 +20,16 @@ from mainspring.api.openai import replies, request, wire_base
 from mainspring.api.services import Services
 from mainspring.api.sse import Answer
 from mainspring.core.errors import ModelNotFound
-from mainspring.core.types import Event, Finished, GenerateRequest, InfillPrompt, Sampling, Token, Usage
+from mainspring.core.types import (
+    Finished,
+    GenerateRequest,
+    InfillPrompt,
+    Said,
+    Sampling,
+    Screened,
+    Token,
+    Usage,
+)
 
 __all__ = ["Infill", "InfillAnswer", "InfillPiece", "InfillRequest", "Timings"]
 
@@ -109,7 +118,7 @@ class Infill:
         """Parse, call, render."""
         context = context_of(http)
         body = await read_body(http, InfillRequest, self._services.max_body_bytes)
-        found = request.deployment(http, context, self._services, body.model or self._first())
+        found = request.deployment(http, context, self._services, body.model or self._first(context.project))
         generate = GenerateRequest(
             id=f"infill-{secrets.token_hex(14)}",
             model=found.id,
@@ -122,6 +131,8 @@ class Infill:
                 max_s=body.t_max_predict_ms / 1000 if body.t_max_predict_ms else None,
             ),
             tenant=context.principal.id if context.principal else "",
+            project=context.project,
+            spillover=context.spillover,
             max_tokens=None if body.n_predict in (None, -1) else body.n_predict,
             stop=tuple(filter(None, body.stop or ())),
             sampling=_sampling(body),
@@ -130,8 +141,8 @@ class Infill:
         writer = _Writer(found.id, body.response_fields, streams=bool(body.stream))
         return Answer(self._services, self._metrics, context, [generate], writer)
 
-    def _first(self) -> str:
-        for model in self._services.models.list():
+    def _first(self, project: str) -> str:
+        for model in self._services.models.list(project):
             if model.kind in ("chat", "completion"):
                 return model.id
         raise ModelNotFound("No model here generates text.", param="model")
@@ -164,7 +175,7 @@ class _Writer:
         """Nothing."""
         return b""
 
-    def feed(self, prompt: int, event: Event) -> bytes:
+    def feed(self, prompt: int, event: Said | Screened) -> bytes:
         """A piece of text, if it is streamed."""
         self._first = self._first or time.perf_counter()
         if isinstance(event, Finished):

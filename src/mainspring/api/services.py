@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
-from mainspring.core.seams import Embed, Generate, Models
+from mainspring.core.seams import Deployments, Embed, Generate, Models
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
+from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
 
 __all__ = ["Services", "no_embeddings"]
@@ -27,9 +28,12 @@ class Services:
     """Everything the HTTP edge needs.
 
     Args:
+        models: what is deployed, and can be called by name.
+        replicas: the models behind it, whose load is measured.
         authenticate: key -> who it belongs to; raises `Unauthorized`.
-        rate: key's id -> what it has left of the current minute.
+        rate: (key, project, deployment) -> what is left of the current minute.
         sums: what was used: `governance.usage.Reports.sums`.
+        control: what the control plane works with; None has none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         request_timeout_s: seconds from a request's arrival to its last token.
@@ -38,7 +42,8 @@ class Services:
     """
 
     generate: Generate
-    models: Models
+    models: Deployments
+    replicas: Models
     authenticate: Callable[[str], Awaitable[Principal]]
     ready: Callable[[], bool]
     clock: Clock
@@ -46,7 +51,8 @@ class Services:
     max_body_bytes: int = 20 * 2**20
     request_timeout_s: float = 600.0
     embed: Embed = no_embeddings
-    rate: Callable[[str], Rate] = lambda _: Rate()
+    control: Control | None = None
+    rate: Callable[[str, str, str], Rate] = lambda *_: Rate()
     sums: Callable[..., Awaitable[list[Sums]]] = _nothing_used
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cors_origins: tuple[str, ...] = ()

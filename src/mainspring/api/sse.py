@@ -24,7 +24,7 @@ from mainspring.api.services import Services
 from mainspring.core import log
 from mainspring.core.errors import DeadlineExceeded, MainspringError
 from mainspring.core.seams import Generate
-from mainspring.core.types import Event, GenerateRequest
+from mainspring.core.types import Event, GenerateRequest, Said, Screened, Spilled
 
 __all__ = ["Answer", "Run", "Writer"]
 
@@ -47,7 +47,7 @@ class Writer(Protocol):
         """What comes before the first event."""
         ...
 
-    def feed(self, prompt: int, event: Event) -> bytes:
+    def feed(self, prompt: int, event: Said | Screened) -> bytes:
         """What an event adds."""
         ...
 
@@ -157,6 +157,8 @@ class Answer(Response):
         limit_s = self._services.request_timeout_s + GRACE_S
         async with Run(self._services.generate, self._requests, receive, limit_s) as run:
             ready = await run.take()
+            for _, event in ready:
+                self._note_spill(event)
             started = time.perf_counter()
             model = self._requests[0].model
             self._metrics.first_token(model, self._context.elapsed_s)
@@ -173,10 +175,20 @@ class Answer(Response):
                 decode_s=time.perf_counter() - started,
             )
 
+    def _note_spill(self, event: Event) -> None:
+        """If another deployment took the request, the answer's headers say so: it is the first thing to be said."""
+        if isinstance(event, Spilled):
+            self._context.spilled = event
+            self._context.deployment = self._services.models.find(event.to, self._context.project)
+
+    def _feed(self, ready: list[Numbered]) -> list[bytes]:
+        feed = self._writer.feed
+        return [feed(number, event) for number, event in ready if not isinstance(event, Spilled)]
+
     async def _whole(self, run: Run, ready: list[Numbered], send: Send) -> None:
         pieces = [self._writer.begin()]
         while ready:
-            pieces += [self._writer.feed(number, event) for number, event in ready]
+            pieces += self._feed(ready)
             ready = await run.take()
         body = b"".join((*pieces, self._writer.end()))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -186,11 +198,10 @@ class Answer(Response):
     async def _stream(self, run: Run, ready: list[Numbered], send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        feed = self._writer.feed
         pieces = [self._writer.begin()]
         try:
             while ready:
-                pieces += [feed(number, event) for number, event in ready]
+                pieces += self._feed(ready)
                 if body := b"".join(pieces):
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 pieces = []

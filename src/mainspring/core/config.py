@@ -155,6 +155,17 @@ class Settings(BaseSettings):
         description="URL of a PostgreSQL database, postgresql://user:password@host/name; empty means SQLite in the "
         "data directory.",
     )
+    secret: str = Field(
+        "",
+        description="What the keys of projects are derived from: the same for all servers of an installation. Empty "
+        "means random bytes in the data directory.",
+    )
+    quota_units: int = Field(
+        10_000,
+        ge=0,
+        description="Units of capacity of one model and SKU that all projects together may deploy, unless "
+        "`mainspring quota set` says otherwise.",
+    )
     region: str = Field("local", description="What the Azure dialect calls its region.")
     log_level: str = Field("info", description="debug, info, warning or error.")
     server: ServerSettings = Field(ServerSettings(), description="The HTTP server.")  # pyright: ignore[reportCallIssue]

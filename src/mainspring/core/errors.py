@@ -3,12 +3,15 @@
     MainspringError                      500  internal_error
     |- InvalidRequest                    400  (a code of its own per case)
     |  |- ContextLengthExceeded          400  context_length_exceeded
+    |  |- ContentFiltered                400  content_filter             (with what was found)
     |  `- OperationNotSupported          400  operation_not_supported
     |- Unauthorized                      401  invalid_api_key
     |- Forbidden                         403  permission_denied
+    |  `- DeploymentPaused               403  deployment_paused
     |- NotFound                          404  not_found
     |  `- ModelNotFound                  404  model_not_found
     |- MethodNotAllowed                  405  method_not_allowed
+    |- Conflict                          409  conflict
     |- DeadlineExceeded                  408  deadline_exceeded
     |- PayloadTooLarge                   413  payload_too_large
     |- UnsupportedMediaType              415  unsupported_media_type
@@ -23,12 +26,16 @@ A message is shown to the caller as it stands: it names the cause and the fix an
 stack trace. How an error is written in a dialect (OpenAI, Azure) is the business of `api.errors`.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 __all__ = [
     "BudgetSpent",
+    "Conflict",
+    "ContentFiltered",
     "ContextLengthExceeded",
     "DeadlineExceeded",
+    "DeploymentPaused",
     "EngineUnavailable",
     "Forbidden",
     "InvalidRequest",
@@ -77,6 +84,19 @@ class ContextLengthExceeded(InvalidRequest):
     default_code = "context_length_exceeded"
 
 
+class ContentFiltered(InvalidRequest):
+    """The prompt was blocked by the content policy; `results` says what was found, as Azure writes it, and `reasons`
+    why, for the ledger."""
+
+    default_code = "content_filter"
+
+    def __init__(
+        self, message: str, *, results: Mapping[str, Any] | None = None, reasons: str = "", **more: Any
+    ) -> None:
+        super().__init__(message, param=more.pop("param", None) or "prompt", **more)
+        self.results, self.reasons = dict(results or {}), reasons
+
+
 class OperationNotSupported(InvalidRequest):
     """The model is of another kind: embeddings of a chat model, or the other way round."""
 
@@ -95,6 +115,12 @@ class Forbidden(MainspringError):
     status, kind, default_code = 403, "invalid_request_error", "permission_denied"
 
 
+class DeploymentPaused(Forbidden):
+    """An administrator has paused it."""
+
+    default_code = "deployment_paused"
+
+
 class NotFound(MainspringError):
     """No such route or object."""
 
@@ -111,6 +137,12 @@ class MethodNotAllowed(MainspringError):
     """The route exists, the method does not."""
 
     status, kind, default_code = 405, "invalid_request_error", "method_not_allowed"
+
+
+class Conflict(MainspringError):
+    """What is there stands in the way: something else depends on it, or the quota is used."""
+
+    status, kind, default_code = 409, "invalid_request_error", "conflict"
 
 
 class DeadlineExceeded(MainspringError):

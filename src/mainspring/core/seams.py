@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load, ModelInfo
 
-__all__ = ["Embed", "Generate", "Models", "Wrapper"]
+__all__ = ["Deployments", "Embed", "Generate", "Models", "Wrapper"]
 
 Generate = Callable[[GenerateRequest], AsyncGenerator[Event]]
 """Runs one request. Raises a `core.errors` exception, before the first event whenever possible. Closing the iterator
@@ -22,14 +22,14 @@ Wrapper = Callable[[Generate], Generate]
 
 
 class Models(Protocol):
-    """What is deployed. `router.Router` is the real one."""
+    """What runs: the models of the catalog, of which there is one lot. `router.Router` is the real one."""
 
     def list(self) -> Sequence[ModelInfo]:
-        """Every deployment, by name."""
+        """Every model, by name."""
         ...
 
     def find(self, name: str) -> ModelInfo:
-        """The deployment called `name`; raises `ModelNotFound`."""
+        """The model called `name`; raises `ModelNotFound`."""
         ...
 
     def load(self, name: str) -> Load:
@@ -38,4 +38,24 @@ class Models(Protocol):
 
     def places(self, name: str) -> int:
         """How many requests it holds, running and waiting, before the next one is refused with 429."""
+        ...
+
+
+class Deployments(Protocol):
+    """What is deployed, which each project has its own of. `governance.directory.Directory` is the real one."""
+
+    def list(self, project: str) -> Sequence[ModelInfo]:
+        """Every deployment of a project, by name."""
+        ...
+
+    def find(self, name: str, project: str) -> ModelInfo:
+        """The deployment called `name`; raises `ModelNotFound`."""
+        ...
+
+    def load(self, name: str, project: str) -> Load:
+        """How busy its model is."""
+        ...
+
+    def places(self, name: str, project: str) -> int:
+        """How many requests its model holds; see `Models`."""
         ...

@@ -3,7 +3,7 @@
 All are frozen msgspec structs, so the same objects cross process borders as msgpack (`array_like` where many are sent).
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -28,7 +28,10 @@ __all__ = [
     "Prompt",
     "Rate",
     "Room",
+    "Said",
     "Sampling",
+    "Screened",
+    "Spilled",
     "TextPrompt",
     "Tier",
     "Token",
@@ -184,6 +187,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
         id: unique among requests in flight; also what cancels it.
         model: the deployment's name.
         tenant: whose fair share this uses (a key's id).
+        project: the project that the deployment belongs to.
+        spillover: the deployment that takes it if `model` cannot; None leaves that to the deployment's own.
         max_tokens: most tokens to generate for each choice; None means as many as the context holds.
         stop: up to four strings that end a choice and are not part of it.
         echo: emit the prompt's tokens first (with logprobs if asked), as choice text.
@@ -197,6 +202,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     prompt: Prompt
     tenant: str = ""
+    project: str = "default"
+    spillover: str | None = None
     n: int = 1
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
@@ -267,7 +274,36 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, tag="f"):
     usage: Usage
 
 
-Event = Token | ToolCallDelta | Finished
+class Screened(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+    """What the content filters found, as Azure writes it: in the prompt (choice -1) or in a choice so far.
+
+    Args:
+        offsets: of a choice whose text has gone out already: up to where it has been looked at, and the start and end
+            of what was found, in characters.
+        reasons: why, as a JSON list of `governance.filters.Hit`: for the ledger, not for the client.
+        blocked: nothing more of the choice is said.
+    """
+
+    choice: int
+    results: dict[str, Any]
+    offsets: tuple[int, int, int] | None = None
+    reasons: str = ""
+    blocked: bool = False
+
+
+class Spilled(msgspec.Struct, frozen=True, array_like=True, tag="o"):
+    """The first event of a request that another deployment took, because of an error with that HTTP status."""
+
+    source: str
+    to: str
+    status: int
+
+
+Said = Token | ToolCallDelta | Finished
+"""What a model says."""
+
+Event = Said | Screened | Spilled
+"""And what governance has to say about it."""
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -281,6 +317,7 @@ class EmbedRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     model: str
     inputs: tuple[str | tuple[int, ...], ...]
     tenant: str = ""
+    project: str = "default"
     dimensions: int | None = None
     deadline_s: float | None = None
 
@@ -334,7 +371,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment as clients see it. `created` is in Unix seconds; `state` is idle (not loaded: the first request
-    loads it), starting, ready or restarting; `base` is the deployment that an adapter belongs to."""
+    loads it), starting, ready, restarting or paused; `base` is the deployment that an adapter belongs to; `model` is
+    the catalog's name of what is deployed, if the deployment has another."""
 
     id: str
     version: str
@@ -345,6 +383,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     base: str | None = None
     owner: str = "mainspring"
     kind: Literal["chat", "completion", "embedding", "image"] = "chat"
+    model: str = ""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -356,7 +395,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How much may be used; None is no limit. Costs are in millionths of the installation's currency."""
+    """How much may be used; None is no limit. Costs are in millionths of the installation's currency. A provisioned
+    deployment has tokens a minute that run off evenly instead of a new lot each minute."""
 
     tokens_per_minute: int | None = None
     requests_per_minute: int | None = None
@@ -364,6 +404,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens_per_month: int | None = None
     cost_per_day: int | None = None
     cost_per_month: int | None = None
+    provisioned_tokens_per_minute: int | None = None
 
 
 class Room(msgspec.Struct, frozen=True, array_like=True):

@@ -98,22 +98,22 @@ class FakeEngine:
         self._seen: set[str] = set()
         self.requests: list[GenerateRequest] = []
 
-    def list(self) -> Sequence[ModelInfo]:
+    def list(self, project: str = "") -> Sequence[ModelInfo]:  # noqa: ARG002 - all projects have the same
         """Every deployment, by name."""
         return tuple(self._models.values())
 
-    def find(self, name: str) -> ModelInfo:
+    def find(self, name: str, project: str = "") -> ModelInfo:  # noqa: ARG002
         """The deployment called `name`; raises `ModelNotFound`."""
         if name not in self._models:
             raise errors.ModelNotFound(f"The model '{name[:64]}' does not exist.", param="model")
         return self._models[name]
 
-    def load(self, name: str) -> Load:
+    def load(self, name: str, project: str = "") -> Load:  # noqa: ARG002
         """How busy it is."""
         running = self._running.get(name, 0)
         return Load(running=running, kv_used=running, kv_total=KV_TOKENS)
 
-    def places(self, name: str) -> int:
+    def places(self, name: str, project: str = "") -> int:  # noqa: ARG002
         """How many requests it holds."""
         self.find(name)
         return self._places

@@ -10,22 +10,24 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.core.clock import Clock
 from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
 from mainspring.core.types import Limits, Principal
 from mainspring.governance.audit import Audit
+from mainspring.governance.wanted import DEFAULT
 from mainspring.store.db import Database
-from mainspring.store.tables import api_keys
+from mainspring.store.tables import api_keys, projects
 
-__all__ = ["ADMIN_KEY_FILE", "CACHE_S", "ApiKey", "Keys", "Role", "ensure_admin_key"]
+__all__ = ["ADMIN_KEY_FILE", "CACHE_S", "ApiKey", "Keys", "Role", "check_limits", "ensure_admin_key"]
 
 Role = Literal["admin", "user"]
 
@@ -42,7 +44,14 @@ NO_LIMITS = Limits()
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key without its secret. Times are Unix seconds; `prefix` is how the secret starts."""
+    """A key without its secret. Times are Unix seconds; `prefix` is how the secret starts.
+
+    Args:
+        project: the only one that it is for.
+        owner: the person or program it was made for.
+        deployments: the only ones that it is for; empty means all of the project.
+        slot: key1 or key2 if it is one of the project's own two.
+    """
 
     id: str
     name: str
@@ -53,6 +62,10 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked: float | None = None
     last_used: float | None = None
     limits: Limits = Limits()
+    project: str = "default"
+    owner: str = ""
+    deployments: tuple[str, ...] = ()
+    slot: str = ""
 
     def state(self, now_s: float) -> Literal["active", "expired", "revoked"]:
         """Whether it works at the time `now_s`."""
@@ -72,8 +85,22 @@ class Keys:
         ] = {}  # hash of the secret -> the key, and until when (monotonic)
         self._known: dict[str, ApiKey] = {}  # id -> the key as it was last seen; as many as there are
 
+    def by(self, actor: str) -> "Keys":
+        """The same, on behalf of somebody else."""
+        other = Keys(self._database, self._clock, actor)
+        other._verified, other._known = self._verified, self._known
+        return other
+
     async def create(
-        self, name: str, role: Role = "user", expires_s: float | None = None, limits: Limits = NO_LIMITS
+        self,
+        name: str,
+        role: Role = "user",
+        expires_s: float | None = None,
+        limits: Limits = NO_LIMITS,
+        *,
+        project: str = "default",
+        owner: str = "",
+        deployments: Sequence[str] = (),
     ) -> tuple[ApiKey, str]:
         """A new key and its secret, which is not stored and cannot be shown again.
 
@@ -82,12 +109,45 @@ class Keys:
             role: admin or user.
             expires_s: seconds from now until it stops working; None means never.
             limits: how much may be used with it.
+            project, owner, deployments: see `ApiKey`.
 
         Raises:
-            InvalidRequest: the name, role, time or a limit is refused.
+            InvalidRequest: the name, role, time, project or a limit is refused.
         """
-        secret = f"ms-{secrets.token_urlsafe(32)}"
-        return await self._add(secret, name, role, expires_s, limits), secret
+        secret, now_s = f"ms-{secrets.token_urlsafe(32)}", self._clock.now()
+        if expires_s is not None and not 0 < expires_s < 1e10:
+            raise InvalidRequest("A key expires after some seconds from now.", param="expires_s")
+        key = _new(
+            secret, name, role, now_s, limits=limits, project=project, owner=owner, deployments=tuple(deployments),
+            expires=None if expires_s is None else now_s + expires_s,
+        )  # fmt: skip
+        return await self._add(secret, key), secret
+
+    async def add_slot(self, connection: AsyncConnection, project: str, slot: str, secret: str) -> None:
+        """Put the project's own key in its slot, in the transaction that decides so; the one before stops working."""
+        for old in await self._of(connection, project, slot):
+            await self._end(connection, old)
+        await _insert(connection, secret, _new(secret, f"{project}/{slot}", "user", self._clock.now(),
+                                               project=project, slot=slot))  # fmt: skip
+
+    async def revoke_all(self, connection: AsyncConnection, project: str) -> None:
+        """Make every key of a project stop working, in the transaction that deletes it."""
+        for old in await self._of(connection, project):
+            await self._end(connection, old)
+
+    async def _of(self, connection: AsyncConnection, project: str, slot: str | None = None) -> "list[ApiKey]":
+        query = select(api_keys).where(api_keys.c.project == project, api_keys.c.revoked.is_(None))
+        if slot is not None:
+            query = query.where(api_keys.c.slot == slot)
+        return [_to_key(row) for row in (await connection.execute(query)).mappings()]
+
+    async def _end(self, connection: AsyncConnection, key: ApiKey) -> None:
+        await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(revoked=self._clock.now()))
+        self._forget(key.id)
+
+    def _forget(self, key_id: str) -> None:
+        for digest in [digest for digest, (key, _) in self._verified.items() if key.id == key_id]:
+            del self._verified[digest]
 
     async def list(self) -> list[ApiKey]:
         """Every key, revoked ones too, oldest first."""
@@ -106,7 +166,7 @@ class Keys:
         async with self._database.write() as connection:
             await connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked=now_s))
             await self._audit.record(connection, "key.revoke", found.id, {"name": found.name})
-        self._verified = {digest: entry for digest, entry in self._verified.items() if entry[0].id != found.id}
+        self._forget(found.id)
         return msgspec.structs.replace(found, revoked=now_s)
 
     async def limit(self, id_or_name: str, limits: Limits) -> ApiKey:
@@ -116,14 +176,14 @@ class Keys:
             NotFound: no key that works has that id or name.
             InvalidRequest: a limit is refused.
         """
-        _check_limits(limits)
+        check_limits(limits)
         found = await self._active(id_or_name)
         async with self._database.write() as connection:
             stored = msgspec.json.encode(limits).decode()
             await connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(limits=stored))
             detail = {"name": found.name, "before": found.limits, "after": limits}
             await self._audit.record(connection, "key.limit", found.id, detail)
-        self._verified = {digest: entry for digest, entry in self._verified.items() if entry[0].id != found.id}
+        self._forget(found.id)
         changed = msgspec.structs.replace(found, limits=limits)
         if found.id in self._known:
             self._known[found.id] = changed
@@ -181,35 +241,20 @@ class Keys:
             async with self._database.write() as connection:
                 await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(last_used=now_s))
 
-    async def _add(
-        self, secret: str, name: str, role: Role, expires_s: float | None, limits: Limits = NO_LIMITS
-    ) -> ApiKey:
-        if not 1 <= len(name) <= 100 or not name.isprintable() or name != name.strip():
-            raise InvalidRequest("A key's name has 1 to 100 printable characters.", param="name")
-        if role not in {"admin", "user"}:
-            raise InvalidRequest(f"{role!r} is not a role: use admin or user.", param="role")
-        if expires_s is not None and not 0 < expires_s < 1e10:
-            raise InvalidRequest("A key expires after some seconds from now.", param="expires_s")
-        _check_limits(limits)
-        now_s = self._clock.now()
-        key = ApiKey(
-            id=f"key_{secrets.token_hex(8)}",
-            name=name,
-            role=role,
-            prefix=secret[:PREFIX_CHARACTERS],
-            created=now_s,
-            expires=None if expires_s is None else now_s + expires_s,
-            limits=limits,
-        )
-        row = {**msgspec.structs.asdict(key), "limits": msgspec.json.encode(limits).decode(), "hash": _digest(secret)}
+    async def _add(self, secret: str, key: ApiKey) -> ApiKey:
         try:
             async with self._database.write() as connection:
-                await connection.execute(insert(api_keys).values(row))
-                detail = {"name": name, "role": role, "expires": key.expires, "limits": limits}
+                if key.project != DEFAULT:
+                    known = select(projects.c.name).where(projects.c.name == key.project)
+                    if (await connection.execute(known)).first() is None:
+                        raise InvalidRequest(f"There is no project {key.project!r}.", param="project")
+                await _insert(connection, secret, key)
+                detail = {"name": key.name, "role": key.role, "expires": key.expires, "limits": key.limits}
+                detail |= {"project": key.project, "owner": key.owner, "deployments": key.deployments}
                 await self._audit.record(connection, "key.create", key.id, detail)
         except IntegrityError as error:
             raise InvalidRequest(
-                f"There is a key named {name!r}: choose another name, or revoke that one first.", param="name"
+                f"There is a key named {key.name!r}: choose another name, or revoke that one first.", param="name"
             ) from error
         return key
 
@@ -220,7 +265,7 @@ class Keys:
     async def add_admin(self, secret: str) -> ApiKey:
         """The admin key with this secret, under a name that is free."""
         name = f"admin-{secrets.token_hex(3)}" if await self.list() else "admin"
-        return await self._add(secret, name, "admin", None)
+        return await self._add(secret, _new(secret, name, "admin", self._clock.now()))
 
 
 async def ensure_admin_key(keys: Keys, home: Path) -> Path:
@@ -245,12 +290,32 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
+def _new(secret: str, name: str, role: Role, now_s: float, *, limits: Limits = NO_LIMITS, **more: Any) -> ApiKey:
+    if not 1 <= len(name) <= 100 or not name.isprintable() or name != name.strip():
+        raise InvalidRequest("A key's name has 1 to 100 printable characters.", param="name")
+    if role not in get_args(Role):
+        raise InvalidRequest(f"{role!r} is not a role: use one of {', '.join(get_args(Role))}.", param="role")
+    check_limits(limits)
+    prefix = secret[:PREFIX_CHARACTERS]
+    return ApiKey(
+        id=f"key_{secrets.token_hex(8)}", name=name, role=role, prefix=prefix, created=now_s, limits=limits, **more
+    )
+
+
+async def _insert(connection: AsyncConnection, secret: str, key: ApiKey) -> None:
+    row = {**msgspec.structs.asdict(key), "hash": _digest(secret)}
+    for name in ("limits", "deployments"):
+        row[name] = msgspec.json.encode(row[name]).decode()
+    await connection.execute(insert(api_keys).values(row))
+
+
 def _to_key(row: Mapping[Any, Any]) -> ApiKey:
-    limits = msgspec.json.decode(row["limits"], type=Limits)
-    return msgspec.convert({name: row[name] for name in ApiKey.__struct_fields__} | {"limits": limits}, ApiKey)
+    decoded = {name: msgspec.json.decode(row[name]) for name in ("limits", "deployments")}
+    return msgspec.convert({name: row[name] for name in ApiKey.__struct_fields__} | decoded, ApiKey)
 
 
-def _check_limits(limits: Limits) -> None:
+def check_limits(limits: Limits) -> None:
+    """Raise InvalidRequest unless they can be kept."""
     for name, value in msgspec.structs.asdict(limits).items():
         if value is not None and not 0 <= value <= MAX_LIMIT:
             raise InvalidRequest(f"A limit lies between 0 and {MAX_LIMIT:,}.", param=name)

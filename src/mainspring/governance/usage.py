@@ -8,9 +8,10 @@ from sqlalchemy import ColumnElement, func, select
 from mainspring.store.db import Database
 from mainspring.store.tables import requests, usage_hours
 
-__all__ = ["OPERATIONS", "Operation", "Reports", "Sums", "Totals"]
+__all__ = ["OPERATIONS", "Column", "Operation", "Reports", "Sums", "Totals"]
 
 Operation = Literal["chat", "completion", "infill", "embedding"]
+Column = Literal["project", "key", "deployment", "tier"]
 OPERATIONS: tuple[Operation, ...] = ("chat", "completion", "infill", "embedding")
 
 
@@ -43,17 +44,18 @@ class Reports:
         start: int,
         end: int,
         width_s: int,
-        by: Sequence[Literal["key", "deployment", "tier"]] = (),
+        by: Sequence[Column] = (),
         *,
         operations: Sequence[Operation] = OPERATIONS,
         keys: Sequence[str] = (),
         deployments: Sequence[str] = (),
+        projects: Sequence[str] = (),
     ) -> list[Sums]:
         """Sums for each stretch of `width_s` seconds (60, 3,600 or 86,400) that begins in [start, end), by time.
 
         Args:
             by: what to tell apart.
-            keys, deployments: only these; empty means all.
+            keys, deployments, projects: only these; empty means all.
         """
         table, time = (requests, requests.c.minute) if width_s < 3600 else (usage_hours, usage_hours.c.hour)
         count: ColumnElement[int] = func.count() if table is requests else func.sum(table.c.requests)
@@ -69,12 +71,14 @@ class Reports:
             query = query.where(table.c.key.in_(keys))
         if deployments:
             query = query.where(table.c.deployment.in_(deployments))
+        if projects:
+            query = query.where(table.c.project.in_(projects))
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
         width = len(by) + 1
         return [Sums(row[0], tuple(row[1:width]), Totals(*map(int, row[width:]))) for row in rows]
 
-    async def totals(self, start: int, end: int, by: Sequence[Literal["key", "deployment", "tier"]]) -> list[Sums]:
+    async def totals(self, start: int, end: int, by: Sequence[Column]) -> list[Sums]:
         """Sums of all the hours that begin in [start, end)."""
         groups = [usage_hours.c[name] for name in by]
         hour = usage_hours.c.hour
@@ -88,14 +92,17 @@ class Reports:
             rows = (await connection.execute(query)).all()
         return [Sums(start, tuple(row[: len(by)]), Totals(*map(int, row[len(by) :]))) for row in rows]
 
-    async def used_since(self, start: int, *, minutes: bool) -> dict[str, Totals]:
-        """What each key has used since a full hour, or with `minutes` a full minute: what quotas start from."""
+    async def used_since(self, start: int, *, minutes: bool) -> dict[tuple[str, str, str], Totals]:
+        """What each (project, deployment, key) has used since a full hour, or with `minutes` a full minute: what quotas
+        start from."""
         table, time = (requests, requests.c.minute) if minutes else (usage_hours, usage_hours.c.hour)
         count: ColumnElement[int] = func.count() if minutes else func.sum(table.c.requests)
+        groups = table.c.project, table.c.deployment, table.c.key
         query = (
-            select(table.c.key, count, *(func.sum(table.c[name]) for name in Totals._fields[1:]))
+            select(*groups, count, *(func.sum(table.c[name]) for name in Totals._fields[1:]))
             .where(time >= start)
-            .group_by(table.c.key)
+            .group_by(*groups)
         )
         async with self._database.read() as connection:
-            return {row[0]: Totals(*map(int, row[1:])) for row in await connection.execute(query)}
+            rows = (await connection.execute(query)).all()
+        return {(row[0], row[1], row[2]): Totals(*map(int, row[3:])) for row in rows}

@@ -1,8 +1,9 @@
 """chat/completions: messages in, a message or a stream of its pieces out."""
 
 import secrets
+from typing import NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 
 from mainspring.api.body import read_body
@@ -17,10 +18,11 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.core.types import (
     ChatPrompt,
     Constraint,
-    Event,
     Finished,
     FinishReason,
     GenerateRequest,
+    Said,
+    Screened,
     TokenLogprob,
     ToolCallDelta,
 )
@@ -56,6 +58,8 @@ class Chat:
             model=found.id,
             prompt=prompt,
             tenant=context.principal.id if context.principal else "",
+            project=context.project,
+            spillover=context.spillover,
             n=body.n or 1,
             max_tokens=max_tokens,
             stop=request.stops(body),
@@ -65,13 +69,12 @@ class Chat:
             tier=meta.service_tier,
             prediction=_prediction(body),
         )
+        style = Style(legacy=body.functions is not None, annotated=context.dialect != "openai")
         writer: Writer
         if body.stream:
-            writer = ChatStream(
-                meta, generate, include_usage=include_usage, obfuscate=obfuscate, legacy=body.functions is not None
-            )
+            writer = ChatStream(meta, generate, style, include_usage=include_usage, obfuscate=obfuscate)
         else:
-            writer = ChatFold(meta, generate, legacy=body.functions is not None)
+            writer = ChatFold(meta, generate, style)
         return Answer(self._services, self._metrics, context, [generate], writer)
 
 
@@ -123,12 +126,24 @@ def _reason(reason: FinishReason, *, legacy: bool) -> replies.FinishReason:
     return "function_call" if legacy and reason == "tool_calls" else reason
 
 
-class ChatStream:
-    """Writes the chunks of a streamed chat: the role first, then deltas, one finish for each choice, usage, [DONE].
+class Style(NamedTuple):
+    """How to write an answer.
 
     Args:
         legacy: the client speaks of functions, not of tools.
+        annotated: with what the content filters found, as Azure does.
     """
+
+    legacy: bool = False
+    annotated: bool = False
+
+
+PLAIN = Style()
+
+
+class ChatStream:
+    """Writes the chunks of a streamed chat: what was found in the prompt, the role, then deltas, one finish for each
+    choice, usage, [DONE]."""
 
     streams = True
 
@@ -136,10 +151,10 @@ class ChatStream:
         self,
         meta: replies.Meta,
         generate: GenerateRequest,
+        style: Style = PLAIN,
         *,
         include_usage: bool = False,
         obfuscate: bool = True,
-        legacy: bool = False,
     ) -> None:
         self.tally = replies.Tally()
         self._meta = meta
@@ -147,19 +162,50 @@ class ChatStream:
         self._has_logprobs = generate.sampling.logprobs is not None
         self._include_usage = include_usage
         self._obfuscate = obfuscate
-        self._legacy = legacy
+        self._style = style
+        self._is_open = False
+        self._found: dict[int, replies.Filtered] = {}  # choice -> what its next chunk says about it
 
     def begin(self) -> bytes:
+        """Nothing: what was found in the prompt comes before the roles."""
+        return b""
+
+    def _open(self) -> bytes:
         """The role of each choice."""
+        self._is_open = True
         opening = replies.Delta(role="assistant", content="", refusal=None)
         return b"".join(self._chunk(replies.ChatChunkChoice(i, opening), "") for i in range(self._n))
 
-    def feed(self, prompt: int, event: Event) -> bytes:
+    def feed(self, prompt: int, event: Said | Screened) -> bytes:
+        """What an event adds, after the roles."""
+        if isinstance(event, Screened):
+            return self._screened(event)
+        return self._said(prompt, event) if self._is_open else self._open() + self._said(prompt, event)
+
+    def _screened(self, event: Screened) -> bytes:
+        """What was found in the prompt is a chunk of its own, without an id, as in Azure. So is what was found in text
+        that has gone out already; other findings go with the next chunk of their choice."""
+        if not self._style.annotated:
+            return b""
+        if event.choice < 0:
+            return replies.event(replies.found_in_prompt(replies.ChatChunk, event.results))
+        if event.offsets is None:
+            self._found[event.choice] = event.results
+            return b""
+        offsets = replies.FilterOffsets(*event.offsets)
+        return self._chunk(
+            replies.ChatChunkChoice(
+                event.choice, replies.Delta(), content_filter_results=event.results, content_filter_offsets=offsets
+            )
+        )
+
+    def _said(self, prompt: int, event: Said) -> bytes:
         """A delta, or the finish of a choice. Tokens that end inside of a character bring no text of their own yet."""
         if isinstance(event, Finished):
             self.tally.add(prompt, event.usage)
-            reason = _reason(event.reason, legacy=self._legacy)
-            return self._chunk(replies.ChatChunkChoice(event.choice, replies.Delta(), None, reason))
+            reason = _reason(event.reason, legacy=self._style.legacy)
+            found = self._found.pop(event.choice, UNSET)
+            return self._chunk(replies.ChatChunkChoice(event.choice, replies.Delta(), None, reason, found))
         if isinstance(event, ToolCallDelta):
             return self._chunk(replies.ChatChunkChoice(event.choice, self._call(event)), event.arguments)
         if event.thought:
@@ -168,11 +214,12 @@ class ChatStream:
         if not event.text and not event.logprobs:
             return b""
         logprobs = replies.ChatLogprobs(replies.chat_logprobs(event.logprobs)) if self._has_logprobs else None
-        choice = replies.ChatChunkChoice(event.choice, replies.Delta(content=event.text), logprobs)
+        found = self._found.pop(event.choice, UNSET) if self._found else UNSET
+        choice = replies.ChatChunkChoice(event.choice, replies.Delta(content=event.text), logprobs, None, found)
         return self._chunk(choice, event.text)
 
     def _call(self, event: ToolCallDelta) -> replies.Delta:
-        if self._legacy:
+        if self._style.legacy:
             return replies.Delta(function_call=replies.ChatFunctionCall(event.arguments, event.name or UNSET))
         call = replies.tool_call(event.arguments, event.name, event.id, is_custom=event.is_custom, index=event.index)
         return replies.Delta(tool_calls=[call])
@@ -204,10 +251,13 @@ class _Message:
         self.logprobs: list[TokenLogprob] = []
         self.calls: list[list[ToolCallDelta]] = []
         self.reason: FinishReason = "stop"
+        self.found: replies.Filtered | UnsetType = UNSET
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Said | Screened) -> None:
         """Keep what the event adds."""
-        if isinstance(event, ToolCallDelta):
+        if isinstance(event, Screened):
+            self.found = event.results
+        elif isinstance(event, ToolCallDelta):
             if event.index == len(self.calls):
                 self.calls.append([])
             self.calls[event.index].append(event)
@@ -241,19 +291,24 @@ class ChatFold:
 
     streams = False
 
-    def __init__(self, meta: replies.Meta, generate: GenerateRequest, *, legacy: bool = False) -> None:
+    def __init__(self, meta: replies.Meta, generate: GenerateRequest, style: Style = PLAIN) -> None:
         self.tally = replies.Tally()
         self._meta = meta
         self._has_logprobs = generate.sampling.logprobs is not None
-        self._legacy = legacy
+        self._style = style
+        self._prompt: replies.Filtered | None = None  # what was found in it
         self._messages = [_Message() for _ in range(generate.n)]
 
     def begin(self) -> bytes:
         """Nothing: the body is written at the end."""
         return b""
 
-    def feed(self, prompt: int, event: Event) -> bytes:
+    def feed(self, prompt: int, event: Said | Screened) -> bytes:
         """Keep what the event adds."""
+        if event.choice < 0:
+            assert isinstance(event, Screened), "only findings are about the prompt"
+            self._prompt = event.results
+            return b""
         self._messages[event.choice].add(event)
         if isinstance(event, Finished):
             self.tally.add(prompt, event.usage)
@@ -272,10 +327,14 @@ class ChatFold:
                 service_tier=meta.service_tier,
                 choices=[self._choice(index, message) for index, message in enumerate(self._messages)],
                 usage=self.tally.usage(),
+                prompt_filter_results=[replies.PromptFilterResult(0, self._prompt)]
+                if self._prompt is not None and self._style.annotated
+                else UNSET,
             )
         )
 
     def _choice(self, index: int, message: _Message) -> replies.ChatChoice:
         logprobs = replies.ChatLogprobs(replies.chat_logprobs(message.logprobs)) if self._has_logprobs else None
-        reason = _reason(message.reason, legacy=self._legacy)
-        return replies.ChatChoice(index, message.render(legacy=self._legacy), logprobs, reason)
+        reason = _reason(message.reason, legacy=self._style.legacy)
+        found = message.found if self._style.annotated else UNSET
+        return replies.ChatChoice(index, message.render(legacy=self._style.legacy), logprobs, reason, found)

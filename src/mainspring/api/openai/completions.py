@@ -5,7 +5,7 @@ import math
 import secrets
 from typing import cast
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 
 from mainspring.api.body import read_body
@@ -17,12 +17,13 @@ from mainspring.api.services import Services
 from mainspring.api.sse import Answer, Writer
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.types import (
-    Event,
     Finished,
     FinishReason,
     GenerateRequest,
     InfillPrompt,
     Prompt,
+    Said,
+    Screened,
     TextPrompt,
     Token,
     TokenLogprob,
@@ -57,11 +58,14 @@ class Completions:
             system_fingerprint=f"fp_{found.version}",
         )
         requests = self._requests(context, body, meta, best_of, max_tokens)
+        annotated = context.dialect != "openai"
         writer: Writer
         if body.stream:
-            writer = CompletionStream(meta, body, len(requests), include_usage=include_usage, obfuscate=obfuscate)
+            writer = CompletionStream(
+                meta, body, len(requests), include_usage=include_usage, obfuscate=obfuscate, annotated=annotated
+            )
         else:
-            writer = CompletionFold(meta, body, len(requests), best_of)
+            writer = CompletionFold(meta, body, len(requests), best_of, annotated=annotated)
         return Answer(self._services, self._metrics, context, requests, writer)
 
     def _requests(
@@ -80,6 +84,8 @@ class Completions:
                 model=meta.model,
                 prompt=prompt,
                 tenant=context.principal.id if context.principal else "",
+                project=context.project,
+                spillover=context.spillover,
                 n=best_of,
                 max_tokens=max_tokens,
                 stop=request.stops(body),
@@ -132,6 +138,7 @@ class _Text:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.reason: FinishReason | None = None
+        self.found: replies.Filtered | UnsetType = UNSET
         self.logprobs = _empty()
         self._own: list[float] = []
         self._num_chars = 0
@@ -183,7 +190,10 @@ class CompletionStream:
         *,
         include_usage: bool = False,
         obfuscate: bool = True,
+        annotated: bool = False,
     ) -> None:
+        self._annotated = annotated
+        self._found: dict[int, replies.Filtered] = {}  # choice -> what its next chunk says about it
         self.tally = replies.Tally()
         self._meta = meta
         self._n = body.n or 1
@@ -196,16 +206,32 @@ class CompletionStream:
         """Nothing: completions have no roles."""
         return b""
 
-    def feed(self, prompt: int, event: Event) -> bytes:
+    def feed(self, prompt: int, event: Said | Screened) -> bytes:
         """A piece of text, or the finish of a choice."""
         index = prompt * self._n + event.choice
+        if isinstance(event, Screened):
+            return self._screened(prompt, index, event)
         if isinstance(event, Finished):
             self.tally.add(prompt, event.usage)
-            return self._chunk([replies.CompletionChoice(index, "", None, event.reason)])
+            found = self._found.pop(index, UNSET)
+            return self._chunk([replies.CompletionChoice(index, "", None, event.reason, found)])
         if not isinstance(event, Token) or (not event.text and not event.logprobs):
             return b""
         logprobs = self._texts[index].add(event) if self._has_logprobs else None
-        return self._chunk([replies.CompletionChoice(index, event.text, logprobs, None)], event.text)
+        found = self._found.pop(index, UNSET) if self._found else UNSET
+        return self._chunk([replies.CompletionChoice(index, event.text, logprobs, None, found)], event.text)
+
+    def _screened(self, prompt: int, index: int, event: Screened) -> bytes:
+        """See `ChatStream`."""
+        if not self._annotated:
+            return b""
+        if event.choice < 0:
+            return replies.event(replies.found_in_prompt(replies.Completion, event.results, prompt))
+        if event.offsets is None:
+            self._found[index] = event.results
+            return b""
+        offsets = replies.FilterOffsets(*event.offsets)
+        return self._chunk([replies.CompletionChoice(index, "", None, None, event.results, offsets)])
 
     def end(self) -> bytes:
         """The usage, if asked for, and the mark of the end."""
@@ -236,8 +262,16 @@ class CompletionFold:
     streams = False
 
     def __init__(
-        self, meta: replies.Meta, body: wire.DeploymentCompletionRequest, num_prompts: int, best_of: int
+        self,
+        meta: replies.Meta,
+        body: wire.DeploymentCompletionRequest,
+        num_prompts: int,
+        best_of: int,
+        *,
+        annotated: bool = False,
     ) -> None:
+        self._annotated = annotated
+        self._found: dict[int, replies.Filtered] = {}  # prompt -> what was found in it
         self.tally = replies.Tally()
         self._meta = meta
         self._n = body.n or 1
@@ -249,10 +283,16 @@ class CompletionFold:
         """Nothing: the body is written at the end."""
         return b""
 
-    def feed(self, prompt: int, event: Event) -> bytes:
+    def feed(self, prompt: int, event: Said | Screened) -> bytes:
         """Keep what the event adds."""
+        if event.choice < 0:
+            assert isinstance(event, Screened), "only findings are about the prompt"
+            self._found[prompt] = event.results
+            return b""
         text = self._texts[prompt][event.choice]
-        if isinstance(event, Token):
+        if isinstance(event, Screened):
+            text.found = event.results
+        elif isinstance(event, Token):
             text.add(event)
         elif isinstance(event, Finished):
             text.reason = event.reason
@@ -272,6 +312,9 @@ class CompletionFold:
                 system_fingerprint=meta.system_fingerprint,
                 choices=[self._choice(index, text) for index, text in enumerate(chosen)],
                 usage=self.tally.usage(),
+                prompt_filter_results=[replies.PromptFilterResult(*each) for each in sorted(self._found.items())]
+                if self._found and self._annotated
+                else UNSET,
             )
         )
 
@@ -280,4 +323,5 @@ class CompletionFold:
 
     def _choice(self, index: int, text: _Text) -> replies.CompletionChoice:
         logprobs = text.logprobs if self._has_logprobs else None
-        return replies.CompletionChoice(index, "".join(text.texts), logprobs, text.reason)
+        found = text.found if self._annotated else UNSET
+        return replies.CompletionChoice(index, "".join(text.texts), logprobs, text.reason, found)

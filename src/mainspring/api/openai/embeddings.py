@@ -72,6 +72,7 @@ class EmbeddingRoutes:
             model=found.id,
             inputs=_inputs(body.input),
             tenant=context.principal.id if context.principal else "",
+            project=context.project,
             dimensions=body.dimensions,
             deadline_s=self._services.request_timeout_s,
         )

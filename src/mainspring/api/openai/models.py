@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mainspring.api.context import context_of
 from mainspring.api.openai import replies
 from mainspring.api.services import Services
 
@@ -15,10 +16,11 @@ class ModelRoutes:
     def __init__(self, services: Services) -> None:
         self._models = services.models
 
-    async def list(self, _: Request) -> Response:
+    async def list(self, http: Request) -> Response:
         """Every deployment."""
-        return replies.json(replies.ModelList(data=[replies.Model.of(model) for model in self._models.list()]))
+        models = self._models.list(context_of(http).project)
+        return replies.json(replies.ModelList(data=[replies.Model.of(model) for model in models]))
 
     async def retrieve(self, http: Request) -> Response:
         """One deployment."""
-        return replies.json(replies.Model.of(self._models.find(http.path_params["model"])))
+        return replies.json(replies.Model.of(self._models.find(http.path_params["model"], context_of(http).project)))

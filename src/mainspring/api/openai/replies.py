@@ -1,7 +1,7 @@
 """What the server sends: OpenAI's response bodies as msgspec structs, the source of both bytes and documentation."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -27,17 +27,21 @@ __all__ = [
     "CompletionChoice",
     "CompletionLogprobs",
     "Delta",
+    "FilterOffsets",
+    "Filtered",
     "FinishReason",
     "Meta",
     "Model",
     "ModelList",
     "OpenApi",
+    "PromptFilterResult",
     "Tally",
     "TopLogprob",
     "Usage",
     "chat_logprobs",
     "encode",
     "event",
+    "found_in_prompt",
     "json",
     "tool_call",
 ]
@@ -231,6 +235,25 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
     function_call: ChatFunctionCall | UnsetType = UNSET
 
 
+Filtered = dict[str, Any]
+"""What the content filters found, by category, as Azure writes it."""
+
+
+class PromptFilterResult(msgspec.Struct, frozen=True):
+    """What they found in a prompt. Azure's dialects only."""
+
+    prompt_index: int
+    content_filter_results: Filtered
+
+
+class FilterOffsets(msgspec.Struct, frozen=True):
+    """Which characters of a choice a finding is about, and up to where all has been looked at."""
+
+    check_offset: int
+    start_offset: int
+    end_offset: int
+
+
 class ChatChoice(msgspec.Struct, frozen=True):
     """One of the answers asked for."""
 
@@ -238,6 +261,7 @@ class ChatChoice(msgspec.Struct, frozen=True):
     message: ChatMessage
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason
+    content_filter_results: Filtered | UnsetType = UNSET
 
 
 class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,6 +275,7 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     service_tier: Tier = "default"
     system_fingerprint: str
+    prompt_filter_results: list[PromptFilterResult] | UnsetType = UNSET
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,13 +296,15 @@ class ChatChunkChoice(msgspec.Struct, frozen=True):
     delta: Delta
     logprobs: ChatLogprobs | None = None
     finish_reason: FinishReason | None = None
+    content_filter_results: Filtered | UnsetType = UNSET
+    content_filter_offsets: FilterOffsets | UnsetType = UNSET
 
 
 class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a streamed chat. `usage` is there only if asked for, and null but in the last chunk."""
 
     id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    object: Literal["chat.completion.chunk", ""] = "chat.completion.chunk"
     created: int
     model: str
     service_tier: Tier = "default"
@@ -285,6 +312,7 @@ class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
     choices: list[ChatChunkChoice]
     usage: Usage | UnsetType | None = UNSET
     obfuscation: str | UnsetType = UNSET
+    prompt_filter_results: list[PromptFilterResult] | UnsetType = UNSET
 
     @classmethod
     def of(
@@ -328,19 +356,31 @@ class CompletionChoice(msgspec.Struct, frozen=True):
     text: str
     logprobs: CompletionLogprobs | None
     finish_reason: FinishReason | None
+    content_filter_results: Filtered | UnsetType = UNSET
+    content_filter_offsets: FilterOffsets | UnsetType = UNSET
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """The body of an answer to completions, and each event of a streamed one."""
 
     id: str
-    object: Literal["text_completion"] = "text_completion"
+    object: Literal["text_completion", ""] = "text_completion"
     created: int
     model: str
     system_fingerprint: str
     choices: list[CompletionChoice]
     usage: Usage | UnsetType | None = UNSET
     obfuscation: str | UnsetType = UNSET
+    prompt_filter_results: list[PromptFilterResult] | UnsetType = UNSET
+
+
+T = TypeVar("T", ChatChunk, Completion)
+
+
+def found_in_prompt(kind: type[T], results: Filtered, prompt: int = 0) -> T:
+    """The first chunk of an Azure stream: what the content filters found in the prompt, and nothing else."""
+    found = [PromptFilterResult(prompt, results)]
+    return kind(id="", object="", created=0, model="", system_fingerprint="", choices=[], prompt_filter_results=found)
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

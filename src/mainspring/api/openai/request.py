@@ -26,7 +26,7 @@ def deployment(
         ModelNotFound: there is none of that name.
         OperationNotSupported: it cannot do what is wanted of it.
     """
-    found = services.models.find(request.path_params.get("deployment") or model or "")
+    found = services.models.find(request.path_params.get("deployment") or model or "", context.project)
     context.deployment = found
     if (found.kind == "embedding") != (wanted == "embedding"):
         does, route = (
