@@ -14,7 +14,6 @@ from mainspring.api.metrics import Metrics
 from mainspring.api.services import Services
 from mainspring.core import log
 from mainspring.core.errors import MainspringError, Unauthorized
-from mainspring.core.types import Rate
 from mainspring.governance.wanted import DEFAULT
 
 __all__ = ["ClientGone", "Edge"]

@@ -286,9 +286,9 @@ def _check_references(before: Snapshot, wanted: Deployment) -> None:
                 f"{wanted.spillover!r} is no standard deployment of the project that could take what spills over.",
                 param="spillover",
             )
-    if wanted.policy and (wanted.project, wanted.policy) not in before.policies:
-        if wanted.policy not in SYSTEM_POLICIES:
-            raise InvalidRequest(f"The project has no content policy {wanted.policy!r}.", param="policy")
+    own = (wanted.project, wanted.policy) in before.policies
+    if wanted.policy and not own and wanted.policy not in SYSTEM_POLICIES:
+        raise InvalidRequest(f"The project has no content policy {wanted.policy!r}.", param="policy")
 
 
 def _project_name(name: str) -> str:

@@ -38,11 +38,12 @@ async def _spilling(inner: Generate, request: GenerateRequest, to: str) -> Async
             async for event in events:
                 said = True
                 yield event
-        return
     except MainspringError as error:
         if said or not _is_for_another(error):
             raise
         status = error.status
+    else:
+        return
     # The ledger has a row for each try.
     again = msgspec.structs.replace(request, model=to, id=f"{request.id}-s")
     first = True

@@ -39,7 +39,7 @@ class Stack:
         return spilling(run, self.find)
 
     def embed(self, inner: Embed) -> Embed:
-        """`inner`, governed. Vectors say nothing, so only their prompts could be screened, and Azure does not either."""
+        """`inner`, governed. Vectors say nothing, so there is nothing to screen."""
 
         async def run(request: EmbedRequest) -> Embeddings:
             target = self.find(request.project, request.model)

@@ -24,7 +24,7 @@ from mainspring.governance import ledger as module
 from mainspring.governance.keys import ApiKey
 from mainspring.governance.ledger import Ledger
 from mainspring.governance.quota import Quota
-from mainspring.governance.stack import Governor, estimate
+from mainspring.governance.meter import Meter, estimate
 from mainspring.governance.usage import Reports
 from mainspring.store import journal
 from mainspring.store.db import Database
@@ -33,16 +33,25 @@ from mainspring.store.tables import requests, usage_hours
 PRICES = {"fake": Price(input=1.0, cached=0.1, output=4.0), "*": Price(input=0.5)}
 
 
+class Anything(FakeEngine):
+    """Every model there could be, in its version v1."""
+
+    def find(self, name: str, project: str = "") -> ModelInfo:
+        return ModelInfo(id=name, version="v1", created=0, context_length=1, state="ready")
+
+
 class House:
     """A ledger and a governor over a home."""
 
     def __init__(self, home: Path, database: Database, clock: FakeClock) -> None:
         self.database, self.clock = database, clock
         self.accounts: dict[str, ApiKey] = {}
+        self.project_limits = Limits()
         self.ledger = Ledger(database, home / "ledger", clock)
         self.reports = Reports(database)
-        self.governor = Governor(
-            account=self.accounts.get, version=lambda _: "v1", quota=Quota(clock), ledger=self.ledger, prices=PRICES,
+        self.governor = Meter(
+            account=self.accounts.get, find=lambda project, name: Target(project, name, name), models=Anything(),
+            project_limits=lambda _: self.project_limits, quota=Quota(clock), ledger=self.ledger, prices=PRICES,
             clock=clock,
         )  # fmt: skip
 
