@@ -1,0 +1,190 @@
+"""The default classifier: a linear model over hashed words and pairs of words, judged window by window.
+
+For hate, sexual, violence and self-harm it says how likely a text is at least of low, medium and high severity; for
+jailbreaks and indirect attacks, how likely it is one. A long text is as bad as its worst window, so one sentence in a
+long letter counts. It is small (two megabytes), needs numpy alone and takes under a millisecond for 2,000 characters;
+`scripts/train_filters.py` made its weights, `docs/SAFETY.md` says how good it is and what it cannot do.
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from mainspring.core.errors import InvalidRequest
+from mainspring.governance.filters.fold import fold, positions
+from mainspring.governance.filters.policy import GRADED, SEVERITIES, Category, Severity
+from mainspring.governance.filters.verdict import Hit
+from mainspring.models.safetensors import read_tensors
+
+__all__ = ["HEADS", "ROWS", "WINDOWS", "Classifier", "bundled", "features", "spans", "tokens"]
+
+Array = Any  # numpy is imported when the first text is judged, not when the server starts
+
+HEADS: tuple[str, ...] = (
+    *(f"{category}:{severity}" for category in GRADED for severity in SEVERITIES[1:]),
+    "jailbreak",
+    "indirect_attack",
+)
+ROWS = 2**16
+"""Rows for words and as many again for pairs of words."""
+WINDOWS = ((24, 8), (72, 24))
+"""Length and stride of the windows, in words."""
+EXCERPT = 120
+SMOOTHING = 4.0
+"""Added to a window's length, whose root its sum is divided by: two words alone are weak evidence."""
+DETECTED_AT = 0.5
+
+_TOKEN = re.compile(r"[^\W\d_]+|\d+|[!?\"<>{}\[\]:#|]")
+_PAIR, _SKIP = 0x9E3779B1, 0x85EBCA77
+
+
+def tokens(folded: str) -> list[str]:
+    """Words, numbers (all alike) and telling punctuation of a folded text."""
+    return ["0" if one[0].isdigit() else one for one in _TOKEN.findall(folded)]
+
+
+@lru_cache(maxsize=65536)
+def _hashes(token: str) -> tuple[int, int]:
+    """Of a word, and of its first five letters, which stand for its inflections."""
+    return zlib.crc32(token.encode()), zlib.crc32(f"{token[:5]}*".encode())
+
+
+def features(words: Sequence[str]) -> Array:
+    """For each word the rows of its four features: itself, its stem, with the word before, with the one before that."""
+    import numpy as np
+
+    pairs = np.array([_hashes(word) for word in words], np.uint32).reshape(-1, 2)
+    one = pairs[:, 0]
+    rows = np.zeros((len(words), 4), np.int64)
+    rows[:, :2] = pairs & (ROWS - 1)
+    rows[:, 2:] = ROWS  # what a pair at the beginning has: a row that stays zero
+    mixed = one * np.uint32(_PAIR)
+    rows[1:, 2] = _row(mixed[:-1] ^ one[1:])
+    rows[2:, 3] = _row((mixed[:-2] ^ one[2:]) * np.uint32(_SKIP))
+    return rows
+
+
+def _row(hashes: Array) -> Array:
+    return ROWS + 1 + ((hashes ^ (hashes >> 15)) & (ROWS - 1)) % (ROWS - 1)
+
+
+def spans(length: int) -> list[tuple[int, int]]:
+    """The windows of a text of so many words."""
+    found: list[tuple[int, int]] = []
+    for size, stride in WINDOWS:
+        if length <= size:
+            return [*found, (0, length)]
+        found += [(start, start + size) for start in range(0, length - size, stride)]
+        found.append((length - size, length))
+    return found
+
+
+class Classifier:
+    """Judges texts with the weights of a safetensors file: `table` (rows, heads) in 8 bits, `scale` and `bias` (heads).
+
+    The file is read when the first text is judged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._table: Array = None
+        self._scale: Array = None
+        self._bias: Array = None
+
+    def load(self) -> None:
+        """Read the weights now rather than with the first text."""
+        import numpy as np
+
+        entries = read_tensors(self._path)
+        wanted = {
+            "table": ("I8", (2 * ROWS, len(HEADS))),
+            "scale": ("F32", (len(HEADS),)),
+            "bias": ("F32", (len(HEADS),)),
+        }
+        if any(
+            name not in entries or (entries[name].dtype, entries[name].shape) != each for name, each in wanted.items()
+        ):
+            raise InvalidRequest("These are no weights of a content filter: train them with scripts/train_filters.py.")
+        data = self._path.read_bytes()
+        parts = {name: data[entries[name].begin : entries[name].end] for name in wanted}
+        self._scale = np.frombuffer(parts["scale"], np.float32)
+        self._bias = np.frombuffer(parts["bias"], np.float32)
+        self._table = np.frombuffer(parts["table"], np.int8).reshape(-1, len(HEADS))
+
+    def probabilities(self, words: Sequence[str]) -> tuple[list[float], list[tuple[int, int]]]:
+        """For each of `HEADS`, the probability of the likeliest window, and that window."""
+        import numpy as np
+
+        if self._table is None:
+            self.load()
+        if not words:
+            return [0.0] * len(HEADS), [(0, 0)] * len(HEADS)
+        sums = np.zeros((len(words) + 1, len(HEADS)), np.float32)
+        np.cumsum(self._table.take(features(words), axis=0).sum(1, dtype=np.float32), axis=0, out=sums[1:])
+        windows = spans(len(words))
+        starts, ends = np.array(windows).T
+        logits = (sums[ends] - sums[starts]) * self._scale / np.sqrt(ends - starts + SMOOTHING)[:, None] + self._bias
+        best = logits.argmax(0)
+        likely = 1 / (1 + np.exp(-logits.max(0)))
+        return cast("list[float]", likely.tolist()), [windows[each] for each in best.tolist()]
+
+    def judge(self, text: str, categories: frozenset[Category]) -> list[Hit]:
+        """What of these categories is in the text, from low severity on; those without severities if detected."""
+        folded = fold(text)
+        likely, windows = self.probabilities(tokens(folded))
+        scores = dict(zip(HEADS, zip(likely, windows, strict=True), strict=True))
+        hits: list[Hit] = []
+        for category in sorted(categories):
+            hit = _graded(category, scores) if category in GRADED else _detected(category, scores)
+            if hit is not None:
+                begin, end = _place(text, hit.span)
+                excerpt = text[begin:end] if end - begin <= EXCERPT else text[begin : begin + EXCERPT] + "..."
+                hits.append(
+                    Hit(
+                        category=category,
+                        severity=hit.severity,
+                        score=hit.score,
+                        threshold=hit.threshold,
+                        matched=excerpt,
+                        span=(begin, end),
+                        scores=hit.scores,
+                    )
+                )
+        return hits
+
+
+def _graded(category: Category, scores: dict[str, tuple[float, tuple[int, int]]]) -> Hit | None:
+    found = {severity: scores[f"{category}:{severity}"] for severity in SEVERITIES[1:]}
+    severity: Severity = "safe"
+    for each, (likely, _) in found.items():
+        if likely >= DETECTED_AT:
+            severity = each
+    if severity == "safe":
+        return None
+    likely, window = found[severity]
+    figures = {each: round(likely, 4) for each, (likely, _) in found.items()}
+    return Hit(category=category, severity=severity, score=round(likely, 4), span=window, scores=figures)
+
+
+def _detected(category: Category, scores: dict[str, tuple[float, tuple[int, int]]]) -> Hit | None:
+    likely, window = scores[category]
+    if likely < DETECTED_AT:
+        return None
+    figure = round(likely, 4)
+    return Hit(category=category, score=figure, threshold=DETECTED_AT, span=window, scores={category: figure})
+
+
+def _place(text: str, window: tuple[int, int]) -> tuple[int, int]:
+    """Where a window of words stands in the text as it was written."""
+    matches = list(_TOKEN.finditer(fold(text)))
+    where = positions(text)
+    return where[matches[window[0]].start()], where[matches[window[1] - 1].end() - 1] + 1
+
+
+@lru_cache(maxsize=1)
+def bundled() -> Classifier:
+    """The one that comes with Mainspring."""
+    return Classifier(Path(__file__).with_name("weights.safetensors"))
