@@ -116,6 +116,7 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
     from mainspring.governance.quota import Quota
     from mainspring.governance.screening import Screening
     from mainspring.governance.stack import Stack
+    from mainspring.governance.tokens import credentials, opened
     from mainspring.governance.usage import Reports
     from mainspring.store.db import Database
 
@@ -124,6 +125,7 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         database = await Database.open(settings.home, settings.database)
         stack.push_async_callback(database.close)
         keys, reports = Keys(database, clock), Reports(database)
+        tokens = await stack.enter_async_context(opened(settings.identity, clock))
         directory = Directory(database, clock, served, versions=lambda name: _versions(catalog, name))
         projects = Projects(
             database, clock, keys, find=catalog.get, secret=installation_secret(settings.home, settings.secret),
@@ -148,7 +150,7 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
             models=directory, replicas=served, control=control, rate=meter.rate, sums=reports.sums,
-            authenticate=keys.authenticate, ready=lambda: served.ready, clock=clock, region=settings.region,
+            authenticate=credentials(keys.authenticate, tokens and tokens.authenticate), ready=lambda: served.ready, clock=clock, region=settings.region,
             max_body_bytes=settings.server.max_body_bytes, request_timeout_s=settings.server.request_timeout_s,
         )  # fmt: skip
         yield services, control

@@ -22,7 +22,7 @@ from mainspring.api.app import Services, create_app
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import MeteringSettings, Price, Settings
 from mainspring.core.errors import Unauthorized
-from mainspring.core.types import Embeddings, EmbedRequest, Limits, Principal
+from mainspring.core.types import Embeddings, EmbedRequest, Grant, Limits, Principal
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
 from mainspring.governance.control import Control
 
@@ -93,10 +93,10 @@ def events(response: httpx.Response) -> list[Any]:
 
 
 async def authenticate(key: str) -> Principal:
-    """The one key of the tests."""
+    """The one key of the tests: an administrator's, since they read the metrics too."""
     if key != KEY:
         raise Unauthorized("Incorrect API key provided.")
-    return Principal(id="key-1", name="tests")
+    return Principal(id="key-1", name="tests", grants=(Grant("admin"),))
 
 
 def services(engine: FakeEngine, **changes: Any) -> Services:

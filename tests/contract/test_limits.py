@@ -9,7 +9,7 @@ from openai import OpenAI, PermissionDeniedError, RateLimitError
 
 from mainspring.api.app import create_app
 from mainspring.core.clock import SystemClock
-from mainspring.core.types import Limits, Principal
+from mainspring.core.types import Grant, Limits, Principal
 from mainspring.engine.fake import FakeEngine
 from tests.contract.target import DIALECTS, KEY, GovernedTarget, governed, serve, services
 
@@ -120,9 +120,9 @@ def test_pages_of_usage_end(target: GovernedTarget) -> None:
     assert page is None
 
 
-def test_usage_is_for_administrators(target: GovernedTarget) -> None:
+def test_usage_is_not_for_users(target: GovernedTarget) -> None:
     client = target.sdk("openai", admin_api_key=target.make_key(Limits()))
-    with pytest.raises(PermissionDeniedError, match="administrators"):
+    with pytest.raises(PermissionDeniedError, match="role admin or manager or reader"):
         client.admin.organization.usage.completions(start_time=0)
 
 
@@ -140,7 +140,7 @@ def test_a_bad_question_is_told(target: GovernedTarget, query: str) -> None:
 
 def test_without_governance_there_is_no_usage() -> None:
     async def authenticate(_: str):
-        return Principal(id="a", name="a", role="admin")
+        return Principal(id="a", name="a", grants=(Grant("admin"),))
 
     app = create_app(services(FakeEngine(), authenticate=authenticate, clock=SystemClock()))
     with serve(app) as base_url:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from mainspring import __version__
 from mainspring.api import azure
+from mainspring.api.context import Context, context_of
 from mainspring.api.edge import Edge
 from mainspring.api.errors import Dialect
 from mainspring.api.infill import Infill, InfillAnswer, InfillPiece, InfillRequest
@@ -30,7 +31,8 @@ from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
 from mainspring.api.openapi import Operation, document
 from mainspring.api.services import Services
-from mainspring.core.errors import Unavailable
+from mainspring.core.errors import Forbidden, Unauthorized, Unavailable
+from mainspring.governance.roles import DEFAULT_PROJECT, SERVER_WIDE, Permission, allows, roles_with
 
 __all__ = ["Services", "create_app"]
 
@@ -64,6 +66,7 @@ def create_app(services: Services) -> FastAPI:
             handler=Infill(services, metrics).create,
             name="infill_create",
             summary="Fill a gap in a file, as llama.cpp's server does",
+            needs="inference",
             body=InfillRequest,
             reply=InfillAnswer,
             chunk=InfillPiece,
@@ -79,6 +82,7 @@ def create_app(services: Services) -> FastAPI:
             include_in_schema=False,
             response_model=None,
         )
+    app.state.operations = operations
     app.openapi = cache(lambda: document(operations, __version__))
     app.add_exception_handler(HTTPException, _raise)
     app.add_middleware(Edge, services=services, metrics=metrics)
@@ -104,15 +108,31 @@ async def _raise(_: Request, error: Exception) -> Response:
 
 
 def _checked(operation: Operation) -> Handler:
+    """The operation's handler behind what every request is asked first: may it, and is its api-version one."""
     check = {"azure": azure.check_classic, "azure_v1": azure.check_v1}.get(operation.dialect or "")
-    if check is None:
-        return operation.handler
 
     async def handler(http: Request) -> Response:
-        check(http)
+        if operation.needs is not None:
+            _require(context_of(http), operation.needs)
+        if check is not None:
+            check(http)
         return await operation.handler(http)
 
     return handler
+
+
+def _require(context: Context, needs: Permission) -> None:
+    """Refuse whoever lacks the permission in the request's project. Raises Forbidden."""
+    principal = context.principal
+    if principal is None:
+        raise Unauthorized("No key was given. Send it as 'Authorization: Bearer KEY' or as 'api-key: KEY'.")
+    project = DEFAULT_PROJECT if needs in SERVER_WIDE else context.project
+    has = principal.roles_in(project)
+    if not allows(has, needs):
+        raise Forbidden(
+            f"This needs the role {' or '.join(roles_with(needs))} in the project {project!r}; "
+            f"{principal.name!r} has {'the role ' + ' and '.join(has) if has else 'no role'} there."
+        )
 
 
 def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: Dialect) -> list[Operation]:
@@ -124,6 +144,7 @@ def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: D
             handler=chat.create,
             name=f"{dialect}_chat_completions_create",
             summary="Answer a conversation",
+            needs="inference",
             dialect=dialect,
             body=wire.ChatRequest,
             reply=replies.ChatCompletion,
@@ -135,6 +156,7 @@ def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: D
             handler=completions.create,
             name=f"{dialect}_completions_create",
             summary="Continue a text",
+            needs="inference",
             dialect=dialect,
             body=wire.CompletionRequest,
             reply=replies.Completion,
@@ -146,6 +168,7 @@ def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: D
             handler=EmbeddingRoutes(services, metrics).create,
             name=f"{dialect}_embeddings_create",
             summary="Turn texts into vectors",
+            needs="inference",
             dialect=dialect,
             body=wire.EmbeddingRequest,
             reply=EmbeddingList,
@@ -156,6 +179,7 @@ def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: D
             handler=models.list,
             name=f"{dialect}_models_list",
             summary="List what is deployed",
+            needs="models.read",
             dialect=dialect,
             reply=replies.ModelList,
         ),
@@ -165,6 +189,7 @@ def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: D
             handler=models.retrieve,
             name=f"{dialect}_models_retrieve",
             summary="Describe one deployment",
+            needs="models.read",
             dialect=dialect,
             reply=replies.Model,
         ),
@@ -188,6 +213,7 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
             handler=chat.create,
             name="azure_chat_completions_create",
             summary="Answer a conversation",
+            needs="inference",
             dialect="azure",
             body=wire.DeploymentChatRequest,
             reply=replies.ChatCompletion,
@@ -199,6 +225,7 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
             handler=completions.create,
             name="azure_completions_create",
             summary="Continue a text",
+            needs="inference",
             dialect="azure",
             body=wire.DeploymentCompletionRequest,
             reply=replies.Completion,
@@ -210,17 +237,26 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
             handler=EmbeddingRoutes(services, metrics).create,
             name="azure_embeddings_create",
             summary="Turn texts into vectors",
+            needs="inference",
             dialect="azure",
             body=wire.DeploymentEmbeddingRequest,
             reply=EmbeddingList,
         ),
-        reads("/openai/models", routes.list_models, "azure_models_list", "List models", azure.AzureModelList),
+        reads(
+            "/openai/models",
+            routes.list_models,
+            "azure_models_list",
+            "List models",
+            azure.AzureModelList,
+            needs="models.read",
+        ),
         reads(
             "/openai/models/{model:path}",
             routes.retrieve_model,
             "azure_models_retrieve",
             "Describe a model",
             azure.AzureModel,
+            needs="models.read",
         ),
         reads(
             "/openai/deployments",
@@ -228,6 +264,7 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
             "azure_deployments_list",
             "List deployments",
             azure.AzureDeploymentList,
+            needs="deployments.read",
         ),
         reads(
             "/openai/deployments/{deployment}",
@@ -235,6 +272,7 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
             "azure_deployments_retrieve",
             "Describe a deployment",
             azure.AzureDeployment,
+            needs="deployments.read",
         ),
     ]
 
@@ -242,7 +280,7 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
 def _admin_routes(services: Services) -> list[Operation]:
     usage, folder = UsageRoutes(services), "/v1/organization"
     query = ("start_time", "end_time", "bucket_width", "group_by", "api_key_ids", "models", "limit", "page")
-    reads = partial(_read, dialect="openai", query=query, extra_status=(400, 403))
+    reads = partial(_read, needs="usage.read", dialect="openai", query=query, extra_status=(400,))
     return [
         reads(
             f"{folder}/usage/completions", usage.completions, "organization_usage_completions",
@@ -281,11 +319,11 @@ def _server_routes(services: Services, metrics: Metrics, describe: Callable[[], 
         return replies.json(describe())
 
     return [
-        _read("/healthz", healthz, "healthz", "Whether the server runs", Health, public=True),
-        _read("/readyz", readyz, "readyz", "Whether requests can be served", Health, public=True, extra_status=(503,)),
-        _read("/metrics", scrape, "metrics", "Metrics for Prometheus", "text/plain"),
-        _read("/docs", docs, "docs", "These operations as a page", "text/html", public=True),
-        _read("/openapi.json", openapi, "openapi", "These operations as OpenAPI", replies.OpenApi, public=True),
+        _read("/healthz", healthz, "healthz", "Whether the server runs", Health, needs=None),
+        _read("/readyz", readyz, "readyz", "Whether requests can be served", Health, needs=None, extra_status=(503,)),
+        _read("/metrics", scrape, "metrics", "Metrics for Prometheus", "text/plain", needs="server.read"),
+        _read("/docs", docs, "docs", "These operations as a page", "text/html", needs=None),
+        _read("/openapi.json", openapi, "openapi", "These operations as OpenAPI", replies.OpenApi, needs=None),
     ]
 
 

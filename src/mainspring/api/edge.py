@@ -14,12 +14,12 @@ from mainspring.api.metrics import Metrics
 from mainspring.api.services import Services
 from mainspring.core import log
 from mainspring.core.errors import MainspringError, Unauthorized
-from mainspring.governance.wanted import DEFAULT
 
 __all__ = ["ClientGone", "Edge"]
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
-MAX_KEY_BYTES = 512
+MAX_KEY_BYTES = 16_384
+"""Of a token of Entra's: 10,000 and more. A key of ours is much shorter."""
 CLIENT_GONE = 499  # nginx's number for a client that left; only logs and metrics see it
 
 _log = log.get("mainspring.api")
@@ -96,7 +96,7 @@ class Edge:
         if len(key) > MAX_KEY_BYTES:
             raise Unauthorized("The key is too long to be one of ours.")
         context.principal = await self._services.authenticate(key)
-        context.project = context.project or DEFAULT
+        context.project = context.project or context.principal.project
 
     async def _refuse(
         self, context: Context, send: Send, error: MainspringError, extra: list[tuple[bytes, bytes]] | None = None

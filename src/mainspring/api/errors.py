@@ -27,6 +27,13 @@ __all__ = ["Dialect", "ErrorDetail", "ErrorResponse", "dialect_of", "error_body"
 
 Dialect = Literal["openai", "azure", "azure_v1"]
 
+TOKEN_CODES = frozenset({"invalid_token", "token_expired"})
+"""Of a refused token, not a refused key. Azure's own body for these lacks `error`, so that its clients show nothing of
+it; ours has the one shape of all errors."""
+
+DENIED_TOKEN = "Unauthorized. Access token is missing, invalid, audience is incorrect, or have expired."  # noqa: S105
+DENIED_KEY = "Access denied due to invalid subscription key or wrong API endpoint."
+
 MAX_RETRY_AFTER_S = 60.0  # the official clients ignore a longer wait and fall back to their own
 
 
@@ -56,7 +63,7 @@ def _in_azure(error: MainspringError) -> tuple[str, str]:
     """Azure's (message, code)."""
     match error:
         case Unauthorized():
-            return f"Access denied due to invalid subscription key or wrong API endpoint. {error.message}", "401"
+            return f"{DENIED_TOKEN if error.code in TOKEN_CODES else DENIED_KEY} {error.message}", "401"
         case ModelNotFound():
             return f"The API deployment for this resource does not exist. {error.message}", "DeploymentNotFound"
         case NotFound():
@@ -91,7 +98,7 @@ def error_headers(error: MainspringError) -> list[tuple[bytes, bytes]]:
             (b"retry-after", b"%d" % math.ceil(wait_s)),
         ]
     if isinstance(error, Unauthorized):
-        return [(b"www-authenticate", b"Bearer")]
+        return [(b"www-authenticate", b'Bearer error="invalid_token"' if error.code in TOKEN_CODES else b"Bearer")]
     if isinstance(error, DeadlineExceeded):
         # The clients retry 408 by themselves; a request that took all of its time would only take it again.
         return [(b"x-should-retry", b"false")]

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from mainspring.api.azure import API_VERSION_PATTERN, V1_VERSIONS
 from mainspring.api.errors import Dialect, ErrorResponse
+from mainspring.governance.roles import Permission
 
 __all__ = ["Operation", "document"]
 
@@ -24,8 +25,8 @@ REF = "#/components/schemas/{name}"
 
 ERRORS = {
     400: "The request can never succeed as it stands; `error.param` names the field.",
-    401: "No key, or one that is unknown, revoked or expired.",
-    403: "The key is good, and not for this.",
+    401: "No key or token, or one that is unknown, revoked or expired.",
+    403: "The key or token is good, and its role is not enough; the message says which would be.",
     404: "No such deployment or route.",
     408: "The body or the answer took longer than the server's limit.",
     413: "The body is larger than the server reads.",
@@ -48,8 +49,8 @@ QUERY: dict[str, Json] = {
 """Parameters in the query, by name."""
 REQUIRED = ("start_time",)
 
-READS = (401, 404, 500)
-INFERENCE = (400, 401, 404, 408, 413, 415, 429, 500, 503)
+READS = (401, 403, 404, 500)
+INFERENCE = (400, 401, 403, 404, 408, 413, 415, 429, 500, 503)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class Operation:
         says_done: whether the last of these is [DONE].
         dialect: decides the parameters; None is for what belongs to no API.
         query: names of parameters in the query, all of them `QUERY`'s.
+        needs: what whoever asks must be allowed in the request's project; None is for everybody, without a key.
     """
 
     method: str
@@ -72,13 +74,18 @@ class Operation:
     name: str
     summary: str
     reply: type[msgspec.Struct] | str
+    needs: Permission | None
     dialect: Dialect | None = None
     body: type[BaseModel] | None = None
     chunk: type[msgspec.Struct] | None = None
     says_done: bool = True
-    public: bool = False
     extra_status: tuple[int, ...] = ()
     query: tuple[str, ...] = ()
+
+    @property
+    def public(self) -> bool:
+        """Whether no key is asked for."""
+        return self.needs is None
 
 
 def document(operations: list[Operation], version: str) -> Json:

@@ -81,7 +81,7 @@ def _when(unix_s: float | None) -> str:
 def create(
     name: Annotated[str, typer.Argument(help="Who or what will use it.", metavar="NAME")],
     *,
-    role: Annotated[str, typer.Option(help="admin or user.")] = "user",
+    role: Annotated[str, typer.Option(help="admin, user, contributor, manager or reader: docs/IDENTITY.md.")] = "user",
     expires: Annotated[
         str | None, typer.Option(help="When it stops working, such as 12h or 30d from now.", show_default="never")
     ] = None,

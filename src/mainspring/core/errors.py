@@ -5,7 +5,7 @@
     |  |- ContextLengthExceeded          400  context_length_exceeded
     |  |- ContentFiltered                400  content_filter             (with what was found)
     |  `- OperationNotSupported          400  operation_not_supported
-    |- Unauthorized                      401  invalid_api_key
+    |- Unauthorized                      401  invalid_api_key            (of tokens: invalid_token, token_expired)
     |- Forbidden                         403  permission_denied
     |  `- DeploymentPaused               403  deployment_paused
     |- NotFound                          404  not_found
@@ -104,7 +104,7 @@ class OperationNotSupported(InvalidRequest):
 
 
 class Unauthorized(MainspringError):
-    """No key, or a key that is unknown, revoked or expired."""
+    """No key or token, or one that is unknown, revoked or expired."""
 
     status, kind, default_code = 401, "invalid_request_error", "invalid_api_key"
 

@@ -18,6 +18,7 @@ __all__ = [
     "FinishReason",
     "Finished",
     "GenerateRequest",
+    "Grant",
     "InfillPrompt",
     "Limits",
     "Load",
@@ -27,6 +28,7 @@ __all__ = [
     "Principal",
     "Prompt",
     "Rate",
+    "Role",
     "Room",
     "Said",
     "Sampling",
@@ -386,12 +388,34 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
 
 
+Role = Literal["admin", "user", "contributor", "manager", "reader"]
+"""What somebody is allowed: `governance/roles.py` says what each is."""
+
+
+class Grant(msgspec.Struct, frozen=True, array_like=True):
+    """A role in one project, or in all of them ("*")."""
+
+    role: Role
+    project: str = "*"
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking: the id of the key (also the tenant whose fair share is used), its name, and its role."""
+    """Who is asking.
+
+    Args:
+        id: of the key, or of the subject of a token; also the tenant whose fair share is used. At most 64 characters.
+        project: where a request goes that names no project.
+        grants: which role in which project; none is somebody who is known and may do nothing.
+    """
 
     id: str
     name: str
-    role: Literal["admin", "user"] = "user"
+    project: str = "default"
+    grants: tuple[Grant, ...] = (Grant("user", "default"),)
+
+    def roles_in(self, project: str) -> tuple[Role, ...]:
+        """The roles that count in a project. In "*": those that were granted for all projects."""
+        return tuple(grant.role for grant in self.grants if grant.project in ("*", project))
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

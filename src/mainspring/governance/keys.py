@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import msgspec
 from sqlalchemy import insert, select, update
@@ -23,13 +23,12 @@ from mainspring.core.clock import Clock
 from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
 from mainspring.core.types import Limits, Principal
 from mainspring.governance.audit import Audit
+from mainspring.governance.roles import ROLES, Role, grant
 from mainspring.governance.wanted import DEFAULT
 from mainspring.store.db import Database
 from mainspring.store.tables import api_keys, projects
 
 __all__ = ["ADMIN_KEY_FILE", "CACHE_S", "ApiKey", "Keys", "Role", "check_limits", "ensure_admin_key"]
-
-Role = Literal["admin", "user"]
 
 ADMIN_KEY_FILE = "admin.key"
 CACHE_S = 2.0
@@ -106,7 +105,7 @@ class Keys:
 
         Args:
             name: 1 to 100 characters, unique among the keys that are not revoked.
-            role: admin or user.
+            role: what it may do: `governance.roles`.
             expires_s: seconds from now until it stops working; None means never.
             limits: how much may be used with it.
             project, owner, deployments: see `ApiKey`.
@@ -214,7 +213,7 @@ class Keys:
         if key is None or key.state(self._clock.now()) != "active":
             self._verified.pop(digest, None)
             raise _refused()
-        return Principal(id=key.id, name=key.name, role=key.role)
+        return Principal(id=key.id, name=key.name, project=key.project, grants=(grant(key.role, key.project),))
 
     async def _look_up(self, digest: str) -> ApiKey | None:
         # The clock is read first: a revocation that comes during the query must still act within CACHE_S.
@@ -293,8 +292,8 @@ def _digest(secret: str) -> str:
 def _new(secret: str, name: str, role: Role, now_s: float, *, limits: Limits = NO_LIMITS, **more: Any) -> ApiKey:
     if not 1 <= len(name) <= 100 or not name.isprintable() or name != name.strip():
         raise InvalidRequest("A key's name has 1 to 100 printable characters.", param="name")
-    if role not in get_args(Role):
-        raise InvalidRequest(f"{role!r} is not a role: use one of {', '.join(get_args(Role))}.", param="role")
+    if role not in ROLES:
+        raise InvalidRequest(f"{role!r} is not a role: use one of {', '.join(ROLES)}.", param="role")
     check_limits(limits)
     prefix = secret[:PREFIX_CHARACTERS]
     return ApiKey(

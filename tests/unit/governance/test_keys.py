@@ -35,7 +35,8 @@ async def test_a_key_is_made_and_recognised(keys: Keys, clock: FakeClock) -> Non
     assert len(secret) >= 35
     assert secret.startswith(key.prefix)
     principal = await keys.authenticate(secret)
-    assert (principal.id, principal.name, principal.role) == (key.id, "laptop", "user")
+    assert (principal.id, principal.name, principal.roles_in("default")) == (key.id, "laptop", ("user",))
+    assert principal.roles_in("other") == ()
     [listed] = await keys.list()
     assert listed.last_used == clock.now()
 
@@ -120,7 +121,7 @@ async def test_the_first_start_writes_an_admin_key(keys: Keys, tmp_path: Path) -
     path = await ensure_admin_key(keys, tmp_path)
     assert path == tmp_path / ADMIN_KEY_FILE
     assert path.stat().st_mode & 0o777 == 0o600
-    assert (await keys.authenticate(path.read_text().strip())).role == "admin"
+    assert (await keys.authenticate(path.read_text().strip())).roles_in("any") == ("admin",)
     text = path.read_text()
     assert await ensure_admin_key(keys, tmp_path) == path
     assert path.read_text() == text
@@ -139,7 +140,7 @@ async def test_the_admin_key_is_made_anew_only_when_none_works(keys: Keys, tmp_p
     await ensure_admin_key(keys, tmp_path)
     assert path.read_text().strip() != old
     assert path.stat().st_mode & 0o777 == 0o600
-    assert (await keys.authenticate(path.read_text().strip())).role == "admin"
+    assert (await keys.authenticate(path.read_text().strip())).roles_in("any") == ("admin",)
 
 
 async def test_a_database_that_cannot_be_written_is_told_and_keys_still_work(keys: Keys, database: Database) -> None:

@@ -18,13 +18,14 @@ from sqlalchemy.exc import DBAPIError
 from mainspring.core.clock import FakeClock, SystemClock
 from mainspring.core.config import Price
 from mainspring.core.errors import BudgetSpent, DeadlineExceeded, MainspringError, RateLimited, Unavailable
-from mainspring.core.types import EmbedRequest, GenerateRequest, Limits, TextPrompt
+from mainspring.core.types import EmbedRequest, GenerateRequest, Limits, ModelInfo, TextPrompt
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
 from mainspring.governance import ledger as module
+from mainspring.governance.directory import Target
 from mainspring.governance.keys import ApiKey
 from mainspring.governance.ledger import Ledger
-from mainspring.governance.quota import Quota
 from mainspring.governance.meter import Meter, estimate
+from mainspring.governance.quota import Quota
 from mainspring.governance.usage import Reports
 from mainspring.store import journal
 from mainspring.store.db import Database
