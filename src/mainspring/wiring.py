@@ -150,7 +150,8 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
             models=directory, replicas=served, control=control, rate=meter.rate, sums=reports.sums,
-            authenticate=credentials(keys.authenticate, tokens and tokens.authenticate), ready=lambda: served.ready, clock=clock, region=settings.region,
+            authenticate=credentials(keys.authenticate, tokens and tokens.authenticate),
+            ready=lambda: served.ready, clock=clock, region=settings.region,
             max_body_bytes=settings.server.max_body_bytes, request_timeout_s=settings.server.request_timeout_s,
         )  # fmt: skip
         yield services, control

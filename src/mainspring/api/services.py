@@ -23,6 +23,10 @@ async def _nothing_used(*_: object, **__: object) -> list[Sums]:
     return []
 
 
+def _no_limits(*_: str) -> Rate:
+    return Rate()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the HTTP edge needs.
@@ -52,7 +56,7 @@ class Services:
     request_timeout_s: float = 600.0
     embed: Embed = no_embeddings
     control: Control | None = None
-    rate: Callable[[str, str, str], Rate] = lambda *_: Rate()
+    rate: Callable[[str, str, str], Rate] = _no_limits
     sums: Callable[..., Awaitable[list[Sums]]] = _nothing_used
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cors_origins: tuple[str, ...] = ()
