@@ -27,6 +27,7 @@ from mainspring.serving.shelf import Shelf
 if TYPE_CHECKING:
     from mainspring.api.services import Services
     from mainspring.governance.control import Control
+    from mainspring.governance.filters.protected import Index
 
 __all__ = ["Served", "governed", "serve"]
 
@@ -141,7 +142,10 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
             quota=Quota(clock), ledger=ledger, prices=settings.metering.prices, clock=clock,
         )  # fmt: skip
         await meter.restore(reports)
-        wrappers = Stack(find=directory.target, meter=meter, screening=Screening())
+        screening = Screening(
+            directory.target, lambda: directory.snapshot, default=settings.filters.policy, index=_index(settings)
+        )
+        wrappers = Stack(find=directory.target, meter=meter, screening=screening)
         control = Control(
             projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
             audit=Audit(database, clock, "server"), reports=reports, directory=directory, versions=catalog.list,
@@ -155,6 +159,12 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
             max_body_bytes=settings.server.max_body_bytes, request_timeout_s=settings.server.request_timeout_s,
         )  # fmt: skip
         yield services, control
+
+
+def _index(settings: Settings) -> "Index | None":
+    from mainspring.governance.filters.protected import Index
+
+    return Index(settings.filters.protected) if settings.filters.protected else None
 
 
 def _versions(catalog: Catalog, name: str) -> list[ModelVersion]:

@@ -20,6 +20,7 @@ __all__ = [
     "Algorithm",
     "ClaimSettings",
     "EngineSettings",
+    "FilterSettings",
     "IdentitySettings",
     "MeteringSettings",
     "Price",
@@ -203,6 +204,19 @@ class IdentitySettings(BaseModel):
         return self
 
 
+class FilterSettings(BaseModel):
+    """The content filters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: str = Field(
+        "Microsoft.DefaultV2", description="The content policy of deployments that name none; empty filters nothing."
+    )
+    protected: Path | None = Field(
+        None, description="Index of protected material, as `mainspring policies index` writes it."
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -236,6 +250,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = Field(ServingSettings(), description="Which models are loaded.")  # pyright: ignore[reportCallIssue]
     metering: MeteringSettings = Field(MeteringSettings(), description="What requests are accounted with.")  # pyright: ignore[reportCallIssue]
     identity: IdentitySettings = Field(IdentitySettings(), description="Tokens, beside keys.")  # pyright: ignore[reportCallIssue]
+    filters: FilterSettings = Field(FilterSettings(), description="The content filters.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 
 
