@@ -106,6 +106,7 @@ class Served(Models, Protocol):
 async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[Services, Control]]":
     """What the edge is given: `served` with governance around it. The data directory is there; all is closed again."""
     from mainspring.api.services import Services
+    from mainspring.governance.allowance import Leases
     from mainspring.governance.audit import Audit
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory
@@ -137,9 +138,10 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         ledger = Ledger(database, settings.home / "ledger", clock)
         stack.push_async_callback(ledger.stop)
         await ledger.start()
+        allowance = await stack.enter_async_context(Leases(database, clock)) if database.is_shared else None
         meter = Meter(
             account=keys.find, find=directory.target, project_limits=directory.limits, models=served,
-            quota=Quota(clock), ledger=ledger, prices=settings.metering.prices, clock=clock,
+            quota=Quota(clock, allowance), ledger=ledger, prices=settings.metering.prices, clock=clock,
         )  # fmt: skip
         await meter.restore(reports)
         screening = Screening(

@@ -24,10 +24,10 @@ app = typer.Typer(help="Create, list, limit and revoke API keys.", no_args_is_he
 
 T = TypeVar("T")
 
-LIMITS_HELP = (
-    "How much may be used with it: tokens_per_minute, requests_per_minute, tokens_per_day, tokens_per_month, "
-    "cost_per_day, cost_per_month (in the currency of metering.prices)."
-)
+LIMITS = (
+    "tokens_per_minute", "requests_per_minute", "tokens_per_day", "tokens_per_month", "cost_per_day", "cost_per_month",
+)  # fmt: skip
+LIMITS_HELP = f"How much may be used with it: {', '.join(LIMITS)} (in the currency of metering.prices)."
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -51,11 +51,11 @@ def _limits(given: Sequence[str]) -> "Limits":
     """Limits from `name=number`. Costs are given in a whole currency and kept in millionths."""
     from mainspring.core.types import Limits
 
-    known, limits = Limits.__struct_fields__, dict[str, int]()
+    limits: dict[str, int] = {}
     for each in given:
         name, _, number = each.partition("=")
-        if name not in known:
-            raise UserMistake(f"{each!r} is no limit: write NAME=NUMBER with one of {', '.join(known)}.")
+        if name not in LIMITS:
+            raise UserMistake(f"{each!r} is no limit: write NAME=NUMBER with one of {', '.join(LIMITS)}.")
         try:
             limits[name] = round(float(number) * (1e6 if name.startswith("cost") else 1))
         except (ValueError, OverflowError) as error:

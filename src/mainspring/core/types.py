@@ -419,8 +419,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How much may be used; None is no limit. Costs are in millionths of the installation's currency. A provisioned
-    deployment has tokens a minute that run off evenly instead of a new lot each minute."""
+    """How much may be used; None is no limit. Costs are in millionths of the installation's currency.
+
+    Args:
+        provisioned_tokens_per_minute: what a provisioned deployment is made for; nothing else has it.
+    """
 
     tokens_per_minute: int | None = None
     requests_per_minute: int | None = None

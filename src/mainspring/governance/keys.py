@@ -315,6 +315,8 @@ def _to_key(row: Mapping[Any, Any]) -> ApiKey:
 
 def check_limits(limits: Limits) -> None:
     """Raise InvalidRequest unless they can be kept."""
+    if limits.provisioned_tokens_per_minute is not None:
+        raise InvalidRequest("Only a deployment has provisioned capacity.", param="provisioned_tokens_per_minute")
     for name, value in msgspec.structs.asdict(limits).items():
         if value is not None and not 0 <= value <= MAX_LIMIT:
             raise InvalidRequest(f"A limit lies between 0 and {MAX_LIMIT:,}.", param=name)

@@ -1,187 +1,275 @@
-"""Quotas: how many tokens and requests a minute, and how much a day or a month. Arithmetic on a clock, nothing else.
+"""Quotas: how many tokens and requests a minute, how much a day or a month, how full a provisioned deployment is.
 
-Time is cut into windows of the clock (the current second, ten seconds, minute; the day and the month in UTC). A request
-is admitted if its estimate fits into what is left of every window, and is charged with that estimate; when it has
+A request is charged to several subjects at once (its key, its project, its deployment), to all or to none. It is
+admitted if its estimate fits into what is left of every window of each, and is charged with that estimate; when it has
 ended, the charge is corrected. If the window has passed by then, what was estimated too high is forgotten with it, and
 what was estimated too low is charged to the current one, so that nobody gains by long answers. A request that fails is
-charged for what it used; one that is refused is not charged at all.
+charged for what it used; one that is refused is not charged at all. A provisioned deployment has a bucket instead of
+windows: it is refused while that is more than full, and what came from a cache does not count.
 
-Nothing here waits, so the numbers are exact however many requests are in flight.
+Between the look and the charge nothing waits, so the numbers are exact however many requests are in flight. How much
+of a limit this process may use at all is its `Allowance`: everything, if it is `Alone`; what it has leased, if several
+servers share the limits (`allowance.Leases`). Only a request that its allowance does not cover waits for more.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple, Protocol
 
 from mainspring.core.clock import Clock
 from mainspring.core.errors import BudgetSpent, RateLimited
 from mainspring.core.types import Limits, Rate, Room
+from mainspring.governance.windows import LENGTH_S, Bound, Bucket, Period, Tally, What, bounds, end_of, start_of
 
-__all__ = ["Amount", "Charge", "Period", "Quota", "start_of"]
+__all__ = ["Allowance", "Alone", "Amount", "Charge", "Quota", "Share", "Want"]
 
-Period = Literal["second", "ten_seconds", "minute", "day", "month"]
-
-LENGTH_S: dict[Period, int] = {"second": 1, "ten_seconds": 10, "minute": 60, "day": 86_400}
-EVENLY: tuple[Period, ...] = ("second", "ten_seconds")
-"""Windows over which requests must be spread: a minute's requests may not all come in its first second."""
+ARRIVALS: tuple[tuple[What, Period], ...] = (
+    ("requests", "second"), ("requests", "ten_seconds"), ("requests", "minute"),
+)  # fmt: skip
+USE: tuple[tuple[What, Period], ...] = (
+    ("tokens", "minute"), ("tokens", "day"), ("tokens", "month"), ("cost", "day"), ("cost", "month"),
+)  # fmt: skip
+"""What is estimated and corrected. It is counted whether it is limited or not: a new limit knows what was used."""
+BUDGETS: tuple[Period, ...] = ("day", "month")
 FORGET_AFTER = 4096
-"""Subjects that are remembered before those without a current window are forgotten."""
+"""Subjects that are remembered before those that have used nothing this month are forgotten."""
 
 
 class Amount(NamedTuple):
-    """What a request takes: tokens, and money in millionths of the installation's currency."""
+    """What a request takes: tokens, money in millionths of the installation's currency; `cached` tokens among them."""
 
     tokens: int
     cost: int = 0
+    cached: int = 0
+
+
+class Share(NamedTuple):
+    """Whom a request is charged to, and what is agreed with them.
+
+    Args:
+        name: what the subject is called in messages, in the middle of a sentence.
+        soft: there is capacity to spare: what a minute or less is limited to is counted and not held against anyone.
+    """
+
+    subject: str
+    name: str
+    limits: Limits
+    soft: bool = False
 
 
 class Charge(NamedTuple):
-    """What has been charged to whom, and when; what `settle` corrects."""
+    """What has been charged to whom, and where; what `settle` corrects."""
 
-    subject: str
+    shares: tuple[Share, ...]
     amount: Amount
-    at_s: float
+    tallies: tuple[Tally, ...]
 
 
-class _Window:
-    """What was used of a period that started at `start`."""
+class Want(NamedTuple):
+    """What a request needs of one limit and has not got."""
 
-    __slots__ = ("cost", "requests", "start", "tokens")
-
-    def __init__(self, start: int) -> None:
-        self.start, self.requests, self.tokens, self.cost = start, 0, 0, 0
-
-
-class _Bound(NamedTuple):
-    """One limit: of a period's requests, tokens or cost."""
-
-    what: Literal["requests", "tokens", "cost"]
-    period: Period
-    most: int
+    tally: Tally
+    bound: Bound
+    need: int
+    name: str
 
 
-def start_of(period: Period, now_s: float) -> int:
-    """When the period that `now_s` lies in started, in Unix seconds."""
-    if period == "month":
-        return int(datetime.fromtimestamp(now_s, UTC).replace(day=1, hour=0, minute=0, second=0).timestamp())
-    return int(now_s // LENGTH_S[period]) * LENGTH_S[period]
+class Allowance(Protocol):
+    """How much of what is limited this process may use."""
+
+    def granted(self, tally: Tally, most: int) -> int:
+        """Of the limit `most`, what may be used here, what was used included. Does not wait."""
+        ...
+
+    def left(self, tally: Tally, most: int) -> int:
+        """Of the limit, what nobody has used yet, as far as is known here."""
+        ...
+
+    def restore(self, tally: Tally, used: int) -> None:
+        """At least so much was used, by everybody together."""
+        ...
+
+    def watch(self, bucket: Bucket) -> None:
+        """The bucket will be used; called once."""
+        ...
+
+    async def more(self, wants: Sequence[Want]) -> Want | None:
+        """Try to be granted what is wanted: the first that cannot be had, or None if it is worth another look.
+
+        Raises:
+            Unavailable: nobody can say.
+        """
+        ...
 
 
-def end_of(period: Period, now_s: float) -> int:
-    """When the period that `now_s` lies in ends."""
-    start = start_of(period, now_s)
-    return start_of("month", start + 32 * 86_400) if period == "month" else start + LENGTH_S[period]
+class Alone:
+    """The allowance of the only server: everything."""
 
+    def granted(self, tally: Tally, most: int) -> int:  # noqa: ARG002 - an `Allowance`
+        """See `Allowance`."""
+        return most
 
-def bounds(limits: Limits) -> Iterator[_Bound]:
-    """Every limit, the shortest period first."""
-    if limits.requests_per_minute is not None:
-        for period in EVENLY:
-            share = limits.requests_per_minute * LENGTH_S[period] / 60
-            # Less than one in that time would refuse two requests that are a moment apart, which is no rate.
-            if share >= 1:
-                yield _Bound("requests", period, math.ceil(share))
-        yield _Bound("requests", "minute", limits.requests_per_minute)
-    if limits.tokens_per_minute is not None:
-        yield _Bound("tokens", "minute", limits.tokens_per_minute)
-    budgets: tuple[tuple[Period, int | None, int | None], ...] = (
-        ("day", limits.tokens_per_day, limits.cost_per_day),
-        ("month", limits.tokens_per_month, limits.cost_per_month),
-    )
-    for period, tokens, cost in budgets:
-        if tokens is not None:
-            yield _Bound("tokens", period, tokens)
-        if cost is not None:
-            yield _Bound("cost", period, cost)
+    def left(self, tally: Tally, most: int) -> int:
+        """See `Allowance`."""
+        return max(most - tally.used, 0)
+
+    def restore(self, tally: Tally, used: int) -> None:
+        """See `Allowance`."""
+        tally.used = max(tally.used, used)
+
+    def watch(self, bucket: Bucket) -> None:
+        """See `Allowance`."""
+
+    async def more(self, wants: Sequence[Want]) -> Want | None:
+        """See `Allowance`."""
+        return wants[0]
 
 
 class Quota:
-    """What everyone has used of the current periods. A subject is whoever has limits: a key, for instance."""
+    """What every subject has used of the current periods."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._windows: dict[str, dict[Period, _Window]] = {}
+    def __init__(self, clock: Clock, allowance: Allowance | None = None) -> None:
+        self._clock, self._allowance = clock, allowance or Alone()
+        self._tallies: dict[str, dict[tuple[What, Period], Tally]] = {}
+        self._buckets: dict[str, Bucket] = {}
+        self._forget_at = FORGET_AFTER
 
-    def admit(self, subject: str, name: str, limits: Limits, estimate: Amount) -> Charge:
-        """Charge a request with what it is estimated to use.
+    async def admit(self, shares: Sequence[Share], estimate: Amount) -> Charge:
+        """Charge a request, to all of these or to none, with what it is estimated to use.
 
         Args:
-            name: what the subject is called in messages, in the middle of a sentence.
+            shares: each of another subject.
 
         Raises:
-            RateLimited: a second's, ten seconds' or minute's limit is reached; says when to come back.
+            RateLimited: a second's, ten seconds' or minute's limit is reached, or a provisioned deployment is full;
+                says when to come back.
             BudgetSpent: a day's or month's is.
+            Unavailable: as `Allowance.more`.
         """
-        now_s = self._clock.now()
-        for bound in bounds(limits):
-            window = self._window(subject, bound.period, now_s)
-            asked = {"requests": 1, "tokens": estimate.tokens, "cost": estimate.cost}[bound.what]
-            used = getattr(window, bound.what)
-            # One that alone is more than the limit would otherwise never be answered: the rest of the window is its.
-            if used + asked > bound.most and (used or not bound.most or bound.what == "requests"):
-                raise _refusal(bound, name, max(bound.most - used, 0), now_s)
-        self._add(subject, now_s, 1, estimate)
-        return Charge(subject, estimate, now_s)
+        while wants := list(self._wants(shares, estimate, now_s := self._clock.now())):
+            if (refused := await self._allowance.more(wants)) is not None:
+                left = self._allowance.left(refused.tally, refused.bound.most)
+                raise _refusal(refused.bound, refused.name, left, now_s)
+        tallies: list[Tally] = []
+        for share in shares:
+            for what, period in ARRIVALS:
+                self._tally(share.subject, what, period, now_s).used += 1
+            for what, period in USE:
+                tally = self._tally(share.subject, what, period, now_s)
+                tally.used += getattr(estimate, what)
+                tally.open += getattr(estimate, what)
+                tallies.append(tally)
+        self._pour(shares, estimate.tokens - estimate.cached, now_s)
+        return Charge(tuple(shares), estimate, tuple(tallies))
 
     def settle(self, charge: Charge, used: Amount) -> None:
-        """Correct a charge: this is what the request has used."""
+        """Correct a charge, once: this is what the request has used."""
         now_s = self._clock.now()
-        for period in ("minute", "day", "month"):
-            window = self._window(charge.subject, period, now_s)
-            tokens, cost = used.tokens - charge.amount.tokens, used.cost - charge.amount.cost
-            if start_of(period, charge.at_s) != window.start:
-                tokens, cost = max(tokens, 0), max(cost, 0)
-            window.tokens = max(window.tokens + tokens, 0)
-            window.cost = max(window.cost + cost, 0)
+        for tally in charge.tallies:
+            estimate: int = getattr(charge.amount, tally.what)
+            more: int = getattr(used, tally.what) - estimate
+            tally.open -= estimate
+            current = self._tally(tally.subject, tally.what, tally.period, now_s)
+            current.used += more if current is tally else max(more, 0)
+        more = used.tokens - used.cached - charge.amount.tokens + charge.amount.cached
+        self._pour(charge.shares, more, now_s)
 
     def restore(self, subject: str, period: Period, requests: int, used: Amount) -> None:
-        """Add what was used of the current period before this process started."""
-        window = self._window(subject, period, self._clock.now())
-        window.requests += requests
-        window.tokens += used.tokens
-        window.cost += used.cost
-
-    def rate(self, subject: str, limits: Limits) -> Rate:
-        """What is left of the current minute, for the headers of an answer."""
+        """At least so much was used of the current period, as the ledger says. May be told again and again."""
         now_s = self._clock.now()
-        window = self._window(subject, "minute", now_s)
-        left_s = end_of("minute", now_s) - now_s
+        for what, counted in (*ARRIVALS, *USE):
+            if counted == period:
+                amount = requests if what == "requests" else getattr(used, what)
+                self._allowance.restore(self._tally(subject, what, period, now_s), amount)
 
-        def room(most: int | None, used: int) -> Room | None:
-            return None if most is None else Room(most, max(most - used, 0), left_s if used else 0.0)
+    def rate(self, shares: Sequence[Share]) -> Rate:
+        """What is left of the current minute for the one with the smallest part left, for the headers of an answer."""
+        now_s = self._clock.now()
 
-        return Rate(room(limits.requests_per_minute, window.requests), room(limits.tokens_per_minute, window.tokens))
+        def tightest(what: What) -> Room | None:
+            rooms = [room for share in shares for room in self._rooms(share, what, now_s)]
+            return min(rooms, key=lambda room: room.remaining / max(room.limit, 1), default=None)
 
-    def _add(self, subject: str, now_s: float, requests: int, amount: Amount) -> None:
-        for period in ("second", "ten_seconds", "minute", "day", "month"):
-            window = self._window(subject, period, now_s)
-            window.requests += requests
-            window.tokens += amount.tokens
-            window.cost += amount.cost
+        return Rate(tightest("requests"), tightest("tokens"))
 
-    def _window(self, subject: str, period: Period, now_s: float) -> _Window:
-        windows = self._windows.get(subject)
-        if windows is None:
-            if len(self._windows) >= FORGET_AFTER:
+    def utilisation(self, subject: str, limits: Limits) -> float:
+        """How full the bucket of a provisioned deployment is: 1 is full, and more is refused. 0 if it is none."""
+        bucket = self._buckets.get(subject)
+        provisioned = limits.provisioned_tokens_per_minute is not None
+        return bucket.utilisation(self._clock.now()) if bucket is not None and provisioned else 0.0
+
+    def _wants(self, shares: Sequence[Share], estimate: Amount, now_s: float) -> Iterator[Want]:
+        """What the allowance does not cover. Raises `RateLimited` if a bucket is too full."""
+        for share in shares:
+            capacity = share.limits.provisioned_tokens_per_minute
+            if capacity is not None and (over_s := self._over_s(share.subject, capacity, now_s)):
+                raise _full(share.name, capacity, over_s)
+        for share in shares:
+            for bound in bounds(share.limits):
+                tally = self._tally(share.subject, bound.what, bound.period, now_s)
+                asked = 1 if bound.what == "requests" else getattr(estimate, bound.what)
+                # One that alone is more than the limit would otherwise never be answered: it needs the whole window.
+                need = min(asked, max(bound.most, 1))
+                short = tally.used + need > self._allowance.granted(tally, bound.most)
+                if short and (bound.period in BUDGETS or not share.soft):
+                    yield Want(tally, bound, need, share.name)
+
+    def _rooms(self, share: Share, what: What, now_s: float) -> Iterator[Room]:
+        limits = share.limits
+        most = limits.requests_per_minute if what == "requests" else limits.tokens_per_minute
+        if most is not None:
+            left = self._allowance.left(self._tally(share.subject, what, "minute", now_s), most)
+            yield Room(most, left, end_of("minute", now_s) - now_s if left < most else 0.0)
+        capacity = limits.provisioned_tokens_per_minute
+        if what == "tokens" and capacity is not None:
+            used = self._bucket(share.subject).utilisation(now_s)
+            yield Room(capacity, max(math.floor(capacity * (1 - used)), 0), used * 60)
+
+    def _tally(self, subject: str, what: What, period: Period, now_s: float) -> Tally:
+        tallies = self._tallies.get(subject)
+        if tallies is None:
+            if len(self._tallies) >= self._forget_at:
                 self._forget(now_s)
-            windows = self._windows[subject] = {}
-        start, window = start_of(period, now_s), windows.get(period)
+            tallies = self._tallies[subject] = {}
+        start, tally = start_of(period, int(now_s)), tallies.get((what, period))
         # A clock that was set back stays in the window that it was in: nobody gets a second one for that.
-        if window is None or window.start < start:
-            window = windows[period] = _Window(start)
-        return window
+        if tally is None or tally.start < start:
+            tally = tallies[what, period] = Tally(subject, what, period, start)
+        return tally
 
     def _forget(self, now_s: float) -> None:
-        month = start_of("month", now_s)
-        self._windows = {
-            subject: windows
-            for subject, windows in self._windows.items()
-            if (window := windows.get("month")) is not None and window.start >= month and window.requests
-        }
+        def is_used(tally: Tally) -> bool:
+            return tally.used > 0 and end_of(tally.period, tally.start) > now_s
+
+        self._tallies = {name: found for name, found in self._tallies.items() if any(map(is_used, found.values()))}
+        self._forget_at = max(FORGET_AFTER, 2 * len(self._tallies))
+
+    def _bucket(self, subject: str) -> Bucket:
+        bucket = self._buckets.get(subject)
+        if bucket is None:
+            bucket = self._buckets[subject] = Bucket(subject)
+            self._allowance.watch(bucket)
+        return bucket
+
+    def _over_s(self, subject: str, capacity: int, now_s: float) -> float:
+        return self._bucket(subject).over_s(now_s) if capacity else 60.0
+
+    def _pour(self, shares: Sequence[Share], tokens: int, now_s: float) -> None:
+        for share in shares:
+            if capacity := share.limits.provisioned_tokens_per_minute:
+                self._bucket(share.subject).pour(tokens, capacity, now_s)
 
 
-def _refusal(bound: _Bound, name: str, left: int, now_s: float) -> RateLimited | BudgetSpent:
+def _full(name: str, capacity: int, over_s: float) -> RateLimited:
+    return RateLimited(
+        f"Requests of {name} have exceeded its provisioned capacity of {capacity:,} tokens a minute: it is used to "
+        f"more than 100%. Please retry after {math.ceil(over_s)} seconds.",
+        retry_after_s=math.ceil(over_s * 1000) / 1000,  # a moment later it is not above any more
+    )
+
+
+def _refusal(bound: Bound, name: str, left: int, now_s: float) -> RateLimited | BudgetSpent:
     end_s = end_of(bound.period, now_s)
     if bound.period in ("day", "month"):
         scale, unit = (1e6, "in cost") if bound.what == "cost" else (1, "tokens")

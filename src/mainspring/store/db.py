@@ -20,7 +20,7 @@ from mainspring.core.errors import Unavailable, UserMistake
 
 __all__ = ["HEAD", "MIGRATIONS", "Database"]
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in `migrations/versions`."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -109,6 +109,24 @@ class Database:
                     if connection.dialect.name == "postgresql":
                         await connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"))
                     yield connection
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether servers on several machines may use it: it is PostgreSQL."""
+        return self.engine.dialect.name == "postgresql"
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection each of whose statements is a transaction of its own, and waits for no other writer's turn.
+
+        Only for a shared database, and for statements that are right whatever runs beside them.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        with _told():
+            async with self.engine.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def close(self) -> None:
         """Close every connection."""

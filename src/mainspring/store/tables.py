@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "allowances",
     "api_keys",
     "audit",
     "blocklist_items",
@@ -197,4 +198,19 @@ wanted = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("revision", BigInteger, nullable=False),
+)
+
+# What of a limit is used or leased by some server, for a window or, with the period "bucket", for a bucket: see
+# governance/allowance.py. A row is of no use once its window has ended.
+allowances = Table(
+    "allowances",
+    metadata,
+    Column("subject", String(256), primary_key=True),
+    Column("what", String(8), primary_key=True),  # requests, tokens or cost
+    Column("period", String(16), primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("used", BigInteger, nullable=False),  # by requests that have ended; of a bucket: when it is empty, in us
+    Column("held", BigInteger, nullable=False),  # leased in the newest term
+    Column("held_before", BigInteger, nullable=False),  # leased in the term before it
+    Column("term", BigInteger, nullable=False),  # the newest term, in minutes since 1970
 )
