@@ -5,6 +5,7 @@ Assertions must hold for a real model too; what only the fake can do (spells, co
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import secrets
 import threading
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
 from mainspring import wiring
@@ -25,6 +27,7 @@ from mainspring.core.errors import Unauthorized
 from mainspring.core.types import Embeddings, EmbedRequest, Grant, Limits, Principal
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
 from mainspring.governance.control import Control
+from mainspring.governance.tokens import Authenticate, credentials
 
 T = TypeVar("T")
 
@@ -166,6 +169,7 @@ class GovernedTarget(Target):
 
     control: Control
     loop: asyncio.AbstractEventLoop
+    app: FastAPI
     ids: dict[str, str] = field(default_factory=dict)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -203,7 +207,7 @@ class Late:
 
 
 @contextlib.contextmanager
-def governed(home: Path, **changes: Any) -> Generator[GovernedTarget]:
+def governed(home: Path, tokens: Authenticate | None = None, **changes: Any) -> Generator[GovernedTarget]:
     """The edge and governance over the fake, put together as in the product; a price of 1 for a million tokens of any
     kind. `changes` are settings."""
     engine = Served()
@@ -215,14 +219,18 @@ def governed(home: Path, **changes: Any) -> Generator[GovernedTarget]:
         made["loop"] = asyncio.get_running_loop()
         async with wiring.governed(settings, engine) as (given, made["control"]):
             _, made["secret"] = await made["control"].keys.create("admin", "admin")
-            yield create_app(given)
+            if tokens is not None:
+                authenticate = credentials(made["control"].keys.authenticate, tokens)
+                given = dataclasses.replace(given, authenticate=authenticate)
+            made["app"] = create_app(given)
+            yield made["app"]
 
     app = Late(around)
     with serve(app) as base_url:
         try:
             yield GovernedTarget(
                 base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine,
-                control=made["control"], loop=made["loop"],
+                control=made["control"], loop=made["loop"], app=made["app"],
             )  # fmt: skip
         finally:  # `serve` ends without a farewell
             asyncio.run_coroutine_threadsafe(app.stack.aclose(), made["loop"]).result(20)

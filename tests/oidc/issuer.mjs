@@ -27,10 +27,11 @@ function newKeys() {
   });
 }
 
-function resourceServer(_ctx, resource) {
+function resourceServer(_ctx, resource, client) {
   const alg = resource.split(":")[2];
   const sign = { alg, kid: `${alg}-${generation}` };
-  return { scope: "", audience: process.env.AUDIENCE, accessTokenFormat: "jwt", accessTokenTTL: 300, jwt: { sign } };
+  const audience = clients[client.clientId].aud ?? process.env.AUDIENCE;
+  return { scope: "", audience, accessTokenFormat: "jwt", jwt: { sign } };
 }
 
 function provider(issuer, keys) {
@@ -43,6 +44,7 @@ function provider(issuer, keys) {
       response_types: [],
     })),
     jwks: { keys },
+    ttl: { ClientCredentials: 300 },
     enabledJWA: { idTokenSigningAlgValues: Object.keys(kinds) },
     extraTokenClaims: (_ctx, token) => clients[token.clientId],
     features: {

@@ -136,7 +136,8 @@ class HttpFetch:
         import httpx
 
         if self._client is None:
-            self._client = httpx.AsyncClient(follow_redirects=False, timeout=FETCH_S)
+            once = httpx.Limits(max_keepalive_connections=0)  # minutes lie between two readings
+            self._client = httpx.AsyncClient(follow_redirects=False, timeout=FETCH_S, limits=once)
         headers = {"accept": "application/json", "accept-encoding": "identity"}
         try:
             async with self._client.stream("GET", url, headers=headers) as response:

@@ -25,7 +25,7 @@ from mainspring.core.types import Grant, Principal
 from mainspring.governance.issuer import Fetch, HttpFetch, Issuer, Jwk
 from mainspring.governance.roles import DEFAULT_PROJECT, azure_role, grant, grants_from
 
-__all__ = ["CACHE_S", "MAX_TOKEN_CHARACTERS", "Tokens", "credentials", "opened"]
+__all__ = ["CACHE_S", "MAX_TOKEN_CHARACTERS", "Authenticate", "Tokens", "credentials", "opened"]
 
 MAX_TOKEN_CHARACTERS = 16_384
 """Entra's tokens with 200 groups have about 10,000."""
@@ -273,9 +273,7 @@ def _granted(claims: Claims, settings: IdentitySettings, grants: Mapping[str, tu
                 yield grant(role, settings.project)
 
 
-def _principal(
-    claims: Claims, settings: IdentitySettings, grants: Mapping[str, tuple[Grant, ...]]
-) -> Principal:  # fmt: skip
+def _principal(claims: Claims, settings: IdentitySettings, grants: Mapping[str, tuple[Grant, ...]]) -> Principal:
     subject = _claim(claims, settings.claims.subject)
     if not isinstance(subject, str) or not 1 <= len(subject) <= 255:
         raise _Refusal(f"it has no {settings.claims.subject}")

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from mainspring.core.clock import FakeClock
 from mainspring.core.errors import BudgetSpent, RateLimited
@@ -145,5 +144,3 @@ def test_a_time_lies_in_its_period(now_s: float) -> None:
     for period in ("second", "ten_seconds", "minute", "day", "month"):
         assert start_of(period, now_s) <= now_s < end_of(period, now_s)
         assert start_of(period, end_of(period, now_s)) == end_of(period, now_s)
-
-

@@ -1,0 +1,151 @@
+"""Every role on every route, over a socket, with a key and with a token of that role.
+
+`EXPECTED` is written by hand and not read from the code: a new route must be entered here, and a change of who may do
+what is seen.
+"""
+
+import re
+import time
+from collections.abc import Generator
+from typing import Any
+
+import httpx
+import pytest
+
+from mainspring.api.openapi import Operation
+from mainspring.core.clock import FakeClock
+from mainspring.core.config import IdentitySettings
+from mainspring.core.types import Limits
+from mainspring.governance.roles import PERMISSIONS, ROLES, SERVER_WIDE, roles_with
+from mainspring.governance.tokens import Tokens
+from tests.contract.target import API_VERSION, GovernedTarget, governed
+from tests.issuer import AUDIENCE, ISSUER, FakeIssuer
+
+USE = {"admin", "user", "contributor"}
+READ = USE | {"manager"}
+WATCH = {"admin", "manager", "reader"}
+EVERYBODY: set[str] | None = None  # no key either
+
+EXPECTED: dict[str, set[str] | None] = {
+    **{
+        f"{dialect}_{name}": roles
+        for dialect in ("openai", "azure", "azure_v1")
+        for name, roles in {
+            "chat_completions_create": USE,
+            "completions_create": USE,
+            "embeddings_create": USE,
+            "models_list": READ,
+            "models_retrieve": READ,
+        }.items()
+    },
+    "azure_deployments_list": READ,
+    "azure_deployments_retrieve": READ,
+    "infill_create": USE,
+    "organization_usage_completions": WATCH,
+    "organization_usage_embeddings": WATCH,
+    "organization_costs": WATCH,
+    "metrics": WATCH,
+    "healthz": EVERYBODY,
+    "readyz": EVERYBODY,
+    "docs": EVERYBODY,
+    "openapi": EVERYBODY,
+}
+
+
+@pytest.fixture(scope="module")
+def issuer() -> FakeIssuer:
+    return FakeIssuer(time.time())
+
+
+@pytest.fixture(scope="module")
+def target(issuer: FakeIssuer, tmp_path_factory: pytest.TempPathFactory) -> Generator[GovernedTarget]:
+    settings = IdentitySettings(  # type: ignore[call-arg]
+        issuer=ISSUER,
+        audience=(AUDIENCE,),
+        roles={**{role: role for role in ROLES}, **{f"{role}@other": f"{role}@other" for role in ROLES[1:]}},
+    )
+    tokens = Tokens(settings, FakeClock(issuer.now_s), issuer.fetch)
+    with governed(tmp_path_factory.mktemp("roles"), tokens.authenticate) as found:
+        yield found
+
+
+def operations(target: GovernedTarget) -> list[Operation]:
+    return target.app.state.operations
+
+
+def ask(client: httpx.Client, operation: Operation, credential: str) -> int:
+    """The status of the least that can be asked of an operation."""
+    path = re.sub(r"\{(deployment|model)(:path)?\}", "fake", operation.path)
+    path = re.sub(r"\{[^}]*\}", "x", path)
+    query = {"api-version": API_VERSION} if operation.dialect == "azure" else {}
+    headers = {"authorization": f"Bearer {credential}"} if credential else {}
+    body: dict[str, Any] = {} if operation.method in ("GET", "DELETE") else {"json": {}}
+    return client.request(operation.method, path, params=query, headers=headers, **body).status_code
+
+
+def statuses(target: GovernedTarget, credential: str) -> dict[str, int]:
+    """Name of each operation -> its answer."""
+    with httpx.Client(base_url=target.base_url, timeout=60) as client:
+        return {operation.name: ask(client, operation, credential) for operation in operations(target)}
+
+
+def test_every_operation_is_expected(target: GovernedTarget) -> None:
+    names = [operation.name for operation in operations(target)]
+    assert sorted(names) == sorted(EXPECTED), "enter the new operation in EXPECTED, with the roles that may call it"
+    routes = {(method, route.path) for route in target.app.routes for method in route.methods}  # type: ignore[attr-defined]
+    assert routes == {(operation.method, operation.path) for operation in operations(target)}
+
+
+@pytest.mark.parametrize("kind", ["key", "token"])
+@pytest.mark.parametrize("role", ROLES)
+def test_who_may_do_what(target: GovernedTarget, issuer: FakeIssuer, role: Any, kind: str) -> None:
+    credential = target.make_key(Limits(), role) if kind == "key" else issuer.token(roles=[role])
+    for name, status in statuses(target, credential).items():
+        allowed = EXPECTED[name]
+        if allowed is None or role in allowed:
+            assert status not in (401, 403, 500), name
+        else:
+            assert status == 403, name
+
+
+def test_without_a_key_only_what_is_public_answers(target: GovernedTarget) -> None:
+    for credential in ("", "ms-unknown", "a.b.c"):
+        for name, status in statuses(target, credential).items():
+            assert status == (401 if EXPECTED[name] is not None else 200), name
+
+
+@pytest.mark.parametrize("role", [*(f"{role}@other" for role in ROLES if role != "admin"), "nothing"])
+def test_a_role_elsewhere_is_none_here(target: GovernedTarget, issuer: FakeIssuer, role: str) -> None:
+    """The second role makes the default project the one that is asked."""
+    credential = issuer.token(roles=[role, "Cognitive Services Usages Reader"])
+    for name, status in statuses(target, credential).items():
+        allowed = EXPECTED[name]
+        assert (status == 403) == (allowed is not None and "reader" not in allowed), name
+
+
+@pytest.mark.parametrize("role", ["manager@other", "reader@other"])
+def test_what_is_the_whole_server_s_is_not_another_project_s(target: GovernedTarget, issuer: FakeIssuer, role) -> None:
+    assert statuses(target, issuer.token(roles=[role]))["metrics"] == 403
+
+
+def test_somebody_without_a_role_may_do_nothing(target: GovernedTarget, issuer: FakeIssuer) -> None:
+    for name, status in statuses(target, issuer.token(roles=[])).items():
+        assert status == (403 if EXPECTED[name] is not None else 200), name
+
+
+def test_a_refusal_names_the_role_that_is_needed(target: GovernedTarget) -> None:
+    key = target.make_key(Limits(), "reader")
+    with target.http(key) as client:
+        said = client.post("/v1/chat/completions", json={}).json()["error"]
+    assert said["code"] == "permission_denied"
+    assert said["message"].startswith("This needs the role admin or user or contributor in the project 'default'")
+    assert "the role reader there" in said["message"]
+
+
+def test_the_tables_are_sound() -> None:
+    for role in ROLES:
+        assert PERMISSIONS[role] <= PERMISSIONS["admin"]
+    assert all(roles_with(permission) for permission in PERMISSIONS["admin"])
+    assert not PERMISSIONS["manager"] & {"inference", "audit.read", "quota.write"}
+    assert not any("write" in permission or permission == "keys.read" for permission in PERMISSIONS["user"])
+    assert PERMISSIONS["admin"] >= SERVER_WIDE
