@@ -279,7 +279,17 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
 
 def _admin_routes(services: Services) -> list[Operation]:
     usage, folder = UsageRoutes(services), "/v1/organization"
-    query = ("start_time", "end_time", "bucket_width", "group_by", "api_key_ids", "models", "limit", "page")
+    query = (
+        "start_time",
+        "end_time",
+        "bucket_width",
+        "group_by",
+        "project_ids",
+        "api_key_ids",
+        "models",
+        "limit",
+        "page",
+    )
     reads = partial(_read, needs="usage.read", dialect="openai", query=query, extra_status=(400,))
     return [
         reads(

@@ -40,8 +40,12 @@ QUERY: dict[str, Json] = {
     "start_time": {"type": "integer", "minimum": 0, "maximum": 4102444800},
     "end_time": {"type": "integer", "minimum": 0, "maximum": 4102444800},
     "bucket_width": {"type": "string", "enum": ["1m", "1h", "1d"]},
-    "group_by": {"type": "array", "items": {"type": "string", "enum": ["api_key_id", "model", "service_tier"]}},
+    "group_by": {
+        "type": "array",
+        "items": {"type": "string", "enum": ["project_id", "api_key_id", "model", "service_tier"]},
+    },
     "api_key_ids": {"type": "array", "items": {"type": "string"}},
+    "project_ids": {"type": "array", "items": {"type": "string"}},
     "models": {"type": "array", "items": {"type": "string"}},
     "limit": {"type": "integer", "minimum": 1, "maximum": 31},
     "page": {"type": "string", "pattern": "^page_[0-9]{1,10}$"},

@@ -374,7 +374,7 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment as clients see it. `created` is in Unix seconds; `state` is idle (not loaded: the first request
     loads it), starting, ready, restarting or paused; `base` is the deployment that an adapter belongs to; `model` is
-    the catalog's name of what is deployed, if the deployment has another."""
+    the catalog's name of what is deployed, if the deployment has another; one that is for batches takes no requests."""
 
     id: str
     version: str
@@ -386,6 +386,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = "mainspring"
     kind: Literal["chat", "completion", "embedding", "image"] = "chat"
     model: str = ""
+    is_for_batches: bool = False
 
 
 Role = Literal["admin", "user", "contributor", "manager", "reader"]

@@ -134,7 +134,13 @@ class Directory:
         info = self._models.find(deployment.served_as)
         state = "paused" if deployment.state == "Paused" else info.state
         return msgspec.structs.replace(
-            info, id=deployment.name, created=int(deployment.created), state=state, base=None, model=deployment.model
+            info,
+            id=deployment.name,
+            created=int(deployment.created),
+            state=state,
+            base=None,
+            model=deployment.model,
+            is_for_batches=deployment.kind == "batch",
         )
 
     # -- making it so --------------------------------------------------------------------------------------------------

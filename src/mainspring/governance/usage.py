@@ -104,5 +104,5 @@ class Reports:
             .group_by(*groups)
         )
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = [tuple(row) for row in await connection.execute(query)]
         return {(row[0], row[1], row[2]): Totals(*map(int, row[3:])) for row in rows}

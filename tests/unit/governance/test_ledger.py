@@ -157,7 +157,7 @@ async def test_who_leaves_before_the_first_token_pays_for_the_prompt(house: Hous
     assert {row["outcome"]: row["prompt"] for row in await house.rows()} == {
         "cancelled": expected, "deadline_exceeded": expected,
     }  # fmt: skip
-    assert house.governor.rate("k").tokens.remaining == 10_000 - 2 * expected
+    assert house.governor.rate("k", "default", "fake").tokens.remaining == 10_000 - 2 * expected
 
 
 async def test_moving_twice_is_moving_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,18 +223,18 @@ async def test_the_sums_are_those_of_the_rows(house: House) -> None:
 async def test_limits_hold_and_survive_a_restart(house: House, tmp_path: Path) -> None:
     house.account(Limits(tokens_per_minute=40, tokens_per_day=50))
     await answer(house, ask("a"))
-    used = 40 - house.governor.rate("k").tokens.remaining
+    used = 40 - house.governor.rate("k", "default", "fake").tokens.remaining
     assert used == 5 + (await _prompt(house))
     with pytest.raises(RateLimited):
         await answer_until_refused(house, "more")
-    left = house.governor.rate("k").tokens.remaining
+    left = house.governor.rate("k", "default", "fake").tokens.remaining
     await house.ledger.drain()
 
     other = House(tmp_path, house.database, house.clock)
     other.accounts = house.accounts
     other.governor._account = house.accounts.get
     await other.governor.restore(other.reports)
-    assert other.governor.rate("k").tokens.remaining == left
+    assert other.governor.rate("k", "default", "fake").tokens.remaining == left
     house.clock.advance(60)
     with pytest.raises(BudgetSpent, match="'laptop'"):
         await answer_until_refused(house, "day")
@@ -261,7 +261,7 @@ async def test_exact_with_64_at_once(house: House) -> None:
     rows = await house.rows()
     assert len(rows) == sum(isinstance(each, list) for each in results)
     used = sum(row["prompt"] + row["completion"] for row in rows)
-    assert house.governor.rate("k").tokens.remaining == 64 * 20 - used
+    assert house.governor.rate("k", "default", "fake").tokens.remaining == 64 * 20 - used
 
 
 async def test_a_full_disk_refuses_before_anything_is_computed_and_recovers(
@@ -274,14 +274,14 @@ async def test_a_full_disk_refuses_before_anything_is_computed_and_recovers(
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    left = house.governor.rate("k").tokens.remaining
+    left = house.governor.rate("k", "default", "fake").tokens.remaining
     with monkeypatch.context() as patch:
         patch.setattr(journal, "_allocate", full)
         house.ledger._journal._allocated = house.ledger._journal._used + house.ledger._journal._held
         engine = FakeEngine()
         with pytest.raises(Unavailable, match="no room"):
             await answer(house, ask("refused"), engine)
-        assert house.governor.rate("k").tokens.remaining == left  # not charged
+        assert house.governor.rate("k", "default", "fake").tokens.remaining == left  # not charged
         async for _ in running:  # one that was let in is accounted for
             pass
         with pytest.raises(OSError, match="No space"):

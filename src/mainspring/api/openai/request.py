@@ -28,6 +28,11 @@ def deployment(
     """
     found = services.models.find(request.path_params.get("deployment") or model or "", context.project)
     context.deployment = found
+    if found.is_for_batches:
+        raise OperationNotSupported(
+            f"The deployment {found.id!r} is for batches: deploy the model with the SKU Standard for requests like this.",
+            param="model",
+        )
     if (found.kind == "embedding") != (wanted == "embedding"):
         does, route = (
             ("makes embeddings and generates no text", "embeddings")

@@ -1,7 +1,7 @@
 """organization/usage and organization/costs: what was used, by time, key and model, as OpenAI's admin API writes it."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -9,21 +9,24 @@ from starlette.responses import Response
 
 from mainspring.api.openai import replies
 from mainspring.api.services import Services
-from mainspring.core.errors import InvalidRequest
-from mainspring.governance.usage import OPERATIONS, Operation, Sums
+from mainspring.core.errors import Forbidden, InvalidRequest
+from mainspring.governance.roles import allows
+from mainspring.governance.usage import OPERATIONS, Column, Operation, Sums
 
 __all__ = ["CostsPage", "UsagePage", "UsageRoutes"]
 
 WIDTHS: dict[str, tuple[int, int, int]] = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (86_400, 7, 31)}
 """Width of a bucket -> its seconds, how many are answered unless asked for, and at most."""
-COLUMNS: dict[str, Literal["key", "deployment", "tier"]] = {
+COLUMNS: dict[str, Column] = {
+    "project_id": "project",
     "api_key_id": "key",
     "model": "deployment",
     "service_tier": "tier",
 }
 """What may be grouped by -> the ledger's column."""
-UNGROUPED = ("project_id", "user_id", "batch", "line_item")
+UNGROUPED = ("user_id", "batch", "line_item")
 """What may be named too, and is null: there is only one of each yet."""
+EVERYWHERE = "*"
 LAST_S = 253_402_300_800
 """The year 10000."""
 
@@ -118,6 +121,16 @@ class _Query:
         self.end = min(end, self.start + limit * self.width_s)
         self.next_page = f"page_{self.end}" if self.end < end else None
         self.keys, self.models = self.several("api_key_ids"), self.several("models")
+        self.projects = self._projects(context_of(http))
+
+    def _projects(self, context: Context) -> list[str]:
+        """The projects to report on; none means all, which is for those whose role is not that of one project."""
+        named, principal = self.several("project_ids"), context.principal
+        if principal is not None and allows(principal.roles_in(EVERYWHERE), "usage.read"):
+            return named
+        if any(name != context.project for name in named):
+            raise Forbidden(f"Your role lets you see the usage of the project {context.project!r} only.")
+        return [context.project]
 
     def several(self, name: str) -> list[str]:
         """Values of a parameter that may be sent several times, with brackets or without."""
@@ -164,14 +177,14 @@ class UsageRoutes:
     async def costs(self, http: Request) -> Response:
         """What all of it cost."""
         query = self._query(http)
-        groups = [name for name in query.groups() if name == "api_key_id"]
+        groups = [name for name in query.groups() if name in ("project_id", "api_key_id")]
         sums = await self._sums(query, groups, OPERATIONS)
         buckets = [
             CostsBucket(
                 start_time=start,
                 end_time=start + query.width_s,
                 results=[
-                    CostsResult(amount=Money(each.totals.cost / 1e6), api_key_id=each.group[0] if groups else None)
+                    CostsResult(amount=Money(each.totals.cost / 1e6), **dict(zip(groups, each.group, strict=True)))
                     for each in sums.get(start, [])
                 ],
             )
@@ -218,6 +231,7 @@ class UsageRoutes:
             operations=operations,
             keys=query.keys,
             deployments=query.models,
+            projects=query.projects,
         ):
             found.setdefault(each.start, []).append(each)
         return found
