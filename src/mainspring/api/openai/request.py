@@ -30,7 +30,7 @@ def deployment(
     context.deployment = found
     if found.is_for_batches:
         raise OperationNotSupported(
-            f"The deployment {found.id!r} is for batches: deploy the model with the SKU Standard for requests like this.",
+            f"The deployment {found.id!r} is for batches: for requests like this, deploy its model as Standard.",
             param="model",
         )
     if (found.kind == "embedding") != (wanted == "embedding"):

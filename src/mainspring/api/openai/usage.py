@@ -7,6 +7,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mainspring.api.context import Context, context_of
 from mainspring.api.openai import replies
 from mainspring.api.services import Services
 from mainspring.core.errors import Forbidden, InvalidRequest
