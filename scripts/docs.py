@@ -1,4 +1,5 @@
-"""Writes docs/CLI.md and docs/CONFIGURATION.md from the commands and the settings themselves.
+"""Writes docs/CLI.md and docs/CONFIGURATION.md from the commands and the settings themselves, and the table of roles
+in docs/IDENTITY.md.
 
     python scripts/docs.py [--check]
 
@@ -9,16 +10,19 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer.main
 
 from mainspring.cli.main import app
 from mainspring.core.config import settings_table
+from mainspring.governance.roles import AZURE_NAMES, PERMISSIONS, ROLES, Permission
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 GENERATED = "<!-- Written by scripts/docs.py: change the code, then run it again. -->"
+
+IDENTITY = ("<!-- roles: written by scripts/docs.py -->", "<!-- /roles -->")
 
 CLI = """# The command line
 
@@ -89,6 +93,22 @@ def _command(path: str, command: Any) -> Iterator[str]:
         yield from rows
 
 
+def _roles() -> Iterator[str]:
+    """What each role may do, with Azure's names."""
+    yield f"| | {' | '.join(f'`{role}`' for role in ROLES)} |"
+    yield "|---|" + "---|" * len(ROLES)
+    yield f"| Azure's name | {' | '.join(AZURE_NAMES.get(role, ('',))[0] for role in ROLES)} |"
+    for permission in get_args(Permission):
+        marks = ("yes" if permission in PERMISSIONS[role] else "" for role in ROLES)
+        yield f"| `{permission}` | {' | '.join(marks)} |"
+
+
+def _between(text: str, start: str, end: str, rows: Iterator[str]) -> str:
+    """The text with what stands between two lines replaced."""
+    before, _, rest = text.partition(f"{start}\n")
+    return "\n".join([before + start, "", *rows, "", end + rest.partition(end)[2]])
+
+
 def pages() -> dict[Path, str]:
     """Every generated page and what it should hold."""
     cli = "\n".join([CLI.format(generated=GENERATED).rstrip(), *_command("mainspring", typer.main.get_command(app))])
@@ -98,7 +118,12 @@ def pages() -> dict[Path, str]:
         if key != "home"
     )
     configuration = CONFIGURATION.format(generated=GENERATED, rows=rows)
-    return {DOCS / "CLI.md": cli + "\n", DOCS / "CONFIGURATION.md": configuration}
+    identity = _between((DOCS / "IDENTITY.md").read_text("utf-8"), *IDENTITY, _roles())
+    return {
+        DOCS / "CLI.md": cli + "\n",
+        DOCS / "CONFIGURATION.md": configuration,
+        DOCS / "IDENTITY.md": identity,
+    }
 
 
 def drifted() -> list[str]:

@@ -15,7 +15,6 @@ import pytest
 from mainspring.api.openapi import Operation
 from mainspring.core.clock import FakeClock
 from mainspring.core.config import IdentitySettings
-from mainspring.core.types import Limits
 from mainspring.governance.roles import PERMISSIONS, ROLES, SERVER_WIDE, roles_with
 from mainspring.governance.tokens import Tokens
 from tests.contract.target import API_VERSION, GovernedTarget, governed
@@ -99,7 +98,7 @@ def test_every_operation_is_expected(target: GovernedTarget) -> None:
 @pytest.mark.parametrize("kind", ["key", "token"])
 @pytest.mark.parametrize("role", ROLES)
 def test_who_may_do_what(target: GovernedTarget, issuer: FakeIssuer, role: Any, kind: str) -> None:
-    credential = target.make_key(Limits(), role) if kind == "key" else issuer.token(roles=[role])
+    credential = target.make_key(role=role) if kind == "key" else issuer.token(roles=[role])
     for name, status in statuses(target, credential).items():
         allowed = EXPECTED[name]
         if allowed is None or role in allowed:
@@ -134,7 +133,7 @@ def test_somebody_without_a_role_may_do_nothing(target: GovernedTarget, issuer: 
 
 
 def test_a_refusal_names_the_role_that_is_needed(target: GovernedTarget) -> None:
-    key = target.make_key(Limits(), "reader")
+    key = target.make_key(role="reader")
     with target.http(key) as client:
         said = client.post("/v1/chat/completions", json={}).json()["error"]
     assert said["code"] == "permission_denied"
