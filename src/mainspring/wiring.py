@@ -69,7 +69,7 @@ def _router(settings: Settings) -> Router:
         raise UserMistake(f"The model {twice!r} is named twice: remove one.")
     budget, why = _budget(settings)
     log.get().info("memory for models", gb=round(budget / 1e9, 1), reason=why)
-    return Router(shelf.look, launch_local, Fleet(budget, settings.serving.idle_s, clock), clock, names)
+    return Router(shelf.look, launch_local, Fleet(budget), clock, settings.serving, preload=names)
 
 
 async def _serve(settings: Settings, announce: Callable[[str, Path], None] | None) -> None:

@@ -108,7 +108,7 @@ class EngineSettings(BaseModel):
 
 
 class ServingSettings(BaseModel):
-    """Which models are loaded."""
+    """Which models are loaded, and how often."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -118,6 +118,12 @@ class ServingSettings(BaseModel):
     )
     idle_s: float = Field(
         1800.0, ge=0, description="Seconds without a request after which a model is unloaded; 0 keeps it loaded."
+    )
+    max_replicas: int = Field(
+        1, ge=1, le=64, description="Most replicas of one model. On the same cores a second one gains nothing."
+    )
+    queue_s: float = Field(
+        2.0, gt=0, description="Requests that wait longer than this get their model another replica, up to the most."
     )
 
 

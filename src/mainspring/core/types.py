@@ -451,8 +451,9 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True):
-    """How busy a replica is: requests running and waiting, tokens in its KV cache of so many; and since it started:
-    the seconds spent in engine steps, the tokens guessed ahead, and those of them that stood."""
+    """How busy a replica is: requests running and waiting, tokens in its KV cache of so many; since it started: the
+    seconds spent in engine steps, the tokens guessed ahead, and those of them that stood; and the seconds that the
+    request that has waited longest to be computed has waited. (A flex request is made to wait, and does not count.)"""
 
     running: int = 0
     waiting: int = 0
@@ -461,3 +462,4 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     busy_s: float = 0.0
     guessed: int = 0
     stood: int = 0
+    queue_s: float = 0.0

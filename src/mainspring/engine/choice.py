@@ -31,6 +31,7 @@ class Choice:
 
     Attributes:
         finished: the last event has been made.
+        arrived: when it was given to the engine; the engine's to set, on its clock.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Choice:
         self.prompt = asked.tokens
         self.max_tokens = asked.max_total - len(asked.tokens)
         self.finished = False
+        self.arrived = 0.0
         self._request = request
         self._vocabulary = vocabulary
         self._answer = Answer(number, request.stop, reader)

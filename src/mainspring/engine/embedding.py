@@ -87,7 +87,10 @@ class EmbeddingReplica:
         self._send(frames.Step([], [frames.Failure.of(request_id, error)], self._load()))
 
     def _load(self) -> Load:
-        return Load(running=len(self._pool.jobs))
+        jobs = self._pool.jobs
+        since = [job.arrived for job in jobs if job.untouched]
+        queue_s = round(time.monotonic() - min(since), 3) if since else 0.0
+        return Load(running=len(jobs) - len(since), waiting=len(since), queue_s=queue_s)
 
     def _send(self, frame: frames.FromReplica) -> None:
         self._socket.send(frames.encode(frame))

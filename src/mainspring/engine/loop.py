@@ -49,6 +49,7 @@ class Engine:
         """Start a prepared request."""
         self._open[sequences[0].request.id] = sequences
         for sequence in sequences:
+            sequence.arrived = self._monotonic()
             self._scheduler.add(sequence)
 
     def cancel(self, request_id: str) -> None:
@@ -70,7 +71,7 @@ class Engine:
     @property
     def load(self) -> Load:
         """How busy."""
-        return self._scheduler.load(self._backend.num_cells, self._busy_s)
+        return self._scheduler.load(self._backend.num_cells, self._busy_s, self._monotonic())
 
     def step(self) -> list[Output]:
         """Compute one step; returns what can be told to whom."""

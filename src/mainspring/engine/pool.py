@@ -68,13 +68,14 @@ class Embedder(Protocol):
 
 @dataclass(eq=False, kw_only=True)
 class Job:
-    """A request on its way: its inputs as tokens, the vectors that are there, and how many are missing; `waiting`
-    is the pool's."""
+    """A request on its way: its inputs as tokens, when it came, the vectors that are there, and how many are missing;
+    `waiting` is the pool's."""
 
     id: str
     rows: list[list[int]]
     deadline: float
     dimensions: int
+    arrived: float = 0.0
     vectors: NDArray[np.float32] = field(init=False)
     missing: int = field(init=False)
     waiting: int = 0
@@ -82,6 +83,11 @@ class Job:
     def __post_init__(self) -> None:
         self.vectors = np.empty((len(self.rows), self.dimensions), np.float32)
         self.missing = len(self.rows)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing of it is being computed yet, nor has been."""
+        return self.waiting == len(self.rows)
 
     def put(self, row: int, vector: NDArray[np.float32]) -> None:
         """Keep a vector; one that is cut is brought back to length 1."""
@@ -195,7 +201,7 @@ def prepare(request: EmbedRequest, model: Embedder, now: float) -> Job:
             _too_long(model, str(len(row)), at)
         rows.append(row)
     deadline = now + request.deadline_s if request.deadline_s is not None else float("inf")
-    return Job(id=request.id, rows=rows, deadline=deadline, dimensions=dimensions)
+    return Job(id=request.id, rows=rows, deadline=deadline, dimensions=dimensions, arrived=now)
 
 
 def _dimensions(request: EmbedRequest, model: Embedder) -> int:

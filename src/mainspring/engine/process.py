@@ -31,6 +31,9 @@ from mainspring.engine.turn import Turn
 __all__ = ["Replica", "make_engine"]
 
 
+REPORT_S = 0.5
+"""How often the server is told how busy it is here while no step has anything else to tell: long prompts take many."""
+
 Prepared = tuple[str, list[Sequence] | MainspringError]
 
 
@@ -53,6 +56,7 @@ class Replica:
         self._backend = backend
         self._preparing: dict[str, GenerateRequest] = {}
         self._told = Load()  # what the server knows; it is told with every step, and when the last request left
+        self._told_at = 0.0
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._woken, zmq.POLLIN)
@@ -70,8 +74,14 @@ class Replica:
             if self._engine.busy:
                 with self._turn.taken():
                     outputs += self._engine.step()
-            if outputs or (self._engine.load != self._told and not self._engine.busy):
+            if outputs or self._has_news():
                 self._send(outputs)
+
+    def _has_news(self) -> bool:
+        """Whether the server should be told how busy it is here."""
+        if self._engine.busy:
+            return time.monotonic() > self._told_at + REPORT_S
+        return self._engine.load != self._told
 
     def _receive(self, timeout_ms: int | None) -> None:
         ready = dict(self._poller.poll(timeout_ms))
@@ -132,7 +142,7 @@ class Replica:
     def _send(self, outputs: list[Output]) -> None:
         events = [(name, event) for name, event in outputs if not isinstance(event, MainspringError)]
         failures = [frames.Failure.of(name, event) for name, event in outputs if isinstance(event, MainspringError)]
-        self._told = self._engine.load
+        self._told, self._told_at = self._engine.load, time.monotonic()
         self._socket.send(frames.encode(frames.Step(events, failures, self._told)))
 
 

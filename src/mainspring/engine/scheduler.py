@@ -139,10 +139,13 @@ class Scheduler:
         """Sequences whose deadline has passed."""
         return [sequence for sequence in self.sequences() if sequence.deadline <= now]
 
-    def load(self, kv_total: int, busy_s: float) -> Load:
-        """How busy the engine is."""
+    def load(self, kv_total: int, busy_s: float, now: float) -> Load:
+        """How busy the engine is; `now` is on the clock of `Sequence.arrived`."""
         busy = len(self._running), len(self._waiting), self._kv.num_used, kv_total, busy_s
-        return Load(*busy, self._guessed, self._stood)
+        new = (one for one in self._waiting if one.num_cached is None and one.request.tier != "flex")
+        first = next(new, None)
+        queue_s = round(now - first.arrived, 3) if first else 0.0
+        return Load(*busy, self._guessed, self._stood, queue_s)
 
     # -- planning ------------------------------------------------------------------------------------------------------
 

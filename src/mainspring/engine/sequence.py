@@ -39,6 +39,7 @@ class Sequence:
     matcher: Matcher | None = None
     lookup: Lookup | None = None  # guesses tokens ahead; None does not
     deadline: float = float("inf")  # on the loop's monotonic clock
+    arrived: float = 0.0  # the loop's, on the same clock
     order: int = 0  # the scheduler's: arrival
     num_overtaken: int = 0  # the scheduler's: later arrivals that were admitted before it
 

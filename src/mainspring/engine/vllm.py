@@ -140,12 +140,14 @@ class VllmEngine:
         """How busy: vLLM's own counters stay in its process, so these are what it was given."""
         choices = [choice for group in self._open.values() for choice in group if not choice.finished]
         now = time.monotonic() if self._busy_since is not None else 0.0
+        waiting = choices[self._max_running :]  # vLLM takes them as they come
         return Load(
             running=min(len(choices), self._max_running),
-            waiting=max(len(choices) - self._max_running, 0),
+            waiting=len(waiting),
             kv_used=min(sum(choice.num_tokens for choice in choices), self._num_cells),
             kv_total=self._num_cells,
             busy_s=round(self._busy_s + now - (self._busy_since or 0.0), 3),
+            queue_s=round(now - waiting[0].arrived, 3) if waiting else 0.0,
         )
 
     async def watch(self) -> None:
@@ -193,8 +195,11 @@ class VllmEngine:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     def _begin(self, request_id: str, choices: list[Choice]) -> None:
+        now = time.monotonic()
         if not self._open:
-            self._busy_since = time.monotonic()
+            self._busy_since = now
+        for choice in choices:
+            choice.arrived = now
         self._open[request_id] = choices
 
     def _end(self, request_id: str) -> None:

@@ -14,7 +14,7 @@ from mainspring.engine.footprint import footprint
 from mainspring.engine.frames import ReplicaSpec
 from mainspring.models import prepared
 from mainspring.models.catalog import Catalog
-from mainspring.serving.deployment import DeploymentSpec
+from mainspring.serving.keeper import ModelSpec
 from mainspring.serving.router import AdapterSpec, Offer
 
 __all__ = ["Shelf"]
@@ -24,23 +24,24 @@ VLLM = "mainspring.engine.vllm"
 
 
 class Shelf:
-    """What there is to serve: the models that the settings name, and the rest of the catalog if they say so."""
+    """What there is to serve: the models that the settings name, the rest of the catalog if they say so, and whatever
+    version a deployment wants."""
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         self._settings = settings
         self._catalog = catalog
         self._seen: object = None
-        self._offer = Offer(deployments={})
+        self._offer = Offer(models={})
 
-    def look(self) -> Offer:
-        """See `Router`."""
-        seen = self._catalog.fingerprint()
+    def look(self, wanted: frozenset[str]) -> Offer:
+        """See `router.Look`."""
+        seen = self._catalog.fingerprint(), wanted
         if seen != self._seen:
-            self._offer, self._seen = self._read(), seen
+            self._offer, self._seen = self._read(wanted), seen
         return self._offer
 
     def names(self) -> list[str]:
-        """What the settings name, as deployments and adapters are called.
+        """What the settings name, as models and adapters are called.
 
         Raises:
             UserMistake: one of them cannot be served here.
@@ -50,26 +51,45 @@ class Shelf:
             _program(version)
         return [version.name for version in versions]
 
-    def _read(self) -> Offer:
-        versions: dict[str, ModelVersion] = {}
+    def _read(self, wanted: frozenset[str]) -> Offer:
+        named = self._named(wanted)
+        specs = {each.id: self._spec(each) for each in named.values() if _is_served(each)}
+        models = {name: specs[each.id] for name, each in named.items() if each.id in specs}
+        bases: dict[str, str] = {}
+        for name, spec in models.items():
+            bases.setdefault(spec.version.id, name)
+        adapters = {
+            name: AdapterSpec(
+                version=each, adapter=Adapter(each.id, str(self._catalog.path(each))), base=bases[each.base]
+            )
+            for name, each in named.items()
+            if each.is_adapter and each.base in bases
+        }
+        return Offer(models=models, adapters=adapters)
+
+    def _named(self, wanted: frozenset[str]) -> dict[str, ModelVersion]:
+        """What is offered, plain names before others."""
+        every = self._catalog.list()
+        ids = {each.id: each for each in every}
+        newest: dict[str, ModelVersion] = {}
+        for each in every:
+            newest.setdefault(each.name, each)
+        named: dict[str, ModelVersion] = {}
         for name in self._settings.models:
             with contextlib.suppress(ModelNotFound):  # removed while the server runs
                 version = self._catalog.get(name)
-                versions[version.name] = version
-        for version in self._catalog.list() if self._settings.serving.catalog else ():
-            versions.setdefault(version.name, version)
-        deployments = {each.name: self._spec(each) for each in versions.values() if _is_served(each)}
-        bases = {spec.version.id: name for name, spec in deployments.items()}
-        adapters = {
-            each.name: AdapterSpec(
-                version=each, adapter=Adapter(each.id, str(self._catalog.path(each))), base=bases[each.base]
-            )
-            for each in versions.values()
-            if each.is_adapter and each.base in bases
-        }
-        return Offer(deployments=deployments, adapters=adapters)
+                named[version.name] = version
+        if self._settings.serving.catalog:
+            named = {**named, **{name: each for name, each in newest.items() if name not in named}}
+        for name in sorted(wanted, key=lambda name: ("@" in name, name)):
+            if (version := newest.get(name) or ids.get(name)) is not None:
+                named.setdefault(name, version)
+                base = ids.get(version.base or "") if version.is_adapter else None
+                if base is not None and base not in named.values():
+                    named[base.id] = base
+        return named
 
-    def _spec(self, version: ModelVersion) -> DeploymentSpec:
+    def _spec(self, version: ModelVersion) -> ModelSpec:
         catalog, settings = self._catalog, self._settings
 
         def weights() -> tuple[Path, str]:
@@ -78,7 +98,7 @@ class Shelf:
         def command(endpoint: str) -> tuple[list[str], bytes]:
             program = _program(version)
             path, why = weights()
-            log.get().info("weights chosen", deployment=version.name, file=path.name, reason=why)
+            log.get().info("weights chosen", model=version.id, file=path.name, reason=why)
             spec = ReplicaSpec(
                 model=str(path.parent if program == VLLM else path),
                 endpoint=endpoint,
@@ -91,11 +111,11 @@ class Shelf:
             others = [catalog.path(version, file) for file in version.files[1:]]
             return footprint(version, [weights()[0], *others], settings.engine)
 
-        return DeploymentSpec(
-            name=version.name,
+        return ModelSpec(
             version=version,
             command=command,
             num_places=settings.engine.max_running + settings.engine.max_waiting,
+            num_slots=settings.engine.max_running,
             estimate=estimate,
         )
 

@@ -9,11 +9,11 @@ import pytest
 
 from mainspring.compute.local import launch_local
 from mainspring.core.clock import SystemClock
-from mainspring.core.config import EngineSettings
+from mainspring.core.config import EngineSettings, ServingSettings
 from mainspring.core.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavailable
 from mainspring.core.types import EmbedRequest, GenerateRequest, ModelVersion, TextPrompt
-from mainspring.serving.deployment import Deployment, DeploymentSpec
 from mainspring.serving.fleet import Fleet
+from mainspring.serving.keeper import Keeper, ModelSpec
 from mainspring.serving.router import Offer, Router
 from tests.unit.engine import tiny_bert
 
@@ -23,7 +23,7 @@ VERSION = ModelVersion(
 SETTINGS = EngineSettings(threads=1, prefill_tokens=64)
 
 
-def deployment(folder, num_places=64, module="mainspring.engine.embedding"):
+def spec_of(folder, num_places=64, module="mainspring.engine.embedding"):
     def command(endpoint):
         spec = {
             "model": str(folder / "model.safetensors"),
@@ -32,13 +32,14 @@ def deployment(folder, num_places=64, module="mainspring.engine.embedding"):
         }
         return [module], json.dumps(spec).encode() + b"\n"
 
-    return DeploymentSpec(name="tiny", version=VERSION, command=command, num_places=num_places)
+    return ModelSpec(version=VERSION, command=command, num_places=num_places)
 
 
 @contextlib.asynccontextmanager
 async def serving(one):
-    offer, clock = Offer(deployments={"tiny": one}), SystemClock()
-    router = Router(lambda: offer, launch_local, Fleet(2**40, 0.0, clock), clock, ["tiny"])
+    offer, clock = Offer(models={"tiny": one}), SystemClock()
+    settings = ServingSettings(idle_s=0.0)
+    router = Router(lambda wanted: offer, launch_local, Fleet(2**40), clock, settings, preload=["tiny"])
     router.start()
     try:
         async with asyncio.timeout(60):
@@ -60,7 +61,7 @@ LARGE = ["a b c d e f g h i j k l m n"] * 20_000
 
 
 async def test_vectors_cross_the_border_in_order(tmp_path):
-    async with serving(deployment(tiny_bert.write(tmp_path))) as router:
+    async with serving(spec_of(tiny_bert.write(tmp_path))) as router:
         assert router.find("tiny").kind == "embedding"
         assert router.find("tiny").context_length == 16
         texts = ["a", "b c d e f", "x y"]
@@ -75,7 +76,7 @@ async def test_vectors_cross_the_border_in_order(tmp_path):
 
 
 async def test_errors_of_a_request_are_its_own(tmp_path):
-    async with serving(deployment(tiny_bert.write(tmp_path))) as router:
+    async with serving(spec_of(tiny_bert.write(tmp_path))) as router:
         with pytest.raises(InvalidRequest) as caught:
             await router.embed(ask("r", "a", dimensions=3))
         assert caught.value.param == "dimensions"
@@ -86,8 +87,8 @@ async def test_errors_of_a_request_are_its_own(tmp_path):
 
 
 async def test_leaving_cancels_and_others_are_served_meanwhile(tmp_path):
-    async with serving(deployment(tiny_bert.write(tmp_path))) as router:
-        one = router._deployments["tiny"]
+    async with serving(spec_of(tiny_bert.write(tmp_path))) as router:
+        one = router._set("tiny").keepers[0]
         large = asyncio.create_task(router.embed(ask("large", *LARGE)))
         await asyncio.sleep(0)
         await router.embed(ask("small", "a"))
@@ -101,13 +102,13 @@ async def test_leaving_cancels_and_others_are_served_meanwhile(tmp_path):
 
 
 async def test_a_deadline_ends_a_request(tmp_path):
-    async with serving(deployment(tiny_bert.write(tmp_path))) as router:
+    async with serving(spec_of(tiny_bert.write(tmp_path))) as router:
         with pytest.raises(DeadlineExceeded):
             await router.embed(ask("r", *LARGE, deadline_s=0.2))
 
 
 async def test_one_more_than_there_are_places_is_refused(tmp_path):
-    async with serving(deployment(tiny_bert.write(tmp_path), num_places=1)) as router:
+    async with serving(spec_of(tiny_bert.write(tmp_path), num_places=1)) as router:
         large = asyncio.create_task(router.embed(ask("large", *LARGE)))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
@@ -116,8 +117,8 @@ async def test_one_more_than_there_are_places_is_refused(tmp_path):
 
 
 async def test_a_crash_is_tried_again_once(tmp_path):
-    async with serving(deployment(tiny_bert.write(tmp_path))) as router:
-        one = router._deployments["tiny"]
+    async with serving(spec_of(tiny_bert.write(tmp_path))) as router:
+        one = router._set("tiny").keepers[0]
         large = asyncio.create_task(router.embed(ask("large", *LARGE[:3000])))
         await router.embed(ask("small", "a"))
         one._process.kill()
@@ -125,13 +126,13 @@ async def test_a_crash_is_tried_again_once(tmp_path):
 
 
 async def test_a_model_that_does_not_load_says_why(tmp_path):
-    one = Deployment(deployment(tiny_bert.write(tmp_path, model_type="roberta")), launch_local, SystemClock())
+    one = Keeper("tiny", spec_of(tiny_bert.write(tmp_path, model_type="roberta")), launch_local, SystemClock())
     one.start()
     try:
         async with asyncio.timeout(60):
-            while "roberta" not in one._reason:  # noqa: ASYNC110 - it is told nobody
+            while "roberta" not in one.reason:  # noqa: ASYNC110 - it is told nobody
                 await asyncio.sleep(0.05)
     finally:
         await one.stop()
     with pytest.raises(Unavailable):
-        await one.embed(ask("r", "a"))
+        await one.serve().__aenter__()

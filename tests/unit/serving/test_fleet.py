@@ -6,31 +6,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainspring.core.clock import FakeClock
 from mainspring.core.errors import ModelNotFound, Unavailable
 from mainspring.core.types import Adapter, Finished, ModelVersion, Token
 from mainspring.serving.fleet import Fleet, Seat, choose
 from mainspring.serving.router import LOOK_S, AdapterSpec, Offer
-from tests.unit.serving.test_deployment import FOREVER, VERSION, ask, collect, serving, spec
+from tests.unit.serving.test_keeper import FOREVER, ask, collect, keeper, serving, spec, version_of
 
 SEATS = st.lists(
-    st.builds(Seat, st.uuids().map(str), st.integers(0, 50), st.booleans(), st.floats(0, 100)), max_size=6, unique=True
+    st.builds(
+        Seat, st.uuids().map(str), st.integers(0, 50), st.booleans(), st.floats(0, 100), st.booleans(), st.booleans()
+    ),
+    max_size=6,
+    unique=True,
 )
 
 
 @given(needed=st.integers(0, 60), budget=st.integers(0, 150), seats=SEATS)
 def test_what_is_chosen_suffices_and_nothing_is_chosen_in_vain(needed, budget, seats):
     chosen = choose(needed, budget, seats)
+    kept = [seat for seat in seats if seat.kept]
     if chosen is None:
-        assert needed > budget
+        assert needed + sum(seat.num_bytes for seat in kept) > budget
         return
+    assert not {seat.name for seat in kept} & set(chosen)
     left = sum(seat.num_bytes for seat in seats if seat.name not in chosen)
     assert needed + left <= budget or not seats
     for seat in seats:
         if seat.name in chosen:
             assert needed + left + seat.num_bytes > budget
     if any(seat.busy for seat in seats if seat.name in chosen):
-        idle = sum(seat.num_bytes for seat in seats if not seat.busy)
+        idle = sum(seat.num_bytes for seat in seats if not seat.busy and not seat.kept)
         assert needed + sum(seat.num_bytes for seat in seats) - idle > budget, (
             "busy ones only where idle ones are not enough"
         )
@@ -42,6 +47,11 @@ def test_the_least_recently_used_goes_first():
     assert choose(20, 30, seats) == ["old", "new"]
     assert choose(30, 30, seats) == ["old", "new", "busy"]
     assert choose(31, 30, seats) is None
+
+
+def test_of_the_busy_ones_those_go_first_whose_model_has_another():
+    seats = [Seat("only", 10, True, 0.0), Seat("second", 10, True, 9.0, spare=True), Seat("idle", 10, False, 5.0)]
+    assert choose(20, 30, seats) == ["idle", "second"]
 
 
 def states(router):
@@ -58,7 +68,7 @@ async def test_a_request_loads_its_model_and_several_wait_for_one_start(tmp_path
         assert states(router) == {"toy": "starting"}
         answers = await asyncio.gather(*waiting)
         assert all(isinstance(answer[-1], Finished) for answer in answers)
-        assert next(router._deployments["toy"]._incarnations) == 1, "started more than once"
+        assert next(keeper(router)._incarnations) == 1, "started more than once"
 
 
 async def test_the_least_recently_used_makes_room(tmp_path):
@@ -91,7 +101,7 @@ async def test_two_models_that_never_fit_together_both_get_on(tmp_path):
         async with asyncio.timeout(40):
             answers = await asyncio.gather(*asked)
         assert all(isinstance(answer[-1], Finished) for answer in answers)
-        starts = sum(next(router._deployments[name]._incarnations) for name in "ab")
+        starts = sum(next(keeper(router, name)._incarnations) for name in "ab")
         assert starts <= 4, "they are loaded for one request after the other"
 
 
@@ -127,51 +137,38 @@ async def test_what_does_not_fit_at_the_start_waits_for_its_first_request(tmp_pa
 async def test_an_idle_model_is_unloaded_and_comes_back(tmp_path):
     async with serving(spec(tmp_path), idle_s=0.2) as router:
         await collect(router, ask())
-        pid = router._deployments["toy"].pid
+        pid = keeper(router).pid
         async with asyncio.timeout(10):
             while states(router) != {"toy": "idle"}:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert isinstance((await collect(router, ask("2")))[-1], Finished)
-        assert router._deployments["toy"].pid != pid
+        assert keeper(router).pid != pid
 
 
-class Idler:
-    """A member for the rules alone."""
+class Member:
+    """For the rules alone."""
 
-    def __init__(self, name, clock, *, busy=False, size=1):
-        self.name, self.clock, self.busy, self.size = name, clock, busy, size
-        self.loaded, self.last_used = True, clock.monotonic()
+    def __init__(self, name, last_used=0.0, *, size=1, loaded=True, **seat):
+        self.name, self.last_used, self.size, self.loaded = name, last_used, size, loaded
+        self.facts = {"busy": False, **seat}
 
     @property
     def seat(self):
-        return Seat(self.name, self.size, self.busy, self.last_used)
+        return Seat(self.name, self.size, last_used=self.last_used, **self.facts)
+
+    async def estimate(self):
+        return self.size
+
+    def start(self):
+        self.loaded = True
 
     async def unload(self):
         self.loaded = False
 
 
-async def test_only_who_does_nothing_for_long_enough_is_unloaded():
-    clock = FakeClock()
-    fleet = Fleet(10, 60.0, clock)
-    old, busy = Idler("old", clock), Idler("busy", clock, busy=True)
-    clock.advance(50)
-    new = Idler("new", clock)
-    for each in (old, busy, new):
-        fleet.add(each)
-    await fleet.tidy()
-    assert (old.loaded, busy.loaded, new.loaded) == (True, True, True)
-    clock.advance(10)
-    await fleet.tidy()
-    assert (old.loaded, busy.loaded, new.loaded) == (False, True, True)
-
-
 async def test_what_has_grown_beyond_the_budget_is_brought_back_into_it():
-    clock = FakeClock()
-    fleet = Fleet(10, 0.0, clock)
-    members = [Idler("busy", clock, busy=True, size=4)]
-    for name in ("old", "new"):
-        clock.advance(1)
-        members.append(Idler(name, clock, size=3))
+    fleet = Fleet(10)
+    members = [Member("busy", 0.0, busy=True, size=4), Member("old", 1.0, size=3), Member("new", 2.0, size=3)]
     for each in members:
         fleet.add(each)
     await fleet.tidy()
@@ -184,18 +181,46 @@ async def test_what_has_grown_beyond_the_budget_is_brought_back_into_it():
     assert members[2].loaded, "nobody else wants the memory"
 
 
+async def test_what_is_kept_stays_and_the_refusal_says_how_much_that_is():
+    fleet, kept, idle = Fleet(10 * 10**9), Member("kept", size=6 * 10**9, kept=True), Member("idle", 5.0, size=2 * 10**9)
+    large, small = Member("large", size=5 * 10**9, loaded=False), Member("small", size=4 * 10**9, loaded=False)
+    for each in (kept, idle, large, small):
+        fleet.add(each)
+    with pytest.raises(Unavailable, match=r"5\.0 GB.*10\.0 GB, of which 6\.0 GB are reserved"):
+        await fleet.load(large)
+    assert (kept.loaded, idle.loaded, large.loaded) == (True, True, False)
+    await fleet.load(small)
+    assert (kept.loaded, idle.loaded, small.loaded) == (True, False, True)
+    kept.size = 9 * 10**9
+    await fleet.tidy()
+    assert kept.loaded
+
+
+async def test_a_spare_replica_gets_free_memory_only():
+    fleet, idle, more = Fleet(10), Member("idle", size=6), Member("more", size=5, loaded=False)
+    for each in (idle, more):
+        fleet.add(each)
+    with pytest.raises(Unavailable, match="no memory for one more replica"):
+        await fleet.load(more, spare=True)
+    assert idle.loaded
+    more.size = 4
+    await fleet.load(more, spare=True)
+    assert idle.loaded
+    assert more.loaded
+
+
 async def test_models_and_adapters_that_come_and_go_are_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr("mainspring.serving.router.LOOK_S", 0.0)
     toy = spec(tmp_path)
-    shelf = [Offer(deployments={"toy": toy})]
-    async with serving(toy, look=lambda: shelf[0]) as router:
+    shelf = [Offer(models={"toy": toy})]
+    async with serving(toy, look=lambda wanted: shelf[0]) as router:
         with pytest.raises(ModelNotFound):
             await collect(router, ask(model="pirate"))
         version = ModelVersion(
             name="pirate", version="7", kind="chat", format="gguf", files=(), source="x", created=5, base="toy@0"
         )
         pirate = AdapterSpec(version=version, adapter=Adapter("pirate@7", "/x.gguf"), base="toy")
-        shelf[0] = Offer(deployments={"toy": toy}, adapters={"pirate": pirate})
+        shelf[0] = Offer(models={"toy": toy}, adapters={"pirate": pirate})
         plain, adapted = await collect(router, ask("1")), await collect(router, ask("2", model="pirate"))
         assert "".join(e.text for e in plain[:-1]) != "".join(e.text for e in adapted[:-1])
         info = router.find("pirate")
@@ -204,7 +229,7 @@ async def test_models_and_adapters_that_come_and_go_are_noticed(tmp_path, monkey
 
         stream = router.generate(ask("s", **{**FOREVER, "max_tokens": 200}))
         await anext(stream)
-        shelf[0] = Offer(deployments={})
+        shelf[0] = Offer(models={})
         with pytest.raises(ModelNotFound):
             await collect(router, ask("late"))
         assert isinstance([event async for event in stream][-1], Finished), "its stream was cut"
@@ -212,12 +237,11 @@ async def test_models_and_adapters_that_come_and_go_are_noticed(tmp_path, monkey
 
 async def test_a_new_version_takes_over_without_cutting_the_old_ones_streams(tmp_path, monkeypatch):
     monkeypatch.setattr("mainspring.serving.router.LOOK_S", 0.0)
-    shelf = [Offer(deployments={"toy": spec(tmp_path)})]
-    async with serving(spec(tmp_path), look=lambda: shelf[0]) as router:
+    shelf = [Offer(models={"toy": spec(tmp_path)})]
+    async with serving(spec(tmp_path), look=lambda wanted: shelf[0]) as router:
         stream = router.generate(ask("s", **{**FOREVER, "max_tokens": 200}))
         await anext(stream)
-        newer = ModelVersion(**{**{key: getattr(VERSION, key) for key in VERSION.__struct_fields__}, "version": "1"})
-        shelf[0] = Offer(deployments={"toy": spec(tmp_path, version=newer)})
+        shelf[0] = Offer(models={"toy": spec(tmp_path, version=version_of("toy", "1"))})
         assert isinstance((await collect(router, ask("new")))[-1], Finished)
         assert router.find("toy").version == "1"
         assert isinstance([event async for event in stream][-1], Finished)

@@ -1,4 +1,4 @@
-"""Deployments over real processes and sockets: crashes, restarts, cancellation, orphans."""
+"""Replicas over real processes and sockets: crashes, restarts, cancellation, orphans."""
 
 import asyncio
 import contextlib
@@ -14,42 +14,55 @@ import pytest
 
 from mainspring.compute.local import launch_local
 from mainspring.core.clock import SystemClock
+from mainspring.core.config import ServingSettings
 from mainspring.core.errors import InvalidRequest, ModelNotFound, Overloaded, Unavailable
 from mainspring.core.types import Finished, GenerateRequest, ModelVersion, Sampling, TextPrompt, Token, TokenPrompt
-from mainspring.serving.deployment import Deployment, DeploymentSpec
 from mainspring.serving.fleet import Fleet
+from mainspring.serving.keeper import Keeper, ModelSpec
 from mainspring.serving.router import Offer, Router
 
-VERSION = ModelVersion(name="toy", version="0", kind="chat", format="gguf", files=(), source="test", created=0)
+
+def version_of(name, version="0"):
+    return ModelVersion(name=name, version=version, kind="chat", format="gguf", files=(), source="test", created=0)
+
+
+VERSION = version_of("toy")
 FOREVER = {"max_tokens": 1500, "sampling": Sampling(temperature=0, logit_bias={0: -100})}
 
 
-def spec(path, name="toy", num_places=64, size=0, version=VERSION):
+def spec(path, name="toy", num_places=64, size=0, version=None, num_slots=16):
     def command(endpoint):
         said = {"model": str(path / name), "endpoint": endpoint}
         return ["tests.unit.serving.toy_replica"], json.dumps(said).encode() + b"\n"
 
-    return DeploymentSpec(name=name, version=version, command=command, num_places=num_places, estimate=lambda: size)
+    return ModelSpec(
+        version=version or version_of(name),
+        command=command,
+        num_places=num_places,
+        num_slots=num_slots,
+        estimate=lambda: size,
+    )
 
 
 def offers(*specs):
-    offer = Offer(deployments={each.name: each for each in specs})
-    return lambda: offer
+    offer = Offer(models={each.version.name: each for each in specs})
+    return lambda wanted: offer
 
 
 async def launch(arguments, first_input):
-    """A process whose memory is what its deployment expects."""
+    """A process whose memory is what its keeper expects."""
     process = await launch_local(arguments, first_input)
     process.memory_bytes = lambda: None
     return process
 
 
 @contextlib.asynccontextmanager
-async def serving(*specs, look=None, budget=2**40, idle_s=0.0, preload=None):
+async def serving(*specs, look=None, budget=2**40, preload=None, **settings):
     """A router over toy models; all of them loaded unless `preload` says which."""
     clock = SystemClock()
-    names = [each.name for each in specs] if preload is None else preload
-    router = Router(look or offers(*specs), launch, Fleet(budget, idle_s, clock), clock, names)
+    names = [each.version.name for each in specs] if preload is None else preload
+    chosen = ServingSettings(**{"idle_s": 0.0, **settings})
+    router = Router(look or offers(*specs), launch, Fleet(budget), clock, chosen, preload=names)
     router.start()
     try:
         async with asyncio.timeout(30):
@@ -72,11 +85,16 @@ async def collect(router, request):
     return [event async for event in router.generate(request)]
 
 
-async def settled(deployment):
+def keeper(router, name="toy"):
+    """The first replica of a model."""
+    return router._set(name).keepers[0]
+
+
+async def settled(router):
     """Until the replica says that nothing is running."""
     while True:
-        await collect(deployment, ask("probe", max_tokens=1))
-        if deployment._replica.load.running == 0:
+        await collect(router, ask("probe", max_tokens=1))
+        if keeper(router)._replica.load.running == 0:
             return
 
 
@@ -111,12 +129,12 @@ async def test_errors_of_a_request_cross_the_border_whole(tmp_path):
 
 async def test_leaving_cancels(tmp_path):
     async with serving(spec(tmp_path)) as router:
-        one = router._deployments["toy"]
+        one = keeper(router)
         events = router.generate(ask(**FOREVER))
         await anext(events)
         assert one.load.running == 1
         await events.aclose()
-        await settled(one)
+        await settled(router)
         assert one.load.kv_used < 100
         assert one._replica.num_open == 0
 
@@ -136,7 +154,7 @@ async def test_a_killed_replica_fails_streams_and_comes_back_and_others_never_no
         streams = [router.generate(ask("s", **FOREVER)), router.generate(ask("o", model="other", **FOREVER))]
         for stream in streams:
             await anext(stream)
-        os.kill(router._deployments["toy"].pid, signal.SIGKILL)
+        os.kill(keeper(router).pid, signal.SIGKILL)
         with pytest.raises(Unavailable):
             async for _ in streams[0]:
                 pass
@@ -147,7 +165,7 @@ async def test_a_killed_replica_fails_streams_and_comes_back_and_others_never_no
 
 async def test_a_request_that_got_nothing_yet_is_sent_again(tmp_path):
     async with serving(spec(tmp_path)) as router:
-        one = router._deployments["toy"]
+        one = keeper(router)
         os.kill(one.pid, signal.SIGSTOP)
         waiting = asyncio.create_task(collect(router, ask()))
         while not one._replica.num_open:  # noqa: ASYNC110  nothing announces it
@@ -158,7 +176,7 @@ async def test_a_request_that_got_nothing_yet_is_sent_again(tmp_path):
 
 async def test_stopping_ends_streams_and_processes(tmp_path):
     async with serving(spec(tmp_path)) as router:
-        one = router._deployments["toy"]
+        one = keeper(router)
         pid = one.pid
         stream = router.generate(ask(**FOREVER))
         await anext(stream)
@@ -173,7 +191,7 @@ async def test_stopping_ends_streams_and_processes(tmp_path):
 
 async def test_a_replica_that_cannot_start_is_tried_again(tmp_path):
     (tmp_path / "toy.broken").touch()
-    one = Deployment(spec(tmp_path), launch_local, SystemClock())
+    one = Keeper("toy", spec(tmp_path), launch_local, SystemClock())
     one.start()
     while one.state != "restarting":  # noqa: ASYNC110  nothing announces it
         await asyncio.sleep(0.01)
@@ -193,7 +211,7 @@ async def test_requests_do_not_wait_for_what_never_starts(tmp_path):
                 await collect(router, ask("again"))
         (tmp_path / "toy.broken").unlink()
         async with asyncio.timeout(20):
-            await router._deployments["toy"].wait_ready()
+            await keeper(router).wait_ready()
         assert isinstance((await collect(router, ask("third")))[-1], Finished)
 
 
