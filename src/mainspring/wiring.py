@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -20,13 +20,16 @@ from mainspring.core.errors import UserMistake
 from mainspring.core.seams import Models
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, ModelVersion
 from mainspring.models.catalog import Catalog
+from mainspring.serving.autoscale import Wanted
 from mainspring.serving.fleet import Fleet
+from mainspring.serving.replicas import Status
 from mainspring.serving.router import Router
 from mainspring.serving.shelf import Shelf
 
 if TYPE_CHECKING:
     from mainspring.api.services import Services
     from mainspring.governance.control import Control
+    from mainspring.governance.directory import Need
     from mainspring.governance.filters.protected import Index
 
 __all__ = ["Served", "governed", "serve"]
@@ -101,6 +104,14 @@ class Served(Models, Protocol):
         """See `core.seams.Embed`."""
         ...
 
+    def want(self, wanted: Mapping[str, Wanted]) -> None:
+        """What deployments need of the models, by name."""
+        ...
+
+    def status(self, name: str) -> Status:
+        """How a model is, and why."""
+        ...
+
 
 @asynccontextmanager
 async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[Services, Control]]":
@@ -128,7 +139,10 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         stack.push_async_callback(database.close)
         keys, reports = Keys(database, clock), Reports(database)
         tokens = await stack.enter_async_context(opened(settings.identity, clock))
-        directory = Directory(database, clock, served, versions=lambda name: _versions(catalog, name))
+        directory = Directory(
+            database, clock, served, versions=lambda name: _versions(catalog, name),
+            need=lambda needs: served.want({name: _wanted(need, settings) for name, need in needs.items()}),
+        )  # fmt: skip
         projects = Projects(
             database, clock, keys, find=catalog.get, secret=installation_secret(settings.home, settings.secret),
             units=settings.quota_units, changed=directory.poke,
@@ -151,7 +165,7 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         control = Control(
             projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
             audit=Audit(database, clock, "server"), reports=reports, directory=directory, versions=catalog.list,
-            status=lambda name: (served.find(name).state, ""),
+            status=served.status,
         )  # fmt: skip
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
@@ -161,6 +175,14 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
             max_body_bytes=settings.server.max_body_bytes, request_timeout_s=settings.server.request_timeout_s,
         )  # fmt: skip
         yield services, control
+
+
+def _wanted(need: "Need", settings: Settings) -> Wanted:
+    """The replicas that so much capacity takes. What is provisioned is always loaded, the rest when it is used."""
+    most, each = settings.serving.max_replicas, settings.serving.replica_units
+    at_least = min(-(-need.provisioned // each) if each else int(need.provisioned > 0), most)
+    at_most = min(-(-need.units // each), most) if each else most
+    return Wanted(min_replicas=at_least, max_replicas=max(at_most, at_least, 1))
 
 
 def _index(settings: Settings) -> "Index | None":

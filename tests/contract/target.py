@@ -9,7 +9,7 @@ import dataclasses
 import json
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,8 @@ from mainspring.core.types import Embeddings, EmbedRequest, Grant, Limits, Princ
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
 from mainspring.governance.control import Control
 from mainspring.governance.tokens import Authenticate, credentials
+from mainspring.serving.autoscale import Wanted
+from mainspring.serving.replicas import Status
 
 T = TypeVar("T")
 
@@ -161,6 +163,12 @@ class Served(FakeEngine):
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         return await self._embedder.embed(request)
+
+    def want(self, wanted: Mapping[str, Wanted]) -> None:
+        self.wanted = dict(wanted)
+
+    def status(self, name: str) -> Status:
+        return Status("ready", "It is a fake.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from mainspring.core.types import ModelVersion
 from mainspring.governance.audit import Audit
@@ -14,13 +15,27 @@ from mainspring.governance.usage import Reports
 __all__ = ["Control"]
 
 
+class Status(Protocol):
+    """How a model is: ready, starting, idle, restarting or failed; and why."""
+
+    @property
+    def state(self) -> str:
+        """One of these words."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """A sentence."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Control:
     """The parts that change what is wanted, and those that say what was used.
 
     Args:
         versions: of every model of the catalog, by name and then newest first.
-        status: of a model that is served: its state, and why.
+        status: how a model is that is served.
     """
 
     projects: Projects
@@ -30,4 +45,4 @@ class Control:
     reports: Reports
     directory: Directory
     versions: Callable[[], Sequence[ModelVersion]]
-    status: Callable[[str], tuple[str, str]]
+    status: Callable[[str], Status]

@@ -48,9 +48,9 @@ class Target(NamedTuple):
 
 
 class Need(NamedTuple):
-    """How many replicas a model must have at least, and the units of capacity that are deployed of it."""
+    """The units of capacity that are deployed of a model: those that are provisioned, and all of them."""
 
-    at_least: int
+    provisioned: int
     units: int
 
 
@@ -215,8 +215,8 @@ def needs(snapshot: Snapshot) -> dict[str, Need]:
     for each in snapshot.deployments.values():
         if each.state == "Running":
             before = found.get(each.served_as, Need(0, 0))
-            at_least = max(before.at_least, int(each.kind == "provisioned"))
-            found[each.served_as] = Need(at_least, before.units + each.capacity)
+            provisioned = each.capacity if each.kind == "provisioned" else 0
+            found[each.served_as] = Need(before.provisioned + provisioned, before.units + each.capacity)
     return found
 
 

@@ -182,7 +182,11 @@ async def test_what_has_grown_beyond_the_budget_is_brought_back_into_it():
 
 
 async def test_what_is_kept_stays_and_the_refusal_says_how_much_that_is():
-    fleet, kept, idle = Fleet(10 * 10**9), Member("kept", size=6 * 10**9, kept=True), Member("idle", 5.0, size=2 * 10**9)
+    fleet, kept, idle = (
+        Fleet(10 * 10**9),
+        Member("kept", size=6 * 10**9, kept=True),
+        Member("idle", 5.0, size=2 * 10**9),
+    )
     large, small = Member("large", size=5 * 10**9, loaded=False), Member("small", size=4 * 10**9, loaded=False)
     for each in (kept, idle, large, small):
         fleet.add(each)
