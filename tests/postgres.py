@@ -47,7 +47,11 @@ class Postgres:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self._process = subprocess.Popen(
-            [self._binaries / "postgres", "-D", self._data, "-p", str(self.port), "-h", "127.0.0.1", "-k", ""],
+            # Without fsync what was committed outlives this server, which tests kill; only not the machine.
+            [
+                self._binaries / "postgres", "-D", self._data, "-p", str(self.port), "-h", "127.0.0.1", "-k", "",
+                "-c", "fsync=off",
+            ],
             cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._as,
         )  # fmt: skip
         for _ in range(200):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from mainspring import __version__
-from mainspring.cli import audit, chat, doctor, keys, models, up, usage
+from mainspring.cli import audit, backup, chat, doctor, keys, models, up, usage
 from mainspring.cli.output import AsJson, plain, print_json
 from mainspring.core.errors import MainspringError
 
@@ -28,6 +28,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command()(usage.usage)
 app.add_typer(audit.app, name="audit")
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(doctor.doctor)
 
 

@@ -18,12 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from mainspring.core.errors import Unavailable, UserMistake
 
-__all__ = ["HEAD", "MIGRATIONS", "Database"]
+__all__ = ["HEAD", "MIGRATIONS", "RESTORING", "Database", "revision_in", "upgrade"]
 
 HEAD = "0004"
 """The newest revision in `migrations/versions`."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+RESTORING = ".restore"
+"""In a data directory: what a restore has still to put in its place (`store/restore.py`)."""
 BUSY_TIMEOUT_S = 10
 WRITERS_LOCK = 0x6D61696E  # "main"
 
@@ -39,8 +41,12 @@ class Database:
         """The database at `url`, or if that is empty that of the data directory `home`; migrated if need be.
 
         Raises:
-            UserMistake: as `migrate` and `at` do.
+            UserMistake: as `migrate` and `at` do; or a restore into `home` did not come to its end.
         """
+        if (home / RESTORING).exists():
+            raise UserMistake(
+                f"A restore into {home} did not come to its end: run `mainspring restore FILE --replace` once more."
+            )
         database = cls.at(url) if url else cls.in_home(home)
         try:
             await database.migrate()
@@ -103,12 +109,29 @@ class Database:
             Unavailable: the database does not answer, cannot be written, or its disk is full.
         """
         with _told():
-            async with self.engine.connect() as connection:
-                await connection.execution_options(mainspring_begin="BEGIN IMMEDIATE")
-                async with connection.begin():
-                    if connection.dialect.name == "postgresql":
-                        await connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"))
-                    yield connection
+            async with self.transaction() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        """What `write` gives, for a block that has errors of its own: the database's stay what they are."""
+        async with self.engine.connect() as connection:
+            await connection.execution_options(mainspring_begin="BEGIN IMMEDIATE")
+            async with connection.begin():
+                if connection.dialect.name == "postgresql":
+                    await connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"))
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection that sees one state of the database however long it reads, and holds up no writer.
+
+        SQLite's WAL does so for every transaction; it grows meanwhile. Errors stay what they are.
+        """
+        async with self.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            yield connection
 
     @property
     def is_shared(self) -> bool:
@@ -140,12 +163,12 @@ class Database:
         """
         try:
             async with self.read() as connection:
-                if await connection.run_sync(_revision) == HEAD:
+                if await connection.run_sync(revision_in) == HEAD:
                     return
         except Unavailable as error:
             raise UserMistake(self._why_not(error.__cause__)) from error
         async with self.write() as connection:  # and no second process migrates at the same time
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(upgrade)
 
     def _why_not(self, error: BaseException | None) -> str:
         reason = _reason(error)
@@ -206,21 +229,29 @@ def _insist(run: Callable[[], object]) -> None:
     run()
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_in(connection: Connection) -> str | None:
+    """The revision of the schema; None if there is none."""
     if not connection.dialect.has_table(connection, "alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, to: str = HEAD) -> None:
+    """Make the schema, or bring an older one to the revision `to`, in the transaction that is open.
+
+    Raises:
+        UserMistake: a newer Mainspring wrote the database, or `to` is a revision that only a newer one knows.
+    """
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    revision = _revision(connection)
+    revision = revision_in(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
         raise UserMistake("This data directory was written by a newer Mainspring: upgrade it, or use another --home.")
-    command.upgrade(config, HEAD)
+    if to not in known:
+        raise UserMistake("This backup was made by a newer Mainspring: upgrade this one, then restore it.")
+    command.upgrade(config, to)

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["MAX_LINE", "Journal", "lines"]
+__all__ = ["MAX_LINE", "Journal", "is_in_use", "lines", "read_all"]
 
 CHUNK = 256 * 1024
 """Bytes taken from the disk at a time."""
@@ -176,3 +176,32 @@ def _allocate(file: BinaryIO, start: int, size: int) -> None:
         return
     file.seek(start)
     _write(file, bytes(size))
+
+
+def is_in_use(root: Path) -> bool:
+    """Whether a process that lives writes a journal in `root`."""
+    for folder in root.glob("*/"):
+        if (folder / "lock").exists():
+            lock = _lock(folder)
+            if lock is None:
+                return True
+            os.close(lock)
+    return False
+
+
+def read_all(root: Path) -> Iterator[bytes]:
+    """The lines of every segment in `root`, while their owners go on writing, moving and removing them.
+
+    A segment that is gone when its turn comes has been taken over by the database. One that another process adopts has
+    a new name: looking twice finds it.
+    """
+    read = set[int]()
+    for _ in range(2):
+        for segment in sorted(path for folder in root.glob("*/") for path in _segments(folder)):
+            try:
+                inode = segment.stat().st_ino
+                if inode not in read:
+                    yield from lines(segment)
+                    read.add(inode)
+            except FileNotFoundError:
+                continue

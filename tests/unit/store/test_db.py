@@ -119,7 +119,7 @@ async def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(_: object) -> None:
         raise OperationalError("PRAGMA", {}, sqlite3.OperationalError("disk I/O error"))
 
-    monkeypatch.setattr(db, "_revision", full)
+    monkeypatch.setattr(db, "revision_in", full)
     with pytest.raises(UserMistake, match=r"disk I/O error.*has room"):
         await Database.open(tmp_path)
 

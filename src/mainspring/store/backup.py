@@ -1,0 +1,138 @@
+"""Making a backup while servers run: the journal, then one state of the database, then models if they are asked for.
+
+The order is what makes it whole. What has ended when the backup begins lies in the journal or in the database; the
+ledger moves it from the one to the other and removes it only then. So the journal is read first: what it no longer
+holds is in the state of the database that is read next, and what both hold is one row when the restored installation
+starts, since the ledger moves no id twice.
+
+Rows are written in a form of ours and not as a copy of SQLite's file or as PostgreSQL's dump: that is how a backup of
+the one can be restored into the other.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import Table, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mainspring import __version__
+from mainspring.core.clock import Clock
+from mainspring.core.errors import Unavailable, UserMistake
+from mainspring.store import journal
+from mainspring.store.archive import FILES, Manifest, Model, Progress, TableRows, Writer
+from mainspring.store.db import Database, revision_in
+from mainspring.store.schema import Codec, tables_at
+
+__all__ = ["LEDGER", "MODELS", "backup"]
+
+LEDGER = "ledger"
+MODELS = "models"
+CHUNK = 4 * 2**20
+"""Bytes of rows or lines that are one member."""
+TOGETHER = 1000
+
+
+async def backup(
+    database: Database,
+    home: Path,
+    out: BinaryIO,
+    clock: Clock,
+    progress: Progress,
+    *,
+    models: Iterable[Model] = (),
+    with_secrets: bool = True,
+) -> Manifest:
+    """Write an archive of one installation to `out`, which is a stream.
+
+    Args:
+        models: what the catalog holds; the files of those that are `included` are written too.
+        with_secrets: whether to write the files that open doors: the configuration too, since it may hold the
+            database's password.
+
+    Raises:
+        UserMistake: there is no database yet, or a newer Mainspring wrote it.
+        Unavailable: the database does not answer.
+    """
+    async with database.read() as connection:
+        revision = await connection.run_sync(revision_in)
+    if revision is None:
+        raise UserMistake("There is nothing to back up: the database is empty.")
+    tables = tables_at(revision).sorted_tables
+    writer, kept = Writer(out), dict[str, TableRows]()
+    if with_secrets:
+        _write_files(writer, home)
+    progress(LEDGER, writer.written, None)
+    for number, chunk in enumerate(_chunks(journal.read_all(home / LEDGER)), start=1):
+        writer.add(f"{LEDGER}/{number:06d}.journal", chunk)
+    try:
+        async with database.snapshot() as connection:
+            for table in tables:
+                kept[str(table.name)] = await _write_rows(writer, connection, table, progress)
+    except DBAPIError as error:
+        raise Unavailable("The database stopped answering: run the backup again.") from error
+    named = tuple(models)
+    for model in named:
+        if model.included:
+            _write_model(writer, home / MODELS, model, progress)
+    return writer.finish(
+        Manifest(
+            mainspring=__version__,
+            created=clock.now(),
+            database=database.engine.dialect.name,
+            revision=revision,
+            tables=kept,
+            models=named,
+        )
+    )
+
+
+def _write_files(writer: Writer, home: Path) -> None:
+    for name in FILES:
+        path = home / name
+        if path.is_file():
+            writer.add(name, path.read_bytes())
+
+
+async def _write_rows(writer: Writer, connection: AsyncConnection, table: Table, progress: Progress) -> TableRows:
+    codec, waiting, num_bytes, num_rows, number = Codec(table), list[bytes](), 0, 0, 0
+
+    def flush() -> None:
+        nonlocal number, num_bytes
+        if waiting:
+            number += 1
+            writer.add(f"tables/{table.name}/{number:06d}.jsonl", b"".join(waiting))
+            waiting.clear()
+            num_bytes = 0
+            progress(f"table {table.name}", writer.written, None)
+
+    query = select(table).order_by(*table.primary_key.columns)
+    async with connection.stream(query) as rows:
+        async for some in rows.partitions(TOGETHER):
+            for row in some:
+                waiting.append(codec.encode(row) + b"\n")
+                num_bytes += len(waiting[-1])
+            num_rows += len(some)
+            if num_bytes >= CHUNK:
+                flush()
+    flush()
+    return TableRows(columns=codec.columns, rows=num_rows)
+
+
+def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    waiting, num_bytes = list[bytes](), 0
+    for line in lines:
+        waiting.append(line + b"\n")
+        num_bytes += len(line) + 1
+        if num_bytes >= CHUNK:
+            yield b"".join(waiting)
+            waiting, num_bytes = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _write_model(writer: Writer, catalog: Path, model: Model, progress: Progress) -> None:
+    for name in model.files:
+        progress(f"model {model.name}", writer.written, None)
+        writer.add_file(f"{MODELS}/{model.name}/{model.version}/{name}", catalog / model.name / model.version / name)

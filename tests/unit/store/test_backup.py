@@ -1,0 +1,488 @@
+"""Backup and restore, on both kinds of database and between them: nothing lost, nothing doubled, nothing half."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Column, Float, Integer, LargeBinary, MetaData, Table, Text, text
+
+from mainspring.core.clock import FakeClock
+from mainspring.core.errors import UserMistake
+from mainspring.store import archive, restore as restoring
+from mainspring.store.archive import Manifest, Model, verify
+from mainspring.store.backup import backup
+from mainspring.store.db import HEAD, RESTORING, Database
+from mainspring.store.journal import Journal, lines
+from mainspring.store.restore import Restored, restore
+from mainspring.store.schema import Codec, reset_sequences
+from mainspring.store.tables import metadata
+from tests.unit.store.filled import database_at, fill, rows_of
+
+FILES = {"mainspring.toml": b'region = "here"\n', "admin.key": b"ms-secret\n", "secret.key": b"s" * 32}
+
+
+def quiet(_phase: str, _done: int, _total: int | None) -> None:
+    pass
+
+
+async def made(home: Path, url: str, revision: str = HEAD, num_rows: int = 2500) -> None:
+    """An installation with rows in every table, files, and lines in its journal."""
+    database = database_at(home, url)
+    await fill(database, revision, num_rows)
+    await database.close()
+    for name, data in FILES.items():
+        (home / name).write_bytes(data)
+    journal = Journal(home / "ledger")
+    for number in range(5):
+        journal.append(b'{"line":%d}' % number)
+    journal.close()
+
+
+async def backed_up(home: Path, url: str, **options: Any) -> tuple[io.BytesIO, Manifest]:
+    out = io.BytesIO()
+    database = database_at(home, url)
+    manifest = await backup(database, home, out, FakeClock(), quiet, **options)
+    await database.close()
+    return out, manifest
+
+
+async def restored(packed: io.BytesIO, home: Path, url: str, *, replace: bool = False) -> Restored:
+    home.mkdir(exist_ok=True)
+    return await restore(packed, verify(packed), home, url, quiet, replace=replace)
+
+
+async def rows_in(home: Path, url: str) -> dict[str, list[tuple[Any, ...]]]:
+    database = await Database.open(home, url)
+    rows = await rows_of(database, metadata)
+    await database.close()
+    return rows
+
+
+@pytest.fixture
+def other_url(database_url: str, request: pytest.FixtureRequest) -> str:
+    """Of the other kind of database."""
+    return "" if database_url else request.getfixturevalue("postgres_server").url()
+
+
+def state(home: Path) -> dict[str, bytes]:
+    """Every file below, but for SQLite's own notes."""
+    names = ("-wal", "-shm", "lock")
+    return {
+        str(path.relative_to(home)): path.read_bytes()
+        for path in home.rglob("*") if path.is_file() and not path.name.endswith(names)
+    }  # fmt: skip
+
+
+async def test_there_and_back_through_the_other_kind_is_equal_row_by_row(
+    tmp_path: Path, database_url: str, other_url: str, request: pytest.FixtureRequest
+) -> None:
+    await made(tmp_path / "a", database_url)
+    expected = await rows_in(tmp_path / "a", database_url)
+    assert all(len(rows) == 2500 for rows in expected.values())
+    packed, manifest = await backed_up(tmp_path / "a", database_url)
+    assert set(manifest.tables) == set(metadata.tables)
+    done = await restored(packed, tmp_path / "b", other_url)
+    assert done.rows == {name: 2500 for name in metadata.tables}
+    assert await rows_in(tmp_path / "b", other_url) == expected
+    packed, _ = await backed_up(tmp_path / "b", other_url)
+    back = request.getfixturevalue("postgres_server").url() if database_url else ""
+    await restored(packed, tmp_path / "c", back)
+    assert await rows_in(tmp_path / "c", back) == expected
+    for home in ("b", "c"):
+        assert {name: (tmp_path / home / name).read_bytes() for name in FILES} == FILES
+        [segment] = (tmp_path / home / "ledger").rglob("*.journal")
+        assert list(lines(segment)) == [b'{"line":%d}' % number for number in range(5)]
+        assert not [path for path in (tmp_path / home).rglob("*") if path.stat().st_mode & 0o077]
+    assert done.lines == 5
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+async def test_an_older_backup_becomes_what_migrating_its_database_makes(
+    tmp_path: Path, database_url: str, other_url: str, revision: str
+) -> None:
+    await made(tmp_path / "a", database_url, revision, 50)
+    packed, manifest = await backed_up(tmp_path / "a", database_url)
+    assert manifest.revision == revision
+    migrated = await rows_in(tmp_path / "a", database_url)
+    await restored(packed, tmp_path / "b", other_url)
+    assert await rows_in(tmp_path / "b", other_url) == migrated
+
+
+async def test_a_newer_backup_is_refused_and_touches_nothing(tmp_path: Path, database_url: str) -> None:
+    await made(tmp_path / "a", "", num_rows=3)
+    packed, manifest = await backed_up(tmp_path / "a", "")
+    contents = verify(packed)
+    newer = msgspec.structs.replace(contents, manifest=msgspec.structs.replace(manifest, revision="9999"))
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UserMistake, match="newer Mainspring: upgrade"):
+        await restore(packed, newer, tmp_path / "b", database_url, quiet)
+    assert state(tmp_path / "b") == {}
+
+
+async def test_what_is_there_is_not_replaced_unless_told(tmp_path: Path, database_url: str) -> None:
+    await made(tmp_path / "a", database_url, num_rows=3)
+    packed, _ = await backed_up(tmp_path / "a", database_url)
+    before = await rows_in(tmp_path / "a", database_url)
+    (tmp_path / "a" / "mainspring.toml").write_bytes(b'region = "mine"\n')
+    files = state(tmp_path / "a")
+    with pytest.raises(UserMistake, match="--replace"):
+        await restored(packed, tmp_path / "a", database_url)
+    if database_url:
+        with pytest.raises(UserMistake, match="holds an installation already"):
+            await restored(packed, tmp_path / "b", database_url)
+        assert state(tmp_path / "b") == {}
+    assert state(tmp_path / "a") == files
+    database = database_at(tmp_path / "a", database_url)
+    async with database.write() as connection:
+        await connection.execute(text("DELETE FROM audit"))
+    await database.close()
+    done = await restored(packed, tmp_path / "a", database_url, replace=True)
+    assert await rows_in(tmp_path / "a", database_url) == before
+    assert done.replaced
+    assert done.kept_configuration
+    assert (tmp_path / "a" / done.replaced / "admin.key").read_bytes() == FILES["admin.key"]
+    assert (tmp_path / "a" / "mainspring.toml").read_bytes() == b'region = "mine"\n'
+    assert (tmp_path / "a" / "mainspring.toml.restored").read_bytes() == FILES["mainspring.toml"]
+
+
+async def test_a_server_that_runs_or_that_uses_the_database_is_in_the_way(tmp_path: Path, database_url: str) -> None:
+    await made(tmp_path / "a", database_url, num_rows=3)
+    packed, _ = await backed_up(tmp_path / "a", database_url)
+    journal = Journal(tmp_path / "a" / "ledger")
+    with pytest.raises(UserMistake, match="A server runs"):
+        await restored(packed, tmp_path / "a", database_url, replace=True)
+    journal.close()
+    if database_url:
+        other = Database.at(database_url)
+        async with other.read() as connection:
+            await connection.execute(text("SELECT 1"))
+            with pytest.raises(UserMistake, match="1 other connections"):
+                await restored(packed, tmp_path / "a", database_url, replace=True)
+        await other.close()
+    await restored(packed, tmp_path / "a", database_url, replace=True)
+
+
+async def test_tables_of_something_else_are_left_alone(tmp_path: Path, postgres_server: Any) -> None:
+    await made(tmp_path / "a", "", num_rows=3)
+    packed, _ = await backed_up(tmp_path / "a", "")
+    url = postgres_server.url()
+    database = Database.at(url)
+    async with database.write() as connection:
+        await connection.execute(text("CREATE TABLE projects (theirs TEXT)"))
+    await database.close()
+    for replace in (False, True):
+        with pytest.raises(UserMistake, match=r"something else \(projects\)"):
+            await restored(packed, tmp_path / "b", url, replace=replace)
+
+
+async def test_without_secrets(tmp_path: Path) -> None:
+    await made(tmp_path / "a", "", num_rows=3)
+    packed, _ = await backed_up(tmp_path / "a", "", with_secrets=False)
+    assert verify(packed).files == {}
+    await restored(packed, tmp_path / "b", "")
+    assert not any((tmp_path / "b" / name).exists() for name in FILES)
+    await restored(packed, tmp_path / "a", "", replace=True)  # those that are there stay
+    assert {name: (tmp_path / "a" / name).read_bytes() for name in FILES} == FILES
+
+
+async def test_models_are_named_or_included_and_never_replaced(tmp_path: Path) -> None:
+    await made(tmp_path / "a", "", num_rows=3)
+    folder = tmp_path / "a" / "models" / "tiny" / "0123456789ab"
+    folder.mkdir(parents=True)
+    (folder / "tiny.gguf").write_bytes(os.urandom(700_000))
+    (folder / "manifest.json").write_bytes(b"{}")
+    model = Model("tiny", "0123456789ab", "hf:a/b", ("tiny.gguf", "manifest.json"), 700_000, included=False)
+    packed, manifest = await backed_up(tmp_path / "a", "", models=[model])
+    assert manifest.models == (model,)
+    await restored(packed, tmp_path / "b", "")
+    assert not (tmp_path / "b" / "models").exists()
+    packed, _ = await backed_up(tmp_path / "a", "", models=[msgspec.structs.replace(model, included=True)])
+    await restored(packed, tmp_path / "c", "")
+    for name in model.files:
+        assert (tmp_path / "c/models/tiny/0123456789ab" / name).read_bytes() == (folder / name).read_bytes()
+    (folder / "manifest.json").write_bytes(b"{ }")
+    await restored(packed, tmp_path / "a", "", replace=True)
+    assert (folder / "manifest.json").read_bytes() == b"{ }"
+
+
+def packed_with(manifest: Manifest, members: dict[str, bytes]) -> io.BytesIO:
+    out = io.BytesIO()
+    writer = archive.Writer(out)
+    for name, data in members.items():
+        writer.add(name, data)
+    writer.finish(manifest)
+    return out
+
+
+AUDIT = [1, 1.0, "a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "num_rows"),
+    [
+        (b'[1,2,"x"]\n', 1),
+        (json.dumps([*AUDIT[:-1], [1]]).encode(), 1),
+        (json.dumps([2**63, *AUDIT[1:]]).encode(), 1),
+        (json.dumps([*AUDIT[:-1], None]).encode(), 1),
+        (json.dumps(["1; DROP TABLE audit", *AUDIT[1:]]).encode(), 1),
+        (b'[1,1.0,"\\ud800","b","c","d","e"]', 1),
+        (b"[" * 10_000, 1),
+        (json.dumps(AUDIT).encode() + b"\n" + json.dumps(AUDIT).encode(), 2),
+        (json.dumps(AUDIT).encode(), 2),
+    ],
+)
+async def test_rows_that_are_none_are_refused_and_leave_nothing(
+    tmp_path: Path, database_url: str, rows: bytes, num_rows: int
+) -> None:
+    """Hashes and all are as they should be: somebody has made this archive."""
+    kept = {table.name: archive.TableRows(Codec(table).columns, 0) for table in metadata.sorted_tables}
+    kept["audit"] = msgspec.structs.replace(kept["audit"], rows=num_rows)
+    manifest = Manifest(mainspring="1", created=1.0, database="sqlite", revision=HEAD, tables=kept)
+    packed = packed_with(manifest, {"admin.key": b"k", "tables/audit/000001.jsonl": rows})
+    with pytest.raises(UserMistake):
+        await restored(packed, tmp_path / "b", database_url)
+    assert state(tmp_path / "b") == {}
+    good = packed_with(msgspec.structs.replace(manifest, tables=kept | {"audit": msgspec.structs.replace(kept["audit"], rows=1)}),
+                       {"tables/audit/000001.jsonl": json.dumps(AUDIT).encode()})  # fmt: skip
+    await restored(good, tmp_path / "b", database_url)
+    assert (await rows_in(tmp_path / "b", database_url))["audit"] == [tuple(AUDIT)]
+
+
+async def test_tables_that_are_not_those_of_the_revision_are_refused(tmp_path: Path) -> None:
+    kept = {"audit": archive.TableRows(("seq",), 0)}
+    manifest = Manifest(mainspring="1", created=1.0, database="sqlite", revision=HEAD, tables=kept)
+    with pytest.raises(UserMistake, match="not those of its revision"):
+        await restored(packed_with(manifest, {}), tmp_path, "")
+
+
+async def test_an_archive_that_changes_after_it_was_verified_is_refused(tmp_path: Path, database_url: str) -> None:
+    await made(tmp_path / "a", "", num_rows=3)
+    packed, _ = await backed_up(tmp_path / "a", "")
+    contents = verify(packed)
+    await made(tmp_path / "c", "", num_rows=4)
+    other, _ = await backed_up(tmp_path / "c", "")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UserMistake, match="changed while it was read"):
+        await restore(other, contents, tmp_path / "b", database_url, quiet)
+    assert state(tmp_path / "b") == {}
+
+
+def test_bytes_and_floats_that_json_lacks() -> None:
+    table = Table("t", MetaData(), Column("a", LargeBinary), Column("b", Float), Column("c", Text))
+    codec = Codec(table)
+    for row in [(b"\x00\xff", float("-inf"), "x"), (None, None, None), (b"", 1e-320, "")]:
+        assert tuple(codec.decode(codec.encode(row)).values()) == row
+    assert codec.decode(codec.encode((None, float("nan"), None)))["b"] != 0
+
+
+async def test_postgresql_counts_on_where_the_rows_end(postgres_server: Any) -> None:
+    tables = MetaData()
+    Table("counted", tables, Column("id", Integer, primary_key=True), Column("x", Text))
+    database = Database.at(postgres_server.url())
+    async with database.write() as connection:
+        await connection.run_sync(tables.create_all)
+        await connection.run_sync(reset_sequences, tables)
+        await connection.execute(text("INSERT INTO counted (id, x) VALUES (41, 'restored')"))
+        await connection.run_sync(reset_sequences, tables)
+        assert (await connection.execute(text("INSERT INTO counted (x) VALUES ('new') RETURNING id"))).scalar() == 42
+    await database.close()
+
+
+KILLED = """
+import asyncio, io, os, signal, sys
+from pathlib import Path
+from mainspring.store import restore as module
+from mainspring.store.archive import verify
+
+packed = io.BytesIO(Path(sys.argv[1]).read_bytes())
+contents = verify(packed)
+
+def run(home, url, replace, at):
+    # Of every line of the module that is run, the one with the number `at` is the last.
+    count = 0
+
+    def line(frame, event, _):
+        nonlocal count
+        count += 1
+        if count == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return line
+
+    def call(frame, event, _):
+        return line if frame.f_code.co_filename == module.__file__ else None
+
+    sys.settrace(call)
+    asyncio.run(module.restore(packed, contents, Path(home), url, lambda *_: None, replace=replace))
+    sys.settrace(None)
+    return count
+
+for request in sys.stdin:
+    home, url, replace, at = request.rstrip("\\n").split("\\t")
+    count, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(told, str(run(home, url, replace == "yes", int(at))).encode())
+        os._exit(0)
+    os.close(told)
+    os.waitpid(child, 0)
+    print(os.read(count, 20).decode() or "killed", flush=True)
+    os.close(count)
+"""
+
+
+class Killer:
+    """Restores an archive in processes that are killed with SIGKILL."""
+
+    def __init__(self, packed: Path) -> None:
+        self._driver = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(packed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, home: Path, url: str, *, replace: bool, at: int) -> str:
+        """What it says: "killed" before it ran as many lines of its module, or how many it ran."""
+        assert self._driver.stdin
+        assert self._driver.stdout
+        self._driver.stdin.write(f"{home}\t{url}\t{'yes' if replace else 'no'}\t{at}\n")
+        self._driver.stdin.flush()
+        return self._driver.stdout.readline().strip()
+
+    def close(self) -> None:
+        assert self._driver.stdin
+        assert self._driver.stdout
+        self._driver.stdin.close()
+        self._driver.wait(10)
+        self._driver.stdout.close()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+async def test_killed_anywhere_it_is_nothing_or_says_what_to_do(
+    tmp_path: Path, database_url: str, request: pytest.FixtureRequest, replace: bool
+) -> None:
+    def new_url() -> str:
+        return request.getfixturevalue("postgres_server").url() if database_url else ""
+
+    await made(tmp_path / "a", "", num_rows=5)
+    packed, _ = await backed_up(tmp_path / "a", "")
+    expected = await rows_in(tmp_path / "a", "")
+    (tmp_path / "packed").write_bytes(packed.getvalue())
+    killer = Killer(tmp_path / "packed")
+    try:
+        (tmp_path / "dry").mkdir()
+        total = int(killer.run(tmp_path / "dry", new_url(), replace=replace, at=-1))
+        ends = set[str]()
+        for at in [*range(1, total - 60, max(total // 6, 1)), *range(total - 60, total + 1, 4)]:
+            home, url = tmp_path / f"h{at}", new_url()
+            home.mkdir()
+            before = {}
+            if replace:
+                await made(home, url, num_rows=2)
+                before = await rows_in(home, url)
+            assert killer.run(home, url, replace=replace, at=at) == "killed"
+            ends.add(end := await after_a_kill(home, url, before, expected))
+            if end != "done":
+                await restored(packed, home, url, replace=replace or end == "says so")
+            assert await rows_in(home, url) == expected
+            assert not {RESTORING, restoring.PART} & {path.name for path in home.iterdir()}
+            if replace:
+                kept = [path.read_bytes() for path in home.glob("replaced-*/mainspring.db")]
+                assert kept or database_url
+        assert ends >= {"nothing", "says so"}
+    finally:
+        killer.close()
+
+
+async def after_a_kill(home: Path, url: str, before: dict[str, Any], expected: dict[str, Any]) -> str:
+    if (home / RESTORING).exists():
+        with pytest.raises(UserMistake, match="mainspring restore FILE --replace"):
+            await Database.open(home, url)
+        return "says so"
+    if (home / "mainspring.toml.restored").exists() or ("admin.key" in os.listdir(home) and not before):
+        assert await rows_in(home, url) == expected
+        return "done"
+    assert set(os.listdir(home)) - {restoring.PART} == (
+        {"mainspring.toml", "admin.key", "secret.key", "ledger"} | (set() if url else {"mainspring.db"})
+        if before else set()
+    )  # fmt: skip
+    if before:
+        assert await rows_in(home, url) == before
+    return "nothing"
+
+
+LOAD = """
+import asyncio, itertools, sys
+from pathlib import Path
+from mainspring.core.clock import SystemClock
+from mainspring.governance import ledger as module
+from mainspring.governance.ledger import Entry, Ledger
+from mainspring.store.db import Database
+import msgspec
+
+module.DRAIN_S = 0.02
+
+async def main(home, url):
+    database = await Database.open(home, url)
+    ledger = Ledger(database, home / "ledger", SystemClock())
+    await ledger.start()
+    for number in itertools.count():
+        entry = Entry(id=f"r{number}", started=1000.0 + number, key="k", deployment="d", version="v", operation="chat")
+        ledger.begin(entry)
+        if number % 10:
+            ledger.end(msgspec.structs.replace(entry, outcome="ok", prompt=3, completion=2, cost=7))
+            print(number, flush=True)
+        await asyncio.sleep(0.001)
+
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+"""
+
+
+async def test_under_load_no_settled_row_is_lost_or_doubled(tmp_path: Path, database_url: str) -> None:
+    """Backups of a ledger that another process writes and drains all the while; then it is killed."""
+    (tmp_path / "a").mkdir()
+    load = subprocess.Popen(
+        [sys.executable, "-c", LOAD, str(tmp_path / "a"), database_url], stdout=subprocess.PIPE, text=True
+    )
+    assert load.stdout
+    settled, backups = 0, list[tuple[int, io.BytesIO]]()
+    try:
+        for number in map(int, load.stdout):
+            if number > settled + 200:
+                settled = number
+                backups.append((settled, (await backed_up(tmp_path / "a", database_url))[0]))
+            if len(backups) == 5:
+                break
+    finally:
+        load.send_signal(signal.SIGKILL)
+        load.wait()
+        load.stdout.close()
+    for at, (settled, packed) in enumerate(backups):
+        home = tmp_path / f"b{at}"
+        await restored(packed, home, "")
+        await check_ledger(home, settled)
+
+
+async def check_ledger(home: Path, settled: int) -> None:
+    from sqlalchemy import select
+
+    from mainspring.governance.ledger import Ledger
+    from mainspring.store.tables import requests, usage_hours
+
+    database = await Database.open(home)
+    ledger = Ledger(database, home / "ledger", FakeClock())
+    await ledger.start()
+    await ledger.stop()
+    async with database.read() as connection:
+        rows = {row["id"]: row for row in (await connection.execute(select(requests))).mappings()}
+        sums = list((await connection.execute(select(usage_hours))).mappings())
+    await database.close()
+    assert {f"r{number}" for number in range(settled + 1)} <= set(rows)
+    assert all(rows[f"r{number}"]["outcome"] == "ok" for number in range(settled + 1) if number % 10)
+    for name in ("prompt", "completion", "cost"):
+        assert sum(row[name] for row in sums) == sum(row[name] for row in rows.values())
+    assert sum(row["requests"] for row in sums) == len(rows)
