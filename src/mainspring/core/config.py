@@ -125,8 +125,8 @@ class ServingSettings(BaseModel):
     replica_units: int = Field(
         0,
         ge=0,
-        description="Units of deployed capacity that one replica carries: provisioned deployments keep as many replicas as "
-        "theirs take, others may have as many as theirs take; 0 counts one and serving.max_replicas.",
+        description="Units of deployed capacity that one replica carries: provisioned deployments keep as many replicas "
+        "as theirs take, others may have as many as theirs take; 0 counts one and serving.max_replicas.",
     )
     queue_s: float = Field(
         2.0, gt=0, description="Requests that wait longer than this get their model another replica, up to the most."
