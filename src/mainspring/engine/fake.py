@@ -74,7 +74,11 @@ def encode(text: str) -> tuple[int, ...]:
 
 
 class FakeEngine:
-    """Both seams of a backend. Owned by one event loop; `wait_idle` may be called from any thread."""
+    """Both seams of a backend. Owned by one event loop; `wait_idle` may be called from any thread.
+
+    Args:
+        remembers: keep every request in `requests`, for tests that look at them; a benchmark would drown in them.
+    """
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class FakeEngine:
         places: int = 64,
         created: int = 1_700_000_000,
         others: Sequence[ModelInfo] = (),
+        remembers: bool = True,
     ) -> None:
         self._models = {
             name: ModelInfo(
@@ -96,6 +101,7 @@ class FakeEngine:
         self._running: dict[str, int] = dict.fromkeys(self._models, 0)
         self._changed = threading.Condition()
         self._seen: set[str] = set()
+        self._remembers = remembers
         self.requests: list[GenerateRequest] = []
 
     def list(self, project: str = "") -> Sequence[ModelInfo]:  # noqa: ARG002 - all projects have the same
@@ -131,7 +137,8 @@ class FakeEngine:
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """The `Generate` of the fake."""
         info = self.find(request.model)
-        self.requests.append(request)
+        if self._remembers:
+            self.requests.append(request)
         if self._running[info.id] >= self._places:
             raise errors.Overloaded("Every place in the queue is taken.", retry_after_s=0.05)
         self._count(info.id, 1)
@@ -223,7 +230,8 @@ class _Choice:
             request.max_tokens if request.max_tokens is not None else context_length, context_length - len(prompt)
         )
         if request.constraint is None:
-            wanted = [self._choose(sampling.logit_bias) for _ in range(min(NATURAL_TOKENS, limit + 1))]
+            allowed = _allowed(sampling.logit_bias)
+            wanted = [self._random.choice(allowed) for _ in range(min(NATURAL_TOKENS, limit + 1))]
         else:
             wanted = list(encode(_example(request.constraint)))
         self._reason: FinishReason
@@ -231,13 +239,6 @@ class _Choice:
         self._calls = _calls(request)
         self._thought = "!think" in _text_of(request)
         self._rejected = len(encode(request.prediction)) if request.prediction else 0
-
-    def _choose(self, bias: dict[int, float]) -> int:
-        forced = [token for token, value in bias.items() if value >= 100]
-        if forced:
-            return forced[0]
-        allowed = [i for i in range(256, len(VOCABULARY)) if bias.get(i, 0) > -100]
-        return self._random.choice(allowed)
 
     def events(self, num_prompt: int, cached: int) -> Iterator[Event]:
         """Echo, tokens, and the finish."""
@@ -272,6 +273,11 @@ class _Choice:
         others = [i for i in range(256, 256 + num + 1) if i != token][: max(num - 1, 0)]
         top = ((token, best), *((other, best - 1 - rank) for rank, other in enumerate(others)))[:num]
         return TokenLogprob(token, VOCABULARY[token], best, tuple((i, VOCABULARY[i], value) for i, value in top))
+
+
+def _allowed(bias: dict[int, float]) -> Sequence[int]:
+    forced = [token for token, value in bias.items() if value >= 100]
+    return forced[:1] or [i for i in range(256, len(VOCABULARY)) if bias.get(i, 0) > -100]
 
 
 def _calls(request: GenerateRequest) -> list[tuple[Tool, str]]:
