@@ -4,17 +4,16 @@ Every dialect's routes lead to the same handlers. Handlers parse, call and rende
 `edge.Edge`.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cache, partial
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import cache, cached_property, partial
 from importlib import resources
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from mainspring import __version__
 from mainspring.api import azure
@@ -30,32 +29,39 @@ from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
 from mainspring.api.openapi import Operation, document
+from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
 from mainspring.core.errors import Forbidden, Unauthorized, Unavailable
 from mainspring.governance.roles import DEFAULT_PROJECT, SERVER_WIDE, Permission, allows, roles_with
 
-__all__ = ["Services", "create_app"]
-
-Handler = Callable[[Request], Awaitable[Response]]
+__all__ = ["App", "Services", "create_app"]
 
 # The page is ours, inline and without a third party: it works with no network and may load nothing.
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 
 
-def create_app(services: Services) -> FastAPI:
+class App:
+    """The ASGI application: the edge, and the table of what is inside of it."""
+
+    def __init__(self, edge: Edge, operations: list[Operation]) -> None:
+        self._edge = edge
+        self.operations = operations
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        await self._edge(scope, receive, send)
+
+    @cached_property
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return document(self.operations, __version__)
+
+
+def create_app(services: Services) -> App:
     """The ASGI application over `services`."""
     metrics = Metrics(services.replicas)
-    app = FastAPI(
-        title="Mainspring",
-        version=__version__,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        lifespan=_lifespan(services),
-    )
     operations = [
-        *_server_routes(services, metrics, lambda: app.openapi()),  # noqa: PLW0108 - replaced below
+        *_server_routes(services, metrics, lambda: app.openapi),
         *_openai_routes(services, metrics, "/v1", "openai"),
         *_openai_routes(services, metrics, "/openai/v1", "azure_v1"),
         *_classic_routes(services, metrics),
@@ -73,38 +79,13 @@ def create_app(services: Services) -> FastAPI:
             says_done=False,
         ),
     ]
-    for operation in operations:
-        app.add_api_route(
-            operation.path,
-            _checked(operation),
-            methods=[operation.method],
-            name=operation.name,
-            include_in_schema=False,
-            response_model=None,
-        )
-    app.state.operations = operations
-    app.openapi = cache(lambda: document(operations, __version__))
-    app.add_exception_handler(HTTPException, _raise)
-    app.add_middleware(Edge, services=services, metrics=metrics)
+    app = App(Edge(Routes(operations, _checked, _lifespan(services)), services, metrics), operations)
     return app
 
 
-def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]] | None:
-    if services.lifespan is None:
-        return None
+def _lifespan(services: Services) -> Callable[[Any], AbstractAsyncContextManager[None]] | None:
     inner = services.lifespan
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with inner():
-            yield
-
-    return lifespan
-
-
-async def _raise(_: Request, error: Exception) -> Response:
-    """The router's own refusals (404, 405) are written by the edge, like all others."""
-    raise error
+    return None if inner is None else lambda _: inner()
 
 
 def _checked(operation: Operation) -> Handler:

@@ -10,9 +10,11 @@ from starlette.types import Scope
 from mainspring.api.errors import Dialect, dialect_of
 from mainspring.core.types import ModelInfo, Principal, Spilled
 
-__all__ = ["Context", "clean", "context_of", "header"]
+__all__ = ["ROUTE", "Context", "clean", "context_of", "header"]
 
 PROJECTS = "/projects/"
+ROUTE = "mainspring.route"
+"""Where a route's template is noted in the scope."""
 _KEY = "mainspring"
 MAX_ECHO_BYTES = 128
 
@@ -59,7 +61,7 @@ class Context:
     @property
     def route(self) -> str:
         """The route's template, never the path itself: paths are the client's to invent, labels must be few."""
-        return getattr(self.scope.get("route"), "path_format", "none")
+        return self.scope.get(ROUTE, "none")
 
     @property
     def spillover(self) -> str | None:

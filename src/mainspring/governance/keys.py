@@ -5,6 +5,7 @@ guessed, and this one cannot. A verified key is remembered for `CACHE_S`, so a r
 that time, and a busy server does not ask the database for every request.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
@@ -82,6 +83,7 @@ class Keys:
         self._verified: dict[
             str, tuple[ApiKey, float]
         ] = {}  # hash of the secret -> the key, and until when (monotonic)
+        self._looking: dict[str, asyncio.Task[ApiKey | None]] = {}  # hash -> the look-up that is under way
         self._known: dict[str, ApiKey] = {}  # id -> the key as it was last seen; as many as there are
 
     def by(self, actor: str) -> "Keys":
@@ -209,11 +211,19 @@ class Keys:
         digest = _digest(secret)
         key, until_s = self._verified.get(digest, (None, 0.0))
         if key is None or self._clock.monotonic() >= until_s:
-            key = await self._look_up(digest)
+            key = await self._look_up_once(digest)
         if key is None or key.state(self._clock.now()) != "active":
             self._verified.pop(digest, None)
             raise _refused()
         return Principal(id=key.id, name=key.name, project=key.project, grants=(grant(key.role, key.project),))
+
+    async def _look_up_once(self, digest: str) -> ApiKey | None:
+        """All requests that wait for the same key wait for one look-up, however many come while it is under way."""
+        task = self._looking.get(digest)
+        if task is None:
+            task = self._looking[digest] = asyncio.create_task(self._look_up(digest))
+            task.add_done_callback(lambda _: self._looking.pop(digest))
+        return await asyncio.shield(task)  # a client that leaves takes nobody else's answer with it
 
     async def _look_up(self, digest: str) -> ApiKey | None:
         # The clock is read first: a revocation that comes during the query must still act within CACHE_S.
