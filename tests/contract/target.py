@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
 from mainspring import wiring
-from mainspring.api.app import Services, create_app
+from mainspring.api.app import App, Services, create_app
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import MeteringSettings, Price, Settings
 from mainspring.core.errors import Unauthorized
@@ -177,7 +176,7 @@ class GovernedTarget(Target):
 
     control: Control
     loop: asyncio.AbstractEventLoop
-    app: FastAPI
+    app: App
     ids: dict[str, str] = field(default_factory=dict)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -69,7 +69,7 @@ def target(issuer: FakeIssuer, tmp_path_factory: pytest.TempPathFactory) -> Gene
 
 
 def operations(target: GovernedTarget) -> list[Operation]:
-    return target.app.state.operations
+    return target.app.operations
 
 
 def ask(client: httpx.Client, operation: Operation, credential: str) -> int:

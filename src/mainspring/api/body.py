@@ -12,6 +12,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
+from mainspring.api.context import header
 from mainspring.api.edge import ClientGone
 from mainspring.core.errors import DeadlineExceeded, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
@@ -50,19 +51,20 @@ async def read_body(request: Request, model: type[WireModel], max_bytes: int) ->
 
 
 def _check_media_type(request: Request) -> None:
-    kind, _, parameters = request.headers.get("content-type", "").partition(";")
+    headers = request.scope["headers"]
+    kind, _, parameters = (header(headers, b"content-type") or b"").decode("latin-1").partition(";")
     if kind.strip().lower() != "application/json":
         raise UnsupportedMediaType("The body must be JSON: send the header 'content-type: application/json'.")
     name, _, charset = parameters.strip().partition("=")
     if name.lower() == "charset" and charset.strip('" ').lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType("The body must be encoded as UTF-8.")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if (header(headers, b"content-encoding") or b"identity").lower() != b"identity":
         raise UnsupportedMediaType("Compressed bodies are not read: send the body without 'content-encoding'.")
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
     too_large = PayloadTooLarge(f"The body is larger than {max_bytes} bytes, the most that this server reads.")
-    if int(request.headers.get("content-length") or 0) > max_bytes:
+    if int(header(request.scope["headers"], b"content-length") or 0) > max_bytes:
         raise too_large
     chunks: list[bytes] = []
     size = 0

@@ -70,7 +70,8 @@ class Run:
         self._limit_s = limit_s
         self._ready: list[Numbered] = []
         self._failure: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None  # done when there is something to take
+        self._ended: asyncio.Future[None] | None = None  # done when there will be nothing more
         self._pumping = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -82,16 +83,21 @@ class Run:
         todo = iter(enumerate(self._requests))
         self._pumping = min(len(self._requests), MAX_TOGETHER)
         self._tasks = [loop.create_task(self._pump(todo)) for _ in range(self._pumping)]
-        self._tasks.append(loop.create_task(self._watch()))
+        self._watching = loop.create_task(self._watch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        for task in self._tasks:
+        self._watching.cancel()
+        running = [task for task in self._tasks if not task.done()]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if running:
+            await asyncio.wait(running)
+        else:
+            await asyncio.sleep(0)  # the watcher only waits, so this is its end
 
     async def take(self) -> list[Numbered]:
         """The events that are ready, after waiting for one; empty once all requests are done.
@@ -103,6 +109,18 @@ class Run:
         while not self._ready and self._failure is None and self._pumping:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+        return self._taken()
+
+    async def rest(self) -> list[Numbered]:
+        """All events that are left, once all requests are done: nobody is woken for each of them. Raises as `take`."""
+        if self._failure is None and self._pumping:
+            self._ended = asyncio.get_running_loop().create_future()
+            await self._ended
+        if self._failure is not None:
+            raise self._failure
+        return self._taken()
+
+    def _taken(self) -> list[Numbered]:
         if isinstance(self._failure, ClientGone) or (self._failure is not None and not self._ready):
             raise self._failure
         ready, self._ready = self._ready, []
@@ -112,9 +130,14 @@ class Run:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _end(self) -> None:
+        self._wake()
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
     def _fail(self, error: Exception) -> None:
         self._failure = self._failure or error
-        self._wake()
+        self._end()
 
     async def _pump(self, todo: Iterator[tuple[int, GenerateRequest]]) -> None:
         try:
@@ -126,7 +149,8 @@ class Run:
         except Exception as error:  # noqa: BLE001 - whatever it is, take() raises it where the answer is written
             self._fail(error)
         self._pumping -= 1
-        self._wake()
+        if not self._pumping:
+            self._end()
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -187,9 +211,7 @@ class Answer(Response):
 
     async def _whole(self, run: Run, ready: list[Numbered], send: Send) -> None:
         pieces = [self._writer.begin()]
-        while ready:
-            pieces += self._feed(ready)
-            ready = await run.take()
+        pieces += self._feed([*ready, *await run.rest()])
         body = b"".join((*pieces, self._writer.end()))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
