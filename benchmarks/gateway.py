@@ -1,10 +1,11 @@
 """Our whole edge against LiteLLM's proxy: requests a second, chunks a second, memory, added latency, error of quotas.
 
-    scripts/bench gateway [--seconds 30] [--rounds 3] [--clients 64] [--minutes 0] [--quota-minutes 1] [--json FILE]
+    scripts/bench gateway [--seconds 30] [--rounds 3] [--clients 64] [--minutes 0] [--quota-minutes 1] [--filters 1]
+                         [--peer 1] [--json FILE]
 
 Ours is the real server with one worker: HTTP, authentication with a key in a database, a quota that is never reached,
-the ledger, metrics, and whatever else `wiring` puts around a request, over the fake engine, which answers at once with
-24 tokens, one chunk each. LiteLLM's proxy has one worker, a master key and no database; its backend is `mock_response`,
+content filters with the default policy (`--filters 0`: without), the ledger, metrics, and whatever else `wiring` puts
+around a request, over the fake engine, which answers at once with 24 tokens, one chunk each. LiteLLM's proxy has one worker, a master key and no database; its backend is `mock_response`,
 a text that it cuts into 24 chunks. Both get the same requests from the same clients, in turn; a ratio is of one round.
 
 The clients are one process of their own code (`_pressure.py`). Two things tell that they are not what is measured: the
@@ -308,6 +309,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mainspring-bench-")))
         os.environ["MAINSPRING_LOG_LEVEL"] = options.log_level
+        if not options.filters:
+            (home / "mainspring.toml").write_text('[filters]\npolicy = ""\n')
         keys = {
             "plenty": await _key(home, "plenty", tokens_per_minute=PLENTY, requests_per_minute=PLENTY),
             "requests": await _key(home, "few-requests", requests_per_minute=REQUESTS_PER_MINUTE),
@@ -338,4 +341,4 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 if __name__ == "__main__":
     main("gateway", __doc__ or "", run, needs_model=False, runner=uvloop.run, seconds=30.0, rounds=3, clients=64, minutes=0.0,
-         quota_minutes=1, peer=1, log_level="info")  # fmt: skip
+         quota_minutes=1, peer=1, filters=1, log_level="info")  # fmt: skip

@@ -41,11 +41,12 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe
 
 
 class App:
-    """The ASGI application: the edge, and the table of what is inside of it."""
+    """The ASGI application: the edge, and what is inside of it. `served` is every (method, path) that is answered."""
 
-    def __init__(self, edge: Edge, operations: list[Operation]) -> None:
-        self._edge = edge
-        self.operations = operations
+    def __init__(self, services: Services, metrics: Metrics, operations: list[Operation]) -> None:
+        routes = Routes(operations, _checked, _lifespan(services))
+        self._edge = Edge(routes, services, metrics)
+        self.operations, self.served = operations, routes.served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -79,7 +80,7 @@ def create_app(services: Services) -> App:
             says_done=False,
         ),
     ]
-    app = App(Edge(Routes(operations, _checked, _lifespan(services)), services, metrics), operations)
+    app = App(services, metrics, operations)
     return app
 
 

@@ -52,6 +52,12 @@ class Routes:
             route.handlers[operation.method] = handler_of(operation)
         self._rest = Router(lifespan=lifespan)  # speaks the protocol's other two halves: lifespan and websockets
 
+    @property
+    def served(self) -> set[tuple[str, str]]:
+        """Every (method, path) that has a handler."""
+        tables = (*self._exact.items(), *self._patterns.items())
+        return {(method, path) for path, route in tables for method in route.handlers}
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
