@@ -105,6 +105,38 @@ def test_one_request_gives_the_models_text():
     assert bench.finish("a").usage.prompt == 5
 
 
+def test_the_load_tells_how_long_the_first_in_the_queue_has_waited():
+    bench = Bench(max_running=1)
+    bench.add("running", "hello", max_tokens=4)
+    bench.clock.advance(1)
+    bench.step()
+    assert bench.engine.load.queue_s == 0.0
+    bench.add("flex", "low", tier="flex")
+    bench.clock.advance(10)
+    bench.add("first", "other")
+    bench.clock.advance(2)
+    bench.add("second", "third")
+    bench.clock.advance(3)
+    assert bench.engine.load.waiting == 3
+    assert bench.engine.load.queue_s == 5.0, "a flex request is made to wait"
+    while bench.engine.load.queue_s == 5.0:
+        bench.step()
+    assert bench.engine.load.queue_s == 3.0
+    bench.run()
+    assert bench.engine.load.queue_s == 0.0
+
+
+def test_one_that_gave_way_does_not_count_as_queued():
+    bench = Bench(max_running=1)
+    bench.add("flex", "low", tier="flex", max_tokens=20)
+    bench.step()
+    bench.add("first", "other", max_tokens=20)
+    bench.step()
+    bench.clock.advance(9)
+    load = bench.engine.load
+    assert (load.running, load.waiting, load.queue_s) == (1, 1, 0.0)
+
+
 def test_sharers_are_parked_while_one_computes_their_prefix():
     bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=16)
     prefix = "x" * 100
