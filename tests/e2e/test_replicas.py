@@ -83,7 +83,7 @@ async def test_one_two_one_under_running_streams(model_file, tmp_path):
 
         router.want({name: Wanted(max_replicas=1, idle_s=0.1)})
         await until(lambda: router.status(name).state == "idle")
-        assert not any(map(psutil.pid_exists, pids))
+        await until(lambda: not any(map(psutil.pid_exists, pids)))
         assert await whole(router.generate(ask("again", name))) == NUM_TOKENS
 
 
@@ -105,7 +105,11 @@ def tell(server, number):
         model = client.models.list().data[0].id
         try:
             stream = client.completions.create(
-                model=model, prompt=f"Number {number}", max_tokens=NUM_TOKENS, stream=True, logit_bias={"2": -100, "0": -100}
+                model=model,
+                prompt=f"Number {number}",
+                max_tokens=NUM_TOKENS,
+                stream=True,
+                logit_bias={"2": -100, "0": -100},
             )
             last = [chunk.choices[0].finish_reason for chunk in stream if chunk.choices][-1]
         except openai.APIError as error:

@@ -95,8 +95,9 @@ class ReplicaSet:
         if num_ready:
             return Status("ready", f"{num_ready} of {len(loaded)} replicas take requests.")
         if not loaded:
-            idle = "It is not loaded; the next request loads it."
-            return Status("failed", self._refused) if self._refused else Status("idle", idle)
+            if self._refused:
+                return Status("failed", self._refused)
+            return Status("idle", "It is not loaded; the next request loads it.")
         for keeper in loaded:
             if keeper.failing:
                 return Status("failed", keeper.reason)
@@ -107,8 +108,7 @@ class ReplicaSet:
     @property
     def info(self) -> ModelInfo:
         """As clients see it."""
-        version = self.spec.version
-        states = [keeper.state for keeper in self._keepers]
+        version, states = self.spec.version, [keeper.state for keeper in self._keepers]
         return ModelInfo(
             id=version.id,
             version=version.version,
@@ -144,7 +144,7 @@ class ReplicaSet:
 
     async def wait_ready(self) -> None:
         """Until a replica takes requests."""
-        waiting = [asyncio.ensure_future(keeper.wait_ready()) for keeper in self._keepers]
+        waiting = [asyncio.create_task(keeper.wait_ready()) for keeper in self._keepers]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -269,9 +269,8 @@ class ReplicaSet:
         staying = self._staying()
         ready = [keeper for keeper in staying if keeper.ready]
         loads = [keeper.load for keeper in staying]
-        now = self._clock.monotonic()
         return Sample(
-            at=now,
+            at=(now := self._clock.monotonic()),
             replicas=len(staying),
             ready=len(ready),
             starting=sum(keeper.state == "starting" or keeper in self._loads for keeper in staying),

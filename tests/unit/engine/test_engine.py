@@ -137,6 +137,20 @@ def test_one_that_gave_way_does_not_count_as_queued():
     assert (load.running, load.waiting, load.queue_s) == (1, 1, 0.0)
 
 
+def test_one_that_was_put_back_for_lack_of_cells_does_not_count_as_queued():
+    bench = Bench(ToyBackend(num_cells=60), save_bytes=0)
+    for name in "ab":
+        bench.add(name, name * 20, max_tokens=30, sampling=Sampling(temperature=0, logit_bias={0: -100}))
+    bench.step()
+    bench.step()
+    assert bench.engine.load.running == 2
+    while bench.engine.load.running == 2:
+        bench.step()
+    assert bench.engine.load.waiting == 1, "the cells should not suffice for both"
+    bench.clock.advance(9)
+    assert bench.engine.load.queue_s == 0.0
+
+
 def test_sharers_are_parked_while_one_computes_their_prefix():
     bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=16)
     prefix = "x" * 100

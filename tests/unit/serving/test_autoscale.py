@@ -49,6 +49,9 @@ def test_one_replica_less_when_that_has_been_enough_for_long():
     assert decide(metrics(*steady(DOWN_S - 1, **calm))).replicas == 2
     assert decide(metrics(*steady(DOWN_S, **calm))).replicas == 1
     assert decide(metrics(*steady(DOWN_S, **{**calm, "running": SLOTS}))).replicas == 2
+    assert decide(metrics(*steady(DOWN_S, **{**calm, "queue_s": TARGET_S * 0.9}))).replicas == 2
+    fewer = [*steady(DOWN_S, **{**calm, "replicas": 3}), Sample(at=DOWN_S + 1, **calm)]
+    assert decide(metrics(*fewer)).replicas == 2, "it was one less a moment ago"
 
 
 def test_none_when_idle_for_long_and_nobody_reserved_one():
@@ -60,6 +63,8 @@ def test_none_when_idle_for_long_and_nobody_reserved_one():
     assert decide(metrics(idle(1e9), idle_s=0.0)).replicas == 2
     assert decide(metrics(idle(IDLE_S), low=1)).replicas == 1
     assert decide(metrics(idle(IDLE_S, starting=1))).replicas == 2
+    for there in ({"running": 1}, {"waiting": 1}, {"queue_s": 0.1}):
+        assert decide(metrics(idle(IDLE_S, **there))).replicas == 2
 
 
 def test_the_first_replica():

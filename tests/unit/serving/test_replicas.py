@@ -260,7 +260,9 @@ async def test_one_that_has_no_memory_is_tried_again_later_and_others_serve_on()
     assert bench.staying == [first]
     assert bench.set.status.state == "ready"
     bench.fleet._budget = 2
-    await bench.ticks(RETRY_S + 2)
+    await bench.ticks(5)
+    assert bench.staying == [first], "it is not asked for every second"
+    await bench.ticks(RETRY_S)
     assert len(bench.staying) == 2
     await bench.end(stream)
 
@@ -277,6 +279,27 @@ async def test_a_model_that_cannot_be_loaded_says_why():
     bench.fleet._budget = 1
     await bench.ticks(RETRY_S + 2)
     assert bench.set.status.state == "ready"
+
+
+async def test_a_refusal_is_forgotten_when_loading_succeeds():
+    bench = Bench(budget=0)
+    with pytest.raises(Unavailable):
+        await collect(bench.set, ask())
+    assert bench.set.status.state == "failed"
+    bench.fleet._budget = 1
+    await bench.end(await bench.stream())
+    await bench.ticks(110)
+    assert bench.set.status.state == "idle"
+
+
+async def test_the_one_with_the_fewest_requests_leaves():
+    bench = Bench()
+    keepers = await two(bench)
+    for each, num in zip(keepers, (1, 4), strict=True):
+        each.num_here = num
+    bench.set.want(Wanted(max_replicas=1))
+    await bench.settle()
+    assert [each.draining for each in keepers] == [True, False]
 
 
 async def test_a_model_that_fails_says_why_and_one_that_restarts_too():
@@ -470,13 +493,20 @@ async def test_a_version_has_one_set_whatever_it_is_called(tmp_path, monkeypatch
         assert router.status("toy").state == "ready"
 
 
+async def test_what_is_wanted_is_there_at_once(tmp_path):
+    one = spec(tmp_path)
+    async with serving(look=lambda wanted: Offer(models=dict.fromkeys(wanted, one)), preload=[]) as router:
+        router.want({"toy@0": Wanted()})
+        assert router.status("toy@0").state == "idle"
+
+
 async def test_what_several_names_want_of_one_version_adds_up(tmp_path):
     one = spec(tmp_path)
     offer = Offer(models={"toy": one, "toy@0": one})
     async with serving(look=lambda wanted: offer, preload=[], max_replicas=8) as router:
         router.want({"toy": Wanted(min_replicas=1, max_replicas=2, idle_s=5.0), "toy@0": Wanted(idle_s=9.0)})
         assert router._set("toy")._wanted == Wanted(min_replicas=1, max_replicas=3, idle_s=9.0)
-        router.want({"toy": Wanted(idle_s=0.0), "toy@0": Wanted()})
+        router.want({"toy": Wanted(idle_s=0.0), "toy@0": Wanted(idle_s=5.0)})
         assert router._set("toy")._wanted == Wanted(max_replicas=2, idle_s=0.0)
         router.want({})
         assert router._set("toy")._wanted == Wanted(max_replicas=8, idle_s=0.0)
