@@ -264,8 +264,6 @@ def _granted(claims: Claims, settings: IdentitySettings, grants: Mapping[str, tu
         if name in LISTS:
             values = [part for value in values for part in value.split()]
         for value in values:
-            if value == EVERYONE:
-                continue
             if value in grants:
                 yield from grants[value]
             # Groups can be called anything by anybody in many directories; roles are made by an administrator.

@@ -250,6 +250,7 @@ async def test_odd_subjects_have_ids_that_fit(issuer: FakeIssuer, tokens: Tokens
     assert found.id.isascii()
     assert found.id.isprintable()
     assert ":~" in found.id
+    assert not found.id.endswith(subject)
     assert found.id != (await tokens.authenticate(issuer.token(sub=f"{subject}."[-255:]))).id
 
 
