@@ -109,9 +109,9 @@ class _Lease:
 
     __slots__ = ("dry_s", "free", "granted", "had", "known", "most", "said", "since", "swept", "tally", "waiting")
 
-    def __init__(self, tally: Tally) -> None:
-        self.tally = tally
-        self.most: int | None = None  # None while it is not known that there is a limit: nobody else need hear of it
+    def __init__(self, tally: Tally, known: int) -> None:
+        self.tally, self.known = tally, known  # what the ledger says was used
+        self.most = 0
         self.granted = tally.used  # of the window, what was used included
         self.free: int | None = None  # what nobody had used or leased when we last asked
         self.since = 0  # the term of the lease; 0 if there is no row yet
@@ -119,7 +119,6 @@ class _Lease:
         # What was used is said to the row once, by whoever used it. What was used before there was a limit is in the
         # ledger, which says it better than this server, that knows its own part only.
         self.said = tally.used - tally.open if tally.period in ("day", "month") else 0
-        self.known = 0  # what the ledger says
         self.swept = tally.used  # what was used at the last sweep
         self.waiting = 0  # what requests are waiting for
         self.dry_s = 0.0  # until when nothing is believed to be left
@@ -132,6 +131,13 @@ class _Lease:
     def settled(self) -> int:
         return self.tally.used - self.tally.open
 
+    @property
+    def holds(self) -> int:
+        return self.idle + max(self.tally.open, 0)
+
+    def is_over(self, now_s: float) -> bool:
+        return end_of(self.tally.period, self.tally.start) <= now_s
+
     def give_back(self) -> None:
         """Keep what is likely to be used before the next sweep: as much as since the last one."""
         recent, self.swept = max(self.tally.used - self.swept, 0), self.tally.used
@@ -139,10 +145,8 @@ class _Lease:
 
     def is_news(self, term: int) -> bool:
         """Whether the row should hear of it."""
-        holds = self.idle + max(self.tally.open, 0)
-        changed = self.settled != self.said or holds != self.had
-        renews = self.since < term and holds > 0
-        return self.most is not None and (changed or renews or self.known > 0)
+        changed = self.settled != self.said or self.holds != self.had or self.known > 0
+        return changed or (self.since < term and self.holds > 0)
 
     def ask(self, term: int) -> dict[str, Any]:
         tally = self.tally
@@ -150,7 +154,7 @@ class _Lease:
         return {
             "subject": tally.subject, "what": tally.what, "period": tally.period, "start": tally.start,
             "most": self.most, "known": self.known, "term": term, "since": self.since, "had": self.had,
-            "settled": self.settled - self.said, "keep": self.idle + max(tally.open, 0),
+            "settled": self.settled - self.said, "keep": self.holds,
             "need": max(self.waiting - self.idle, 0),
         }  # fmt: skip
 
@@ -161,7 +165,9 @@ class Leases:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
         self._leases: dict[Tally, _Lease] = {}
+        self._active: set[_Lease] = set()  # that may hold something, or have something to say
         self._asking: set[_Lease] = set()
+        self._known: dict[Tally, int] = {}  # what the ledger says of what is not limited, yet
         self._buckets: dict[str, Bucket] = {}
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
@@ -179,14 +185,17 @@ class Leases:
             self._sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeping
-        for lease in self._leases.values():
+        for lease in self._active:
             lease.swept = lease.tally.used
         with contextlib.suppress(Unavailable, SQLAlchemyError):
             await self.sweep()
 
     def granted(self, tally: Tally, most: int) -> int:
         """See `Allowance`."""
-        lease = self._lease(tally)
+        lease = self._leases.get(tally)
+        if lease is None:
+            lease = self._leases[tally] = _Lease(tally, self._known.pop(tally, 0))
+        self._active.add(lease)
         lease.most = most
         if self._term() - lease.since > 1:
             lease.granted = min(lease.granted, tally.used)  # by now it may be somebody else's
@@ -201,7 +210,12 @@ class Leases:
 
     def restore(self, tally: Tally, used: int) -> None:
         """See `Allowance`."""
-        self._lease(tally).known = used
+        lease = self._leases.get(tally)
+        if lease is None:
+            self._known[tally] = used
+        else:
+            lease.known = used
+            self._active.add(lease)
 
     def watch(self, bucket: Bucket) -> None:
         """See `Allowance`."""
@@ -236,18 +250,24 @@ class Leases:
             Unavailable: the database does not answer.
         """
         now_s, term = self._clock.now(), self._term()
-        self._leases = {
-            tally: lease for tally, lease in self._leases.items() if end_of(tally.period, tally.start) > now_s
-        }
         async with self._turn:
-            for lease in self._leases.values():
+            active = [lease for lease in self._active if not lease.is_over(now_s)]
+            for lease in active:
                 lease.give_back()
-            await self._exchange([lease for lease in self._leases.values() if lease.is_news(term)])
+            self._active = {lease for lease in active if lease.holds or lease.is_news(term)}
+            await self._exchange([lease for lease in active if lease.is_news(term)])
             await self._tell_buckets()
             if self._cleaned != term:
+                await self._clean(now_s)
                 self._cleaned = term
-                async with self._connection() as connection:
-                    await connection.execute(_CLEAN, {"now": int(now_s)})
+
+    async def _clean(self, now_s: float) -> None:
+        """Forget the windows that are over."""
+        for tallies in (self._leases, self._known):
+            for tally in [tally for tally in tallies if end_of(tally.period, tally.start) <= now_s]:
+                del tallies[tally]
+        async with self._connection() as connection:
+            await connection.execute(_CLEAN, {"now": int(now_s)})
 
     async def _sweep_on(self) -> None:
         while True:
@@ -267,6 +287,7 @@ class Leases:
         async with self._turn:
             self._next = None  # whoever comes from here on is answered by the next one
             leases, self._asking = self._asking, set()
+            self._active |= leases  # a sweep may have come in between
             await self._exchange([lease for lease in leases if lease.waiting > 0])
 
     async def _exchange(self, leases: Sequence[_Lease]) -> None:
@@ -327,12 +348,6 @@ class Leases:
                 code="database_unavailable",
                 retry_after_s=1.0,
             ) from error
-
-    def _lease(self, tally: Tally) -> _Lease:
-        lease = self._leases.get(tally)
-        if lease is None:
-            lease = self._leases[tally] = _Lease(tally)
-        return lease
 
     def _term(self) -> int:
         return int(self._clock.now() // TERM_S)

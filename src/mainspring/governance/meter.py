@@ -135,14 +135,19 @@ class Meter:
         self._quota, self._ledger, self._prices, self._clock = quota, ledger, prices, clock
 
     async def restore(self, reports: Reports) -> None:
-        """Charge what was used of the current minute, day and month before this process started."""
+        """Charge what the ledger says was used of the current minute, day and month: before this process started, and
+        on servers that have died."""
         now_s = self._clock.now()
         for period in ("minute", "day", "month"):
+            sums: dict[str, tuple[int, Amount]] = {}
             used = await reports.used_since(start_of(period, now_s), minutes=period == "minute")
             for (project, deployment, key), totals in used.items():
-                amount = Amount(totals.prompt + totals.completion, totals.cost, totals.cached)
                 for subject in _subjects(key, project, deployment):
-                    self._quota.restore(subject, period, totals.requests, amount)
+                    requests, (tokens, cost, _) = sums.get(subject, (0, Amount(0)))
+                    amount = Amount(tokens + totals.prompt + totals.completion, cost + totals.cost)
+                    sums[subject] = requests + totals.requests, amount
+            for subject, (requests, amount) in sums.items():
+                self._quota.restore(subject, period, requests, amount)
 
     def rate(self, key: str, project: str, deployment: str) -> Rate:
         """What is left of the current minute to a key that uses a deployment: whatever is the least.
