@@ -1,4 +1,4 @@
-"""The servers of `gateway.py` on our side, each in a process of its own: `python -m benchmarks._gateway KIND PORT HOME`.
+"""Our side's servers for `gateway.py`, each in a process of its own: `python -m benchmarks._gateway KIND PORT HOME`.
 
     serve  the server as `mainspring up` runs it, with the fake engine in place of the router and its replicas
     bare   the fake engine over HTTP with nothing in between: what added latency is measured against

@@ -1,4 +1,4 @@
-"""Keeps a server busy with many requests at once, for `gateway.py`: one process, kept-alive connections, little parsing.
+"""Keeps a server busy with many requests at once, for `gateway.py`: one process, kept-alive connections, no parsing.
 
 It shares the machine's two cores with a server that uses one of them, so it must cost less than that: requests are
 encoded beforehand, an answer is only searched for its end, and chunks are counted in the bytes of a whole stream.

@@ -5,8 +5,9 @@
 
 Ours is the real server with one worker: HTTP, authentication with a key in a database, a quota that is never reached,
 content filters with the default policy (`--filters 0`: without), the ledger, metrics, and whatever else `wiring` puts
-around a request, over the fake engine, which answers at once with 24 tokens, one chunk each. LiteLLM's proxy has one worker, a master key and no database; its backend is `mock_response`,
-a text that it cuts into 24 chunks. Both get the same requests from the same clients, in turn; a ratio is of one round.
+around a request, over the fake engine, which answers at once with 24 tokens, one chunk each. LiteLLM's proxy has one
+worker, a master key and no database; its backend is `mock_response`, a text that it cuts into 24 chunks. Both get the
+same requests from the same clients, in turn; a ratio is of one round.
 
 The clients are one process of their own code (`_pressure.py`). Two things tell that they are not what is measured: the
 share of a core that they use, and how many requests a second they do against a server that answers with a constant.
@@ -321,8 +322,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             sides["LiteLLM"] = await stack.enter_async_context(_litellm(home))
         others = await _busy_share()
         console.print(
-            f"{os.cpu_count()} cores, uvicorn {version('uvicorn')}, {options.rounds} rounds of {options.seconds:.0f} s; "
-            f"other programs use {others:.0%} of a core{': do not trust the figures' if others > 0.1 else ''}\n"
+            f"{os.cpu_count()} cores, uvicorn {version('uvicorn')}, {options.rounds} rounds of {options.seconds:.0f} s, "
+            f"content filters {'on' if options.filters else 'OFF'}; other programs use {others:.0%} of a core{': do not trust the figures' if others > 0.1 else ''}\n"
         )
         bench = Bench(options, sides, console)
         bench.results["others_cpu"] = others
@@ -340,5 +341,5 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main("gateway", __doc__ or "", run, needs_model=False, runner=uvloop.run, seconds=30.0, rounds=3, clients=64, minutes=0.0,
-         quota_minutes=1, peer=1, filters=1, log_level="info")  # fmt: skip
+    main("gateway", __doc__ or "", run, needs_model=False, runner=uvloop.run, seconds=30.0, rounds=3, clients=64,
+         minutes=0.0, quota_minutes=1, peer=1, filters=1, log_level="info")  # fmt: skip

@@ -172,6 +172,11 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
             models=directory, replicas=served, control=control, rate=meter.rate, sums=reports.sums,
             authenticate=credentials(keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region,
+            provisioned=lambda: [
+                (*names, meter.utilisation(*names))
+                for names, each in directory.snapshot.deployments.items()
+                if each.sku == "ProvisionedManaged"
+            ],
             max_body_bytes=settings.server.max_body_bytes, request_timeout_s=settings.server.request_timeout_s,
         )  # fmt: skip
         yield services, control

@@ -60,17 +60,17 @@ class App:
 
 def create_app(services: Services) -> App:
     """The ASGI application over `services`."""
-    metrics = Metrics(services.replicas)
+    metrics = Metrics(services.replicas, services.region, services.provisioned)
     operations = [
         *_server_routes(services, metrics, lambda: app.openapi),
-        *_openai_routes(services, metrics, "/v1", "openai"),
-        *_openai_routes(services, metrics, "/openai/v1", "azure_v1"),
-        *_classic_routes(services, metrics),
+        *_openai_routes(services, "/v1", "openai"),
+        *_openai_routes(services, "/openai/v1", "azure_v1"),
+        *_classic_routes(services),
         *_admin_routes(services),
         Operation(
             method="POST",
             path="/infill",
-            handler=Infill(services, metrics).create,
+            handler=Infill(services).create,
             name="infill_create",
             summary="Fill a gap in a file, as llama.cpp's server does",
             needs="inference",
@@ -117,8 +117,8 @@ def _require(context: Context, needs: Permission) -> None:
         )
 
 
-def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: Dialect) -> list[Operation]:
-    chat, completions, models = Chat(services, metrics), Completions(services, metrics), ModelRoutes(services)
+def _openai_routes(services: Services, prefix: str, dialect: Dialect) -> list[Operation]:
+    chat, completions, models = Chat(services), Completions(services), ModelRoutes(services)
     return [
         Operation(
             method="POST",
@@ -147,7 +147,7 @@ def _openai_routes(services: Services, metrics: Metrics, prefix: str, dialect: D
         Operation(
             method="POST",
             path=f"{prefix}/embeddings",
-            handler=EmbeddingRoutes(services, metrics).create,
+            handler=EmbeddingRoutes(services).create,
             name=f"{dialect}_embeddings_create",
             summary="Turn texts into vectors",
             needs="inference",
@@ -184,8 +184,8 @@ def _read(
     return Operation(method="GET", path=path, handler=handler, name=name, summary=summary, reply=reply, **more)
 
 
-def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
-    chat, completions, routes = Chat(services, metrics), Completions(services, metrics), azure.AzureRoutes(services)
+def _classic_routes(services: Services) -> list[Operation]:
+    chat, completions, routes = Chat(services), Completions(services), azure.AzureRoutes(services)
 
     reads = partial(_read, dialect="azure")
     return [
@@ -216,7 +216,7 @@ def _classic_routes(services: Services, metrics: Metrics) -> list[Operation]:
         Operation(
             method="POST",
             path="/openai/deployments/{deployment:path}/embeddings",
-            handler=EmbeddingRoutes(services, metrics).create,
+            handler=EmbeddingRoutes(services).create,
             name="azure_embeddings_create",
             summary="Turn texts into vectors",
             needs="inference",

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from mainspring.api.errors import Dialect, dialect_of
-from mainspring.core.types import ModelInfo, Principal, Spilled
+from mainspring.core.types import ModelInfo, Principal, Screened, Spilled
 
-__all__ = ["ROUTE", "Context", "clean", "context_of", "header"]
+__all__ = ["ROUTE", "Context", "Work", "clean", "context_of", "header"]
 
 PROJECTS = "/projects/"
 ROUTE = "mainspring.route"
@@ -29,17 +29,38 @@ def clean(value: bytes) -> bytes:
     return bytes(byte for byte in value[:MAX_ECHO_BYTES] if 0x20 <= byte < 0x7F).strip()
 
 
+class Work:
+    """What a request that reached a model came to, for metrics. Times are seconds since the request's arrival.
+
+    `first_s` is when the first event was there and `last_s` when the last was; None before that.
+    """
+
+    __slots__ = ("cached", "completion", "first_s", "is_blocked", "is_harmful", "last_s", "prompt", "streams")
+
+    def __init__(self, *, streams: bool) -> None:
+        self.streams = streams
+        self.first_s: float | None = None
+        self.last_s: float | None = None
+        self.prompt = self.cached = self.completion = 0
+        self.is_blocked = self.is_harmful = False
+
+    def note(self, found: Screened) -> None:
+        """What the content filters found."""
+        self.is_blocked = self.is_blocked or found.blocked
+        self.is_harmful = self.is_harmful or bool(found.reasons)
+
+
 class Context:
     """Mutable notes of one request; owned by the task that serves it.
 
     `project` is the one that the request is for, once it is known who asks. `deployment` is set once the request has
-    named one: from then on answers carry its headers; `spilled` if another one took the request. `started` is in
-    seconds of the monotonic clock.
+    named one: from then on answers carry its headers; `spilled` if another one took the request; `work` once it has
+    reached a model; `error` if it failed. `started` is in seconds of the monotonic clock.
     """
 
     __slots__ = (
-        "client_request_id", "deployment", "dialect", "method", "path", "principal", "project", "request_id", "scope",
-        "spilled", "started", "status",
+        "client_request_id", "deployment", "dialect", "error", "method", "path", "principal", "project", "request_id",
+        "scope", "spilled", "started", "status", "work",
     )  # fmt: skip
 
     def __init__(self, scope: Scope) -> None:
@@ -56,6 +77,8 @@ class Context:
         self.principal: Principal | None = None
         self.deployment: ModelInfo | None = None
         self.spilled: Spilled | None = None
+        self.work: Work | None = None
+        self.error: Exception | None = None
         scope[_KEY] = self
 
     @property

@@ -79,10 +79,12 @@ class Edge:
             allow = (refusal.headers or {}).get("Allow")
             await self._refuse(context, send, error, [(b"allow", allow.encode())] if allow else [])
         except MainspringError as error:
+            context.error = error
             if error.status >= 500:
                 _log.warning("failed", request_id=context.request_id, error=type(error).__name__, message=error.message)
             await self._refuse(context, send, error)
-        except Exception:  # noqa: BLE001 - every request gets an answer
+        except Exception as error:  # noqa: BLE001 - every request gets an answer
+            context.error = error
             _log.exception("unhandled", request_id=context.request_id, route=context.route)
             await self._refuse(context, send, from_status(500, context.method, context.path))
 

@@ -15,7 +15,6 @@ from starlette.requests import Request
 
 from mainspring.api.body import read_body
 from mainspring.api.context import context_of
-from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, request, wire_base
 from mainspring.api.services import Services
 from mainspring.api.sse import Answer
@@ -110,9 +109,8 @@ class InfillPiece(msgspec.Struct, frozen=True):
 class Infill:
     """The handler."""
 
-    def __init__(self, services: Services, metrics: Metrics) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._metrics = metrics
 
     async def create(self, http: Request) -> Answer:
         """Parse, call, render."""
@@ -139,7 +137,7 @@ class Infill:
             deadline_s=self._services.request_timeout_s,
         )
         writer = _Writer(found.id, body.response_fields, streams=bool(body.stream))
-        return Answer(self._services, self._metrics, context, [generate], writer)
+        return Answer(self._services, context, [generate], writer)
 
     def _first(self, project: str) -> str:
         for model in self._services.models.list(project):

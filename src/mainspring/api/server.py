@@ -106,7 +106,7 @@ class _Server(uvicorn.Server):
 
 
 def _spare_the_collector() -> None:
-    """What has been made by now stays: the collector need not look at it again, which it would do while answers wait."""
+    """What has been made by now stays: the collector need not look at it again while answers wait."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)

@@ -1,6 +1,6 @@
 """What the edge is given: the parts below it, as seams. `wiring` fills it in; tests put the fake in."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -36,6 +36,7 @@ class Services:
         replicas: the models behind it, whose load is measured.
         authenticate: key -> who it belongs to; raises `Unauthorized`.
         rate: (key, project, deployment) -> what is left of the current minute.
+        provisioned: (project, deployment, how full its bucket is) of each provisioned deployment; 1 is full.
         sums: what was used: `governance.usage.Reports.sums`.
         control: what the control plane works with; None has none.
         ready: whether requests can be served now; what /readyz says.
@@ -57,6 +58,7 @@ class Services:
     embed: Embed = no_embeddings
     control: Control | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
+    provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     sums: Callable[..., Awaitable[list[Sums]]] = _nothing_used
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cors_origins: tuple[str, ...] = ()

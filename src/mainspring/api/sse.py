@@ -6,7 +6,6 @@ sends whatever became ready together in one piece.
 """
 
 import asyncio
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from types import TracebackType
@@ -15,10 +14,9 @@ from typing import Protocol, Self
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mainspring.api.context import Context
+from mainspring.api.context import Context, Work
 from mainspring.api.edge import ClientGone
 from mainspring.api.errors import error_body
-from mainspring.api.metrics import Metrics
 from mainspring.api.openai.replies import Tally
 from mainspring.api.services import Services
 from mainspring.core import log
@@ -164,13 +162,11 @@ class Answer(Response):
     def __init__(
         self,
         services: Services,
-        metrics: Metrics,
         context: Context,
         requests: Sequence[GenerateRequest],
         writer: Writer,
     ) -> None:
         self._services = services
-        self._metrics = metrics
         self._context = context
         self._requests = requests
         self._writer = writer
@@ -178,26 +174,22 @@ class Answer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Run, then write."""
-        limit_s = self._services.request_timeout_s + GRACE_S
+        limit_s, context = self._services.request_timeout_s + GRACE_S, self._context
+        work = self._work = context.work = Work(streams=self._writer.streams)
         async with Run(self._services.generate, self._requests, receive, limit_s) as run:
             ready = await run.take()
             for _, event in ready:
                 self._note_spill(event)
-            started = time.perf_counter()
-            model = self._requests[0].model
-            self._metrics.first_token(model, self._context.elapsed_s)
-            if self._writer.streams:
-                await self._stream(run, ready, send)
-            else:
-                await self._whole(run, ready, send)
-            tally = self._writer.tally
-            self._metrics.finished(
-                model,
-                prompt=tally.prompt,
-                cached=tally.cached,
-                completion=tally.completion,
-                decode_s=time.perf_counter() - started,
-            )
+            work.first_s = context.elapsed_s
+            try:
+                if self._writer.streams:
+                    await self._stream(run, ready, send)
+                else:
+                    await self._whole(run, ready, send)
+            finally:
+                tally = self._writer.tally
+                work.prompt, work.cached, work.completion = tally.prompt, tally.cached, tally.completion
+                work.last_s = context.elapsed_s
 
     def _note_spill(self, event: Event) -> None:
         """If another deployment took the request, the answer's headers say so: it is the first thing to be said."""
@@ -207,7 +199,13 @@ class Answer(Response):
 
     def _feed(self, ready: list[Numbered]) -> list[bytes]:
         feed = self._writer.feed
-        return [feed(number, event) for number, event in ready if not isinstance(event, Spilled)]
+        pieces: list[bytes] = []
+        for number, event in ready:
+            if isinstance(event, Screened):
+                self._work.note(event)
+            if not isinstance(event, Spilled):
+                pieces.append(feed(number, event))
+        return pieces
 
     async def _whole(self, run: Run, ready: list[Numbered], send: Send) -> None:
         pieces = [self._writer.begin()]
@@ -236,7 +234,7 @@ class Answer(Response):
         await send({"type": "http.response.body", "body": last})
 
     def _explain(self, error: Exception) -> bytes:
-        request_id = self._context.request_id
+        request_id, self._context.error = self._context.request_id, error
         if isinstance(error, MainspringError):
             _log.warning("failed mid-stream", request_id=request_id, error=type(error).__name__, message=error.message)
             return error_body(error, self._context.dialect)

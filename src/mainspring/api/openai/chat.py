@@ -8,7 +8,6 @@ from starlette.requests import Request
 
 from mainspring.api.body import read_body
 from mainspring.api.context import context_of
-from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, request, tools, wire
 from mainspring.api.openai.padding import padding
 from mainspring.api.openai.schema import Place, check_schema
@@ -33,9 +32,8 @@ __all__ = ["Chat", "ChatFold", "ChatStream"]
 class Chat:
     """The handler of chat/completions in every dialect."""
 
-    def __init__(self, services: Services, metrics: Metrics) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._metrics = metrics
 
     async def create(self, http: Request) -> Answer:
         """Parse, call, render."""
@@ -75,7 +73,7 @@ class Chat:
             writer = ChatStream(meta, generate, style, include_usage=include_usage, obfuscate=obfuscate)
         else:
             writer = ChatFold(meta, generate, style)
-        return Answer(self._services, self._metrics, context, [generate], writer)
+        return Answer(self._services, context, [generate], writer)
 
 
 def _constraint(body: wire.DeploymentChatRequest) -> Constraint | None:

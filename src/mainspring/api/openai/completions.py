@@ -10,7 +10,6 @@ from starlette.requests import Request
 
 from mainspring.api.body import read_body
 from mainspring.api.context import Context, context_of
-from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, request, wire
 from mainspring.api.openai.padding import padding
 from mainspring.api.services import Services
@@ -38,9 +37,8 @@ DEFAULT_MAX_TOKENS = 16
 class Completions:
     """The handler of completions in every dialect."""
 
-    def __init__(self, services: Services, metrics: Metrics) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._metrics = metrics
 
     async def create(self, http: Request) -> Answer:
         """Parse, call, render."""
@@ -66,7 +64,7 @@ class Completions:
             )
         else:
             writer = CompletionFold(meta, body, len(requests), best_of, annotated=annotated)
-        return Answer(self._services, self._metrics, context, requests, writer)
+        return Answer(self._services, context, requests, writer)
 
     def _requests(
         self,

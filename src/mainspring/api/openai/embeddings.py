@@ -14,9 +14,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from mainspring.api.body import read_body
-from mainspring.api.context import Context, context_of
+from mainspring.api.context import Context, Work, context_of
 from mainspring.api.edge import ClientGone
-from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, request, wire
 from mainspring.api.services import Services
 from mainspring.api.sse import GRACE_S
@@ -57,9 +56,8 @@ class EmbeddingList(msgspec.Struct, frozen=True, kw_only=True):
 class EmbeddingRoutes:
     """The handler of embeddings in every dialect."""
 
-    def __init__(self, services: Services, metrics: Metrics) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._metrics = metrics
 
     async def create(self, http: Request) -> "EmbeddingAnswer":
         """Parse, call, render."""
@@ -76,7 +74,7 @@ class EmbeddingRoutes:
             dimensions=body.dimensions,
             deadline_s=self._services.request_timeout_s,
         )
-        return EmbeddingAnswer(self._services, self._metrics, context, embed, base64=body.encoding_format == "base64")
+        return EmbeddingAnswer(self._services, context, embed, base64=body.encoding_format == "base64")
 
 
 def _inputs(given: wire.EmbeddingInput) -> tuple[str | tuple[int, ...], ...]:
@@ -91,11 +89,8 @@ def _inputs(given: wire.EmbeddingInput) -> tuple[str | tuple[int, ...], ...]:
 class EmbeddingAnswer(Response):
     """An ASGI response that computes vectors and writes them. Raising happens inside, before a status is sent."""
 
-    def __init__(
-        self, services: Services, metrics: Metrics, context: Context, embed: EmbedRequest, *, base64: bool
-    ) -> None:
+    def __init__(self, services: Services, context: Context, embed: EmbedRequest, *, base64: bool) -> None:
         self._services = services
-        self._metrics = metrics
         self._context = context
         self._request = embed
         self._base64 = base64
@@ -103,8 +98,9 @@ class EmbeddingAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Compute, then write."""
+        work = self._context.work = Work(streams=False)
         result = await self._compute(receive)
-        self._metrics.first_token(self._request.model, self._context.elapsed_s)
+        work.first_s, work.prompt = self._context.elapsed_s, result.num_tokens
         pieces: list[bytes] = []
         for piece in write(result, self._request.model, base64=self._base64):
             pieces.append(piece)
@@ -113,7 +109,7 @@ class EmbeddingAnswer(Response):
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._metrics.finished(self._request.model, prompt=result.num_tokens, cached=0, completion=0, decode_s=0.0)
+        work.last_s = self._context.elapsed_s
 
     async def _compute(self, receive: Receive) -> Embeddings:
         """The vectors, unless the client leaves or time runs out first: both cancel the request."""
