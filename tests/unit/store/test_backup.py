@@ -363,11 +363,8 @@ class Killer:
 
 @pytest.mark.parametrize("replace", [False, True])
 async def test_killed_anywhere_it_is_nothing_or_says_what_to_do(
-    tmp_path: Path, database_url: str, request: pytest.FixtureRequest, replace: bool
+    tmp_path: Path, database_url: str, replace: bool
 ) -> None:
-    def new_url() -> str:
-        return request.getfixturevalue("postgres_server").url() if database_url else ""
-
     await made(tmp_path / "a", "", num_rows=5)
     packed, _ = await backed_up(tmp_path / "a", "")
     expected = await rows_in(tmp_path / "a", "")
@@ -375,11 +372,13 @@ async def test_killed_anywhere_it_is_nothing_or_says_what_to_do(
     killer = Killer(tmp_path / "packed")
     try:
         (tmp_path / "dry").mkdir()
-        total = int(killer.run(tmp_path / "dry", new_url(), replace=replace, at=-1))
+        total = int(killer.run(tmp_path / "dry", database_url, replace=replace, at=-1))
         ends = set[str]()
-        for at in [*range(1, total - 60, max(total // 6, 1)), *range(total - 60, total + 1, 4)]:
-            home, url = tmp_path / f"h{at}", new_url()
+        for at in [*range(1, total - 60, max(total // 4, 1)), *range(total - 60, total + 1, 8)]:
+            home, url = tmp_path / f"h{at}", database_url
             home.mkdir()
+            if url:
+                await emptied(url)
             before = {}
             if replace:
                 await made(home, url, num_rows=2)
@@ -396,6 +395,14 @@ async def test_killed_anywhere_it_is_nothing_or_says_what_to_do(
         assert ends >= {"nothing", "says so"}
     finally:
         killer.close()
+
+
+async def emptied(url: str) -> None:
+    database = Database.at(url)
+    async with database.write() as connection:
+        await connection.execute(text("DROP SCHEMA public CASCADE"))
+        await connection.execute(text("CREATE SCHEMA public"))
+    await database.close()
 
 
 async def after_a_kill(home: Path, url: str, before: dict[str, Any], expected: dict[str, Any]) -> str:
