@@ -29,6 +29,7 @@ __all__ = ["LEDGER", "MODELS", "backup"]
 
 LEDGER = "ledger"
 MODELS = "models"
+WRITING = "writing"
 CHUNK = 4 * 2**20
 """Bytes of rows or lines that are one member."""
 TOGETHER = 1000
@@ -63,7 +64,7 @@ async def backup(
     writer, kept = Writer(out), dict[str, TableRows]()
     if with_secrets:
         _write_files(writer, home)
-    progress(LEDGER, writer.written, None)
+    progress(WRITING, writer.written, None)
     for number, chunk in enumerate(_chunks(journal.read_all(home / LEDGER)), start=1):
         writer.add(f"{LEDGER}/{number:06d}.journal", chunk)
     try:
@@ -105,7 +106,7 @@ async def _write_rows(writer: Writer, connection: AsyncConnection, table: Table,
             writer.add(f"tables/{table.name}/{number:06d}.jsonl", b"".join(waiting))
             waiting.clear()
             num_bytes = 0
-            progress(f"table {table.name}", writer.written, None)
+            progress(WRITING, writer.written, None)
 
     query = select(table).order_by(*table.primary_key.columns)
     async with connection.stream(query) as rows:
@@ -134,5 +135,5 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def _write_model(writer: Writer, catalog: Path, model: Model, progress: Progress) -> None:
     for name in model.files:
-        progress(f"model {model.name}", writer.written, None)
+        progress(WRITING, writer.written, None)
         writer.add_file(f"{MODELS}/{model.name}/{model.version}/{name}", catalog / model.name / model.version / name)

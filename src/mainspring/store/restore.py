@@ -200,7 +200,13 @@ async def _wait_for_others(connection: AsyncConnection) -> None:
 
 
 def _drop(connection: Connection, revision: str) -> None:
-    tables_at(revision).drop_all(connection)
+    try:
+        tables = tables_at(revision)
+    except UserMistake as error:
+        raise UserMistake(
+            "The database was written by a newer Mainspring, which knows more of its tables: use an empty one."
+        ) from error
+    tables.drop_all(connection)
     connection.execute(text("DROP TABLE alembic_version"))
 
 

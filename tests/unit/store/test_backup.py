@@ -169,6 +169,19 @@ async def test_a_server_that_runs_or_that_uses_the_database_is_in_the_way(tmp_pa
     await restored(packed, tmp_path / "a", database_url, replace=True)
 
 
+async def test_a_newer_database_is_not_replaced(tmp_path: Path, postgres_server: Any) -> None:
+    """On the way back to an older version: what its tables are, only the newer one knows."""
+    await made(tmp_path / "a", "", num_rows=3)
+    packed, _ = await backed_up(tmp_path / "a", "")
+    url = postgres_server.url()
+    database = await Database.open(tmp_path / "b", url)
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await database.close()
+    with pytest.raises(UserMistake, match="newer Mainspring, which knows more of its tables"):
+        await restored(packed, tmp_path / "b", url, replace=True)
+
+
 async def test_tables_of_something_else_are_left_alone(tmp_path: Path, postgres_server: Any) -> None:
     await made(tmp_path / "a", "", num_rows=3)
     packed, _ = await backed_up(tmp_path / "a", "")
