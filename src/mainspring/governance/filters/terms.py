@@ -43,6 +43,8 @@ class Terms:
         """Every term that begins at `start`, where `word` stands."""
         for length in self._by_first.get(word, ()):
             end = start + length
+            if end > len(text):
+                continue  # what there is may still be a shorter term, of which its own length tells
             if (term := text[start:end]) in self.names and is_boundary(term[-1], text[end : end + 1]):
                 yield start, end, term
 
