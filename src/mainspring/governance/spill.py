@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from mainspring.core.errors import BudgetSpent, ContentFiltered, ContextLengthExceeded, MainspringError
+from mainspring.core.errors import BudgetSpent, ContextLengthExceeded, MainspringError
 from mainspring.core.seams import Generate
 from mainspring.core.types import Event, GenerateRequest, Spilled
 from mainspring.governance.directory import Target
@@ -58,6 +58,6 @@ async def _spilling(inner: Generate, request: GenerateRequest, to: str) -> Async
 def _is_for_another(error: MainspringError) -> bool:
     """Of what is wrong with the request itself, only its length: another model may have a longer context. A budget is
     that of the key or the project: it is spent wherever the request goes."""
-    if isinstance(error, BudgetSpent | ContentFiltered):
+    if isinstance(error, BudgetSpent):
         return False
     return error.status in STATUSES and (error.status != 400 or isinstance(error, ContextLengthExceeded))
