@@ -17,6 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from mainspring import __version__
 from mainspring.api import azure
+from mainspring.api.control import arm
+from mainspring.api.control.routes import control_operations
 from mainspring.api.context import Context, context_of
 from mainspring.api.edge import Edge
 from mainspring.api.errors import Dialect
@@ -67,6 +69,7 @@ def create_app(services: Services) -> App:
         *_openai_routes(services, "/openai/v1", "azure_v1"),
         *_classic_routes(services),
         *_admin_routes(services),
+        *(control_operations(services, services.control) if services.control else ()),
         Operation(
             method="POST",
             path="/infill",
@@ -91,11 +94,13 @@ def _lifespan(services: Services) -> Callable[[Any], AbstractAsyncContextManager
 
 def _checked(operation: Operation) -> Handler:
     """The operation's handler behind what every request is asked first: may it, and is its api-version one."""
-    check = {"azure": azure.check_classic, "azure_v1": azure.check_v1}.get(operation.dialect or "")
+    check = {"azure": azure.check_classic, "azure_v1": azure.check_v1, "arm": arm.check}.get(operation.dialect or "")
 
     async def handler(http: Request) -> Response:
+        if operation.dialect == "arm":
+            arm.aim(http)
         if operation.needs is not None:
-            _require(context_of(http), operation.needs)
+            _require(context_of(http), operation.needs, operation.anywhere)
         if check is not None:
             check(http)
         return await operation.handler(http)
@@ -103,13 +108,14 @@ def _checked(operation: Operation) -> Handler:
     return handler
 
 
-def _require(context: Context, needs: Permission) -> None:
-    """Refuse whoever lacks the permission in the request's project. Raises Forbidden."""
+def _require(context: Context, needs: Permission, anywhere: bool) -> None:
+    """Refuse whoever lacks the permission in the request's project, or with `anywhere` in every one. Raises
+    Forbidden."""
     principal = context.principal
     if principal is None:
         raise Unauthorized("No key was given. Send it as 'Authorization: Bearer KEY' or as 'api-key: KEY'.")
     project = DEFAULT_PROJECT if needs in SERVER_WIDE else context.project
-    has = principal.roles_in(project)
+    has = tuple(each.role for each in principal.grants) if anywhere else principal.roles_in(project)
     if not allows(has, needs):
         raise Forbidden(
             f"This needs the role {' or '.join(roles_with(needs))} in the project {project!r}; "

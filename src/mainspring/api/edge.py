@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mainspring.api.context import Context, clean, header
-from mainspring.api.errors import error_body, error_headers, from_status
+from mainspring.api.errors import error_body, error_headers, error_status, from_status
 from mainspring.api.headers import common_headers, deployment_headers
 from mainspring.api.metrics import Metrics
 from mainspring.api.services import Services
@@ -107,7 +107,7 @@ class Edge:
             _log.error("failed after the response started", request_id=context.request_id, error=error.code)
             return
         headers = [(b"content-type", b"application/json"), *error_headers(error), *(extra or [])]
-        await _respond(send, error.status, error_body(error, context.dialect), headers)
+        await _respond(send, error_status(error, context.dialect), error_body(error, context.dialect), headers)
 
     def _headers(self, context: Context) -> list[tuple[bytes, bytes]]:
         headers = common_headers(context, self._region)
@@ -134,7 +134,7 @@ class Edge:
     def _preflight_headers(self, context: Context) -> list[tuple[bytes, bytes]]:
         asked = clean(header(context.scope["headers"], b"access-control-request-headers") or b"")
         return [
-            (b"access-control-allow-methods", b"GET, POST, DELETE"),
+            (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
             (b"access-control-allow-headers", asked or b"authorization, api-key, content-type"),
             (b"access-control-max-age", b"600"),
         ]

@@ -1,4 +1,5 @@
-"""How an error of `core.errors` is written on the wire: the same four keys in every dialect, the codes of each.
+"""How an error of `core.errors` is written on the wire: the same four keys in every dialect of the data plane, the codes
+of each; and Azure Resource Manager's three on the control plane.
 
 OpenAI's codes are those of the error itself. Azure differs where its clients look: 401, unknown routes, unknown
 deployments and refused versions (reference, section 1.3).
@@ -11,21 +12,37 @@ import msgspec
 
 from mainspring.core.errors import (
     BudgetSpent,
+    Conflict,
     ContentFiltered,
     DeadlineExceeded,
     DeploymentPaused,
+    Forbidden,
+    InvalidRequest,
     MainspringError,
     MethodNotAllowed,
     ModelNotFound,
     NotFound,
     OperationNotSupported,
     Overloaded,
+    PayloadTooLarge,
     Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
 )
 
-__all__ = ["Dialect", "ErrorDetail", "ErrorResponse", "dialect_of", "error_body", "error_headers", "from_status"]
+__all__ = [
+    "ArmErrorResponse",
+    "Dialect",
+    "ErrorDetail",
+    "ErrorResponse",
+    "dialect_of",
+    "error_body",
+    "error_headers",
+    "error_status",
+    "from_status",
+]
 
-Dialect = Literal["openai", "azure", "azure_v1"]
+Dialect = Literal["openai", "azure", "azure_v1", "arm"]
 
 TOKEN_CODES = frozenset({"invalid_token", "token_expired"})
 """Of a refused token, not a refused key. Azure's own body for these lacks `error`, so that its clients show nothing of
@@ -52,10 +69,26 @@ class ErrorResponse(msgspec.Struct, frozen=True):
     error: ErrorDetail
 
 
+class ArmErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong, and with which part of the request."""
+
+    code: str
+    message: str
+    target: str | None = None
+
+
+class ArmErrorResponse(msgspec.Struct, frozen=True):
+    """The body of every answer of the control plane that is not a success."""
+
+    error: ArmErrorDetail
+
+
 def dialect_of(path: str) -> Dialect:
     """Which API a path belongs to; what is outside of Azure's prefix is OpenAI's."""
     if path.startswith("/openai/v1/") or path == "/openai/v1":
         return "azure_v1"
+    if path.startswith(("/subscriptions/", "/providers/")):
+        return "arm"
     return "azure" if path.startswith("/openai/") or path == "/openai" else "openai"
 
 
@@ -76,8 +109,52 @@ def _in_azure(error: MainspringError) -> tuple[str, str]:
             return error.message, error.code
 
 
+def _in_arm(error: MainspringError) -> tuple[int, str]:
+    """Azure Resource Manager's (status, code)."""
+    if error.code[:1].isupper():  # it has one of these already
+        return 400 if error.code == "InsufficientQuota" else error.status, error.code
+    if isinstance(error, ModelNotFound):  # what is to be deployed: no resource of that name was asked for
+        return 400, "DeploymentModelNotSupported"
+    if isinstance(error, InvalidRequest):
+        if error.param == "name":
+            return 400, "InvalidResourceName"
+        is_content = error.code.startswith(("invalid_json", "invalid_type", "missing_"))
+        return 400, "InvalidRequestContent" if is_content else "InvalidResourceProperties"
+    return error.status, next((code for kind, code in _ARM_CODES.items() if isinstance(error, kind)), "InternalError")
+
+
+_ARM_CODES: dict[type[MainspringError], str] = {
+    Unauthorized: "AuthenticationFailed",
+    Forbidden: "AuthorizationFailed",
+    NotFound: "ResourceNotFound",
+    Conflict: "Conflict",
+    MethodNotAllowed: "MethodNotAllowed",
+    PayloadTooLarge: "RequestEntityTooLarge",
+    UnsupportedMediaType: "UnsupportedMediaType",
+    DeadlineExceeded: "RequestTimeout",
+    Overloaded: "TooManyRequests",
+    Unavailable: "ServiceUnavailable",
+}
+_ARM_TARGETS = {
+    "sku": "sku.name",
+    "capacity": "sku.capacity",
+    "policy": "properties.raiPolicyName",
+    "spillover": "properties.spilloverDeploymentName",
+    "group": "resourceGroupName",
+}
+"""Where the body has what governance calls so."""
+
+
+def error_status(error: MainspringError, dialect: Dialect) -> int:
+    """The HTTP status: the error's own, but for two that Azure Resource Manager answers with 400."""
+    return _in_arm(error)[0] if dialect == "arm" else error.status
+
+
 def error_body(error: MainspringError, dialect: Dialect) -> bytes:
-    """The JSON object with `error.{message,type,param,code}`."""
+    """The JSON object with `error.{message,type,param,code}`, or of the control plane `error.{code,message,target}`."""
+    if dialect == "arm":
+        target = _ARM_TARGETS.get(error.param or "", error.param)
+        return msgspec.json.encode(ArmErrorResponse(ArmErrorDetail(_in_arm(error)[1], error.message, target)))
     if isinstance(error, ContentFiltered) and dialect != "openai":
         inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": error.results}
         detail = {"message": error.message, "type": None, "param": error.param, "code": error.code}

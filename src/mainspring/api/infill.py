@@ -4,7 +4,6 @@ Source: llama.cpp, tools/server/README.md, "POST /infill". Options that only tun
 and have no effect here, as unknown ones have none there.
 """
 
-import secrets
 import time
 from typing import Any, cast
 
@@ -118,7 +117,7 @@ class Infill:
         body = await read_body(http, InfillRequest, self._services.max_body_bytes)
         found = request.deployment(http, context, self._services, body.model or self._first(context.project))
         generate = GenerateRequest(
-            id=f"infill-{secrets.token_hex(14)}",
+            id=f"infill-{context.request_id}",
             model=found.id,
             prompt=InfillPrompt(
                 body.input_prefix + (body.prompt or ""),

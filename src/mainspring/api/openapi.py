@@ -4,6 +4,7 @@ What is not derived here is derived nowhere, so the document cannot say more tha
 from it.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mainspring.api.azure import API_VERSION_PATTERN, V1_VERSIONS
-from mainspring.api.errors import Dialect, ErrorResponse
+from mainspring.api.errors import ArmErrorResponse, Dialect, ErrorResponse
 from mainspring.governance.roles import Permission
 
-__all__ = ["Operation", "document"]
+__all__ = ["GUID_PATTERN", "Operation", "document"]
 
 Json = dict[str, Any]
+GUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 REF = "#/components/schemas/{name}"
 
 ERRORS = {
@@ -28,6 +30,7 @@ ERRORS = {
     401: "No key or token, or one that is unknown, revoked or expired.",
     403: "The key or token is good, and its role is not enough; the message says which would be.",
     404: "No such deployment or route.",
+    409: "What is there stands in the way: something depends on it, or it is another one's.",
     408: "The body or the answer took longer than the server's limit.",
     413: "The body is larger than the server reads.",
     415: "The body is not application/json.",
@@ -49,9 +52,16 @@ QUERY: dict[str, Json] = {
     "models": {"type": "array", "items": {"type": "string"}},
     "limit": {"type": "integer", "minimum": 1, "maximum": 31},
     "page": {"type": "string", "pattern": "^page_[0-9]{1,10}$"},
+    "newest": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "$skiptoken": {"type": "string", "maxLength": 256},
+    "modelFormat": {"type": "string"},
+    "modelName": {"type": "string"},
+    "modelVersion": {"type": "string"},
 }
 """Parameters in the query, by name."""
-REQUIRED = ("start_time",)
+REQUIRED = ("start_time", "modelName")
+PATH: dict[str, Json] = {"subscriptionId": {"type": "string", "format": "uuid", "pattern": GUID_PATTERN}}
+"""Parameters in the path that are not any text."""
 
 READS = (401, 403, 404, 500)
 INFERENCE = (400, 401, 403, 404, 408, 413, 415, 429, 500, 503)
@@ -64,12 +74,14 @@ class Operation:
     Args:
         path: with parameters in braces; `{name:path}` lets a name hold slashes.
         body: the request's model, None for reads.
-        reply: the struct of a JSON answer, or the media type of another.
+        reply: the struct of a JSON answer, the media type of another, or None if there is nothing to say.
+        success: the statuses of an answer that is no error.
         chunk: the struct of a streamed answer's events.
         says_done: whether the last of these is [DONE].
         dialect: decides the parameters; None is for what belongs to no API.
         query: names of parameters in the query, all of them `QUERY`'s.
         needs: what whoever asks must be allowed in the request's project; None is for everybody, without a key.
+        anywhere: it is enough to be allowed that in some project: the handler shows no more than there is a right to.
     """
 
     method: str
@@ -77,7 +89,7 @@ class Operation:
     handler: Callable[[Request], Awaitable[Response]]
     name: str
     summary: str
-    reply: type[msgspec.Struct] | str
+    reply: type[msgspec.Struct] | str | None
     needs: Permission | None
     dialect: Dialect | None = None
     body: type[BaseModel] | None = None
@@ -85,6 +97,8 @@ class Operation:
     says_done: bool = True
     extra_status: tuple[int, ...] = ()
     query: tuple[str, ...] = ()
+    success: tuple[int, ...] = (200,)
+    anywhere: bool = False
 
     @property
     def public(self) -> bool:
@@ -104,7 +118,7 @@ def document(operations: list[Operation], version: str) -> Json:
             "title": "Mainspring",
             "version": version,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            "description": "The OpenAI API and both dialects of Azure OpenAI, over the same models.",
+            "description": "The OpenAI API and both dialects of Azure OpenAI over the same models, and Azure's control plane.",
         },
         "paths": paths,
         "components": {
@@ -122,7 +136,7 @@ def _operation(operation: Operation, path: str) -> Json:
         "operationId": operation.name,
         "summary": operation.summary,
         "tags": [operation.dialect or "server"],
-        "responses": {"200": _success(operation), **_failures(operation)},
+        "responses": {**_successes(operation), **_failures(operation)},
         "security": [] if operation.public else [{"bearer": []}, {"apiKey": []}],
     }
     if parameters := _parameters(operation, path):
@@ -135,11 +149,10 @@ def _operation(operation: Operation, path: str) -> Json:
 
 def _parameters(operation: Operation, path: str) -> list[Json]:
     found: list[Json] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in ("deployment", "model")
-        if f"{{{name}}}" in path
+        {"name": name, "in": "path", "required": True, "schema": PATH.get(name, {"type": "string", "minLength": 1})}
+        for name in re.findall(r"{(\w+)}", path)
     ]
-    if operation.dialect == "azure":
+    if operation.dialect in ("azure", "arm"):
         schema: Json = {"type": "string", "pattern": API_VERSION_PATTERN}
         found.append(
             {"name": "api-version", "in": "query", "required": True, "schema": schema, "example": "2024-10-21"}
@@ -152,7 +165,14 @@ def _parameters(operation: Operation, path: str) -> list[Json]:
     return found
 
 
+def _successes(operation: Operation) -> Json:
+    full = _success(operation)
+    return {str(status): {"description": "Success."} if status == 204 else full for status in operation.success}
+
+
 def _success(operation: Operation) -> Json:
+    if operation.reply is None:
+        return {"description": "Success."}
     if isinstance(operation.reply, str):
         return {"description": "Success.", "content": {operation.reply: {"schema": {"type": "string"}}}}
     content: Json = {"application/json": {"schema": {"$ref": REF.format(name=operation.reply.__name__)}}}
@@ -172,9 +192,12 @@ def _failures(operation: Operation) -> Json:
         statuses = operation.extra_status
     else:
         statuses = (*(INFERENCE if operation.body else READS), *operation.extra_status)
-    if operation.dialect in ("azure", "azure_v1"):
+    if operation.dialect in ("azure", "azure_v1", "arm"):
         statuses = (*statuses, 400)
-    error: Json = {"application/json": {"schema": {"$ref": REF.format(name=ErrorResponse.__name__)}}}
+    if operation.dialect == "arm":
+        statuses = (*statuses, 409, 503)
+    shape = ArmErrorResponse if operation.dialect == "arm" else ErrorResponse
+    error: Json = {"application/json": {"schema": {"$ref": REF.format(name=shape.__name__)}}}
     return {str(status): {"description": ERRORS[status], "content": error} for status in sorted(set(statuses))}
 
 
@@ -185,7 +208,7 @@ def _schemas(operations: list[Operation]) -> Json:
         [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
     )
     requests: Json = described["$defs"]
-    structs = {ErrorResponse} | {
+    structs = {ErrorResponse, *({ArmErrorResponse} if any(each.dialect == "arm" for each in operations) else ())} | {
         kind for operation in operations for kind in (operation.reply, operation.chunk) if isinstance(kind, type)
     }
     _, replies = msgspec.json.schema_components(sorted(structs, key=lambda kind: kind.__name__), ref_template=REF)

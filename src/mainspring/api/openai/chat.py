@@ -1,6 +1,5 @@
 """chat/completions: messages in, a message or a stream of its pieces out."""
 
-import secrets
 from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -45,7 +44,7 @@ class Chat:
         prompt = ChatPrompt(tools.messages(body), tools.tool_use(body), _thinking(body))
         found = request.deployment(http, context, self._services, body.model)
         meta = replies.Meta(
-            id=f"chatcmpl-{secrets.token_hex(14)}",
+            id=f"chatcmpl-{context.request_id}",
             created=int(self._services.clock.now()),
             model=found.id,
             system_fingerprint=f"fp_{found.version}",

@@ -2,7 +2,6 @@
 
 import codecs
 import math
-import secrets
 from typing import cast
 
 from msgspec import UNSET, UnsetType
@@ -50,7 +49,7 @@ class Completions:
         max_tokens = _max_tokens(body)
         found = request.deployment(http, context, self._services, body.model)
         meta = replies.Meta(
-            id=f"cmpl-{secrets.token_hex(14)}",
+            id=f"cmpl-{context.request_id}",
             created=int(self._services.clock.now()),
             model=found.id,
             system_fingerprint=f"fp_{found.version}",

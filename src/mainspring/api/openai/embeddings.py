@@ -2,7 +2,6 @@
 
 import asyncio
 import binascii
-import secrets
 from array import array
 from collections.abc import Iterator
 from contextlib import suppress
@@ -66,7 +65,7 @@ class EmbeddingRoutes:
         body = await read_body(http, model, self._services.max_body_bytes)
         found = request.deployment(http, context, self._services, body.model, "embedding")
         embed = EmbedRequest(
-            id=f"embd-{secrets.token_hex(14)}",
+            id=f"embd-{context.request_id}",
             model=found.id,
             inputs=_inputs(body.input),
             tenant=context.principal.id if context.principal else "",
