@@ -17,11 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from mainspring import __version__
 from mainspring.api import azure
+from mainspring.api.context import Context, context_of
 from mainspring.api.control import arm
 from mainspring.api.control.routes import control_operations
-from mainspring.api.context import Context, context_of
 from mainspring.api.edge import Edge
 from mainspring.api.errors import Dialect
+from mainspring.api.explain import explain_operations
 from mainspring.api.infill import Infill, InfillAnswer, InfillPiece, InfillRequest
 from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
@@ -34,6 +35,7 @@ from mainspring.api.openapi import Operation, document
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
 from mainspring.core.errors import Forbidden, Unauthorized, Unavailable
+from mainspring.core.types import Role
 from mainspring.governance.roles import DEFAULT_PROJECT, SERVER_WIDE, Permission, allows, roles_with
 
 __all__ = ["App", "Services", "create_app"]
@@ -70,6 +72,7 @@ def create_app(services: Services) -> App:
         *_classic_routes(services),
         *_admin_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
+        *(explain_operations(services.control) if services.control else ()),
         Operation(
             method="POST",
             path="/infill",
@@ -115,10 +118,12 @@ def _require(context: Context, needs: Permission, anywhere: bool) -> None:
     if principal is None:
         raise Unauthorized("No key was given. Send it as 'Authorization: Bearer KEY' or as 'api-key: KEY'.")
     project = DEFAULT_PROJECT if needs in SERVER_WIDE else context.project
-    has = tuple(each.role for each in principal.grants) if anywhere else principal.roles_in(project)
+    everywhere: tuple[Role, ...] = tuple(dict.fromkeys(each.role for each in principal.grants))
+    has = everywhere if anywhere else principal.roles_in(project)
     if not allows(has, needs):
+        where = "a project" if anywhere else f"the project {project!r}"
         raise Forbidden(
-            f"This needs the role {' or '.join(roles_with(needs))} in the project {project!r}; "
+            f"This needs the role {' or '.join(roles_with(needs))} in {where}; "
             f"{principal.name!r} has {'the role ' + ' and '.join(has) if has else 'no role'} there."
         )
 

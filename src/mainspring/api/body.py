@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import msgspec
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from mainspring.api.context import header
@@ -42,7 +42,7 @@ async def read_body(request: Request, model: type[WireModel], max_bytes: int) ->
         raise InvalidRequest(
             f"The body of the request could not be parsed as JSON: {why}.", code="invalid_json"
         ) from None
-    if not isinstance(body, dict) and not issubclass(model, RootModel):
+    if not isinstance(body, dict) and not model.__pydantic_root_model__:
         raise InvalidRequest("The body of the request must be a JSON object.", code="invalid_type")
     try:
         return model.model_validate(body)

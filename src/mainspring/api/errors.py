@@ -1,5 +1,5 @@
-"""How an error of `core.errors` is written on the wire: the same four keys in every dialect of the data plane, the codes
-of each; and Azure Resource Manager's three on the control plane.
+"""How an error of `core.errors` is written on the wire: the same four keys in every dialect of the data plane, the
+codes of each; and Azure Resource Manager's three on the control plane.
 
 OpenAI's codes are those of the error itself. Azure differs where its clients look: 401, unknown routes, unknown
 deployments and refused versions (reference, section 1.3).

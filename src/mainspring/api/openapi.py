@@ -118,7 +118,7 @@ def document(operations: list[Operation], version: str) -> Json:
             "title": "Mainspring",
             "version": version,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            "description": "The OpenAI API and both dialects of Azure OpenAI over the same models, and Azure's control plane.",
+            "description": "The OpenAI API and both dialects of Azure OpenAI, over the same models; its control plane.",
         },
         "paths": paths,
         "components": {

@@ -179,7 +179,10 @@ class Directory:
         """Take over what is wanted now."""
         if await read_revision(self._database) == self.snapshot.revision:
             return
-        self.snapshot = await projects.snapshot()
+        snapshot = await projects.snapshot()
+        if snapshot.revision <= self.snapshot.revision:
+            return  # who looked at the same time was faster
+        self.snapshot = snapshot
         self._need(needs(self.snapshot))
         self._changed(self.snapshot)
 

@@ -31,10 +31,12 @@ Slot = Literal["key1", "key2"]
 SLOTS: tuple[Slot, Slot] = ("key1", "key2")
 SECRET_FILE = "secret"  # noqa: S105 - a file's name
 MAX_CAPACITY = 1_000_000
+LOCATION = "local"
 
 _PROJECT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _GROUP = re.compile(r"[\w.()-]{1,90}")
+_LOCATION = re.compile(r"[\w. -]{1,64}")
 
 
 class Projects:
@@ -81,7 +83,7 @@ class Projects:
         name: str,
         *,
         resource_group: str = DEFAULT,
-        location: str = "local",
+        location: str | None = None,
         tags: dict[str, str] | None = None,
         limits: Limits | None = None,
     ) -> tuple[Project, bool]:
@@ -95,6 +97,8 @@ class Projects:
         name = _project_name(name)
         if not _GROUP.fullmatch(resource_group):
             raise InvalidRequest("A resource group's name has 1 to 90 letters, digits, and . _ - ( ).", param="group")
+        if location is not None and not _LOCATION.fullmatch(location):
+            raise InvalidRequest("A location has 1 to 64 letters, digits, spaces, and . _ -.", param="location")
         if tags is not None and (len(tags) > 50 or any(len(k) > 512 or len(v) > 256 for k, v in tags.items())):
             raise InvalidRequest("A project has at most 50 tags, of 512 and 256 characters.", param="tags")
         if limits is not None:
@@ -105,7 +109,7 @@ class Projects:
                 raise Conflict(f"The project {name!r} exists in the resource group {old.resource_group!r}.")
             project = msgspec.structs.replace(
                 old or Project(name=name, resource_group=resource_group, created=now_s),
-                location=location,
+                location=location or (old.location if old else LOCATION),
                 tags=tags if tags is not None else old.tags if old else {},
                 limits=limits if limits is not None else old.limits if old else Limits(),
                 updated=now_s,
@@ -116,6 +120,14 @@ class Projects:
                     await self._keys.add_slot(change.connection, name, slot, self._derived(project, slot))
         self._changed()
         return project, old is None
+
+    async def why_not(self, name: str) -> str | None:
+        """Why a new project cannot have a name; None if it can."""
+        try:
+            taken = _project_name(name) in (await self.snapshot()).projects
+        except InvalidRequest as error:
+            return error.message
+        return f"There is a project {name!r} already." if taken else None
 
     async def ensure_default(self) -> None:
         """Make the project that always exists, unless it is there."""
@@ -199,24 +211,24 @@ class Projects:
         _check(wanted)
         version = self._find(f"{wanted.model}@{wanted.version}" if wanted.version else wanted.model)
         async with writing(self._database, self._audit) as change:
-            before, key = change.before, (wanted.project, wanted.name)
-            _project(before, wanted.project)
-            now_s, old = self._clock.now(), before.deployments.get(key)
-            self._check_room(before, wanted, old)
-            _check_references(before, wanted)
-            made_s = old.created if old else now_s
-            deployment = msgspec.structs.replace(
+            before, now_s = change.before, self._clock.now()
+            project = _project(before, wanted.project).name
+            old = before.deployments.get((project, wanted.name))
+            wanted = msgspec.structs.replace(
                 wanted,
+                project=project,
                 model=version.name,
                 version=version.version,
-                created=made_s,
+                created=old.created if old else now_s,
                 updated=now_s,
-                expires=made_s + DEVELOPER_S if wanted.kind == "developer" else None,
+                expires=_expires(wanted, old, now_s),
             )
+            self._check_room(before, wanted, old)
+            _check_references(before, wanted)
             action = "deployment.update" if old else "deployment.create"
-            await change.put(deployment, action, f"{wanted.project}/{wanted.name}")
+            await change.put(wanted, action, f"{project}/{wanted.name}")
         self._changed()
-        return deployment, old is None
+        return wanted, old is None
 
     async def deployment(self, project: str, name: str) -> Deployment:
         """A deployment.
@@ -258,6 +270,8 @@ class Projects:
     def _check_room(self, before: Snapshot, wanted: Deployment, old: Deployment | None) -> None:
         used, most = self.room(before, wanted.sku, wanted.model)
         if old is not None and (old.sku, old.model) == (wanted.sku, wanted.model):
+            if wanted.capacity <= old.capacity:
+                return  # the quota may have been lowered since; what is there may stay, and be changed otherwise
             used -= old.capacity
         if used + wanted.capacity > most:
             raise Conflict(
@@ -276,7 +290,17 @@ def _check(wanted: Deployment) -> None:
         raise InvalidRequest(f"A capacity lies between 1 and {MAX_CAPACITY:,} units.", param="capacity")
 
 
+def _expires(wanted: Deployment, old: Deployment | None, now_s: float) -> float | None:
+    """The time of the developer tier starts when a deployment comes into it."""
+    if wanted.kind != "developer":
+        return None
+    return old.expires if old and old.expires is not None else now_s + DEVELOPER_S
+
+
 def _check_references(before: Snapshot, wanted: Deployment) -> None:
+    spilling = [each.name for each in before.of(wanted.project) if each.spillover == wanted.name]
+    if spilling and wanted.kind != "standard":
+        raise Conflict(f"{wanted.name!r} takes what spills over from {', '.join(spilling)}: it must be standard.")
     if wanted.spillover:
         if wanted.kind != "provisioned":
             raise InvalidRequest("Only a provisioned deployment spills over.", param="spillover")

@@ -1,17 +1,21 @@
 """What was used, from the rows and hourly sums that the ledger has written."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select
+import msgspec
+from sqlalchemy import ColumnElement, func, or_, select
 
 from mainspring.store.db import Database
 from mainspring.store.tables import requests, usage_hours
 
-__all__ = ["OPERATIONS", "Column", "Operation", "Reports", "Sums", "Totals"]
+__all__ = ["OPERATIONS", "Column", "Operation", "Record", "Reports", "Sums", "Totals"]
 
 Operation = Literal["chat", "completion", "infill", "embedding"]
 Column = Literal["project", "key", "deployment", "tier"]
+ID_KINDS = ("chatcmpl", "cmpl", "embd", "infill")
+"""What the ids of answers begin with."""
+MAX_ROWS = 200
 OPERATIONS: tuple[Operation, ...] = ("chat", "completion", "infill", "embedding")
 
 
@@ -31,6 +35,34 @@ class Sums(NamedTuple):
     start: int
     group: tuple[str, ...]
     totals: Totals
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of the ledger, and what the content filters found in it.
+
+    Args:
+        id: the answer's; it ends with the x-request-id of the HTTP request that asked for it.
+        started: Unix seconds.
+        filtered: "prompt" or "completion" if the filters blocked it.
+        hits: why they did, and what else they found: `filters.verdict.Hit`s.
+    """
+
+    id: str
+    started: float
+    project: str
+    key: str
+    deployment: str
+    version: str
+    operation: str
+    outcome: str
+    prompt: int
+    cached: int
+    completion: int
+    first_ms: float
+    total_ms: float
+    filtered: str
+    spilled_from: str
+    hits: list[dict[str, Any]]
 
 
 class Reports:
@@ -77,6 +109,28 @@ class Reports:
             rows = (await connection.execute(query)).all()
         width = len(by) + 1
         return [Sums(row[0], tuple(row[1:width]), Totals(*map(int, row[width:]))) for row in rows]
+
+    async def records(self, request_id: str) -> list[Record]:
+        """The rows of a request: one for each answer, and one for each deployment that tried.
+
+        Args:
+            request_id: of an answer, or the x-request-id of a request.
+        """
+        ids = [request_id, *(f"{kind}-{request_id}" for kind in ID_KINDS)]
+        suffixed = (requests.c.id.startswith(f"{each}-", autoescape=True) for each in ids)
+        query = select(requests).where(or_(requests.c.id.in_(ids), *suffixed)).order_by(requests.c.id).limit(MAX_ROWS)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [
+            msgspec.convert(
+                {
+                    **{name: row[name] for name in Record.__struct_fields__},
+                    "hits": msgspec.json.decode(row["hits"] or "[]"),
+                },
+                Record,
+            )
+            for row in rows
+        ]
 
     async def totals(self, start: int, end: int, by: Sequence[Column]) -> list[Sums]:
         """Sums of all the hours that begin in [start, end)."""

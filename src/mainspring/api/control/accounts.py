@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mainspring.api.body import read_body
-from mainspring.api.control.arm import Arm, PROVIDER, Body, Call, Resource, SystemData, answer, empty, etag, page
+from mainspring.api.control.arm import PROVIDER, Arm, Body, Call, Resource, SystemData, answer, empty, etag, page
 from mainspring.api.services import Services
 from mainspring.core.errors import InvalidRequest
 from mainspring.governance.control import Control

@@ -33,9 +33,10 @@ from mainspring.governance.wanted import Project, Snapshot
 
 __all__ = [
     "ACCOUNT",
-    "Arm",
+    "GROUP",
     "PROVIDER",
     "SUBSCRIPTION",
+    "Arm",
     "Body",
     "Call",
     "Resource",

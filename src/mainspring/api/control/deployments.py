@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from mainspring.api.body import read_body
 from mainspring.api.control.accounts import SkuBody, SkuName
-from mainspring.api.control.arm import Arm, PROVIDER, Body, Call, Resource, SystemData, answer, empty, etag, page
+from mainspring.api.control.arm import PROVIDER, Arm, Body, Call, Resource, SystemData, answer, empty, etag, page
 from mainspring.api.services import Services
 from mainspring.core.errors import InvalidRequest, ModelNotFound
 from mainspring.governance.control import Control
@@ -202,8 +202,8 @@ class DeploymentRoutes:
         value: list[SkuResource] = []
         for sku in SKUS:
             used, most = self._control.projects.room(snapshot, sku, old.model)
-            own = old.capacity if sku == old.sku else 0
-            capacity = CapacityConfig(minimum=1, maximum=max(min(most - used + own, MAX_CAPACITY), 0), step=1, default=1)
+            room = most - used + (old.capacity if sku == old.sku else 0)
+            capacity = CapacityConfig(minimum=1, maximum=max(min(room, MAX_CAPACITY), 0), step=1, default=1)
             value.append(SkuResource(resource_type=_TYPE, sku=SkuName(name=sku), capacity=capacity))
         return answer(DeploymentSkuList(value=value))
 
@@ -263,7 +263,7 @@ class DeploymentRoutes:
 
     def _capabilities(self, deployment: Deployment) -> dict[str, str]:
         found = (each for each in self._control.versions() if each.id == deployment.served_as)
-        return next((capabilities(each.kind, each.context_length) for each in found), {})
+        return next((capabilities(each.kind, each.context_length) for each in found), dict[str, str]())
 
 
 _TYPE = f"{PROVIDER}/accounts/deployments"
