@@ -9,12 +9,13 @@ import dataclasses
 import json
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import uvicorn
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
@@ -23,10 +24,20 @@ from mainspring.api.app import App, Services, create_app
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import MeteringSettings, Price, Settings
 from mainspring.core.errors import Unauthorized
-from mainspring.core.types import Embeddings, EmbedRequest, Grant, Limits, Principal
+from mainspring.core.types import (
+    Embeddings,
+    EmbedRequest,
+    FileRef,
+    Grant,
+    Limits,
+    ModelInfo,
+    ModelVersion,
+    Principal,
+)
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
 from mainspring.governance.control import Control
 from mainspring.governance.tokens import Authenticate, credentials
+from mainspring.models.catalog import Catalog
 from mainspring.serving.autoscale import Wanted
 from mainspring.serving.replicas import Status
 
@@ -151,14 +162,40 @@ def fake_target(**changes: Any) -> Generator[Target]:
         yield Target(base_url=base_url, key=KEY, model="fake", context_length=4096, engine=engine)
 
 
+def in_catalog(home: Path, name: str, version: str, created: int = 1_700_000_000, kind: Any = "chat") -> ModelVersion:
+    """A model version with nothing in it, for what only has to know that there is one."""
+    file = FileRef(path="weights.gguf", bytes=0, sha256="0" * 64)
+    found = ModelVersion(
+        name=name, version=version, kind=kind, format="gguf", files=(file,), source=f"file:{name}-{version}",
+        created=created, context_length=4096,
+    )  # fmt: skip
+    folder = home / "models" / name / version
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(found))
+    return found
+
+
 class Served(FakeEngine):
-    """The fake in the place of the router: `wiring.Served`."""
+    """The fake in the place of the router: `wiring.Served`. It also has every version of `catalog`, by name@version;
+    `states` says of some that they are not ready."""
 
     ready = True
 
-    def __init__(self) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self._embedder = FakeEmbedder()
-        super().__init__(("fake",), others=(self._embedder.model,))
+        versions = [
+            ModelInfo(id=each.id, version=each.version, created=each.created, context_length=4096, state="ready")
+            for each in catalog.list()
+        ]
+        super().__init__(("fake",), others=(self._embedder.model, *versions))
+        self.states: dict[str, str] = {}
+
+    def find(self, name: str, project: str = "") -> ModelInfo:
+        found = super().find(name, project)
+        return msgspec.structs.replace(found, state=self.states.get(name, found.state))
+
+    def list(self, project: str = "") -> Sequence[ModelInfo]:
+        return [self.find(each.id) for each in super().list(project) if "@" not in each.id]
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         return await self._embedder.embed(request)
@@ -167,7 +204,7 @@ class Served(FakeEngine):
         self.wanted = dict(wanted)
 
     def status(self, name: str) -> Status:
-        return Status("ready", "It is a fake.")
+        return Status(self.find(name).state, "It is a fake.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +254,7 @@ class Late:
 def governed(home: Path, tokens: Authenticate | None = None, **changes: Any) -> Generator[GovernedTarget]:
     """The edge and governance over the fake, put together as in the product; a price of 1 for a million tokens of any
     kind. `changes` are settings."""
-    engine = Served()
+    engine = Served(Catalog(home / "models"))
     given = {"metering": MeteringSettings(prices={"*": Price(input=1, output=1)}), "home": home, **changes}
     settings, made = Settings(**given), dict[str, Any]()
 

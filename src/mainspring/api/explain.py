@@ -65,11 +65,8 @@ def explain_operations(control: Control) -> list[Operation]:
         if not given.isascii() or not given.isdecimal() or not 1 <= int(given[:6]) <= MAX_ENTRIES:
             raise InvalidRequest(f"'newest' is 1 to {MAX_ENTRIES}.", param="newest")
         entries = await control.audit.list(newest=int(given))
-        shown = [
-            AuditEntry(**msgspec.structs.asdict(each) | {"detail": msgspec.json.decode(each.detail)})
-            for each in entries
-        ]
-        return replies.json(AuditList(data=shown))
+        shown = [msgspec.structs.asdict(each) | {"detail": msgspec.json.decode(each.detail)} for each in entries]
+        return replies.json(AuditList(data=[AuditEntry(**each) for each in shown]))
 
     return [
         Operation(

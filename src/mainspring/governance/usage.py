@@ -1,6 +1,6 @@
 """What was used, from the rows and hourly sums that the ledger has written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -65,6 +65,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     hits: list[dict[str, Any]]
 
 
+def _record(row: Mapping[Any, Any]) -> Record:
+    found = {name: row[name] for name in Record.__struct_fields__}
+    return msgspec.convert(found | {"hits": msgspec.json.decode(row["hits"] or "[]")}, Record)
+
+
 class Reports:
     """Answers what was used. What ended less than a second ago may be missing: see `Ledger`."""
 
@@ -121,16 +126,7 @@ class Reports:
         query = select(requests).where(or_(requests.c.id.in_(ids), *suffixed)).order_by(requests.c.id).limit(MAX_ROWS)
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        return [
-            msgspec.convert(
-                {
-                    **{name: row[name] for name in Record.__struct_fields__},
-                    "hits": msgspec.json.decode(row["hits"] or "[]"),
-                },
-                Record,
-            )
-            for row in rows
-        ]
+        return [_record(row) for row in rows]
 
     async def totals(self, start: int, end: int, by: Sequence[Column]) -> list[Sums]:
         """Sums of all the hours that begin in [start, end)."""

@@ -257,7 +257,7 @@ class DeploymentRoutes:
 
     def _served(self, deployment: Deployment) -> str:
         try:
-            return self._control.status(deployment.served_as)[0]
+            return self._control.status(deployment.served_as).state
         except ModelNotFound:  # its version has left the catalog
             return "failed"
 
