@@ -321,9 +321,11 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         if options.peer:
             sides["LiteLLM"] = await stack.enter_async_context(_litellm(home))
         others = await _busy_share()
+        doubt = ": do not trust the figures" if others > 0.1 else ""
+        filters = "on" if options.filters else "OFF"
         console.print(
-            f"{os.cpu_count()} cores, uvicorn {version('uvicorn')}, {options.rounds} rounds of {options.seconds:.0f} s, "
-            f"content filters {'on' if options.filters else 'OFF'}; other programs use {others:.0%} of a core{': do not trust the figures' if others > 0.1 else ''}\n"
+            f"{os.cpu_count()} cores, uvicorn {version('uvicorn')}, {options.rounds} x {options.seconds:.0f} s, "
+            f"content filters {filters}; other programs use {others:.0%} of a core{doubt}\n"
         )
         bench = Bench(options, sides, console)
         bench.results["others_cpu"] = others
