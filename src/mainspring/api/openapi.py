@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from mainspring.api.azure import API_VERSION_PATTERN, V1_VERSIONS
 from mainspring.api.errors import ArmErrorResponse, Dialect, ErrorResponse
+from mainspring.api.openai.usage import LAST_S
 from mainspring.governance.roles import Permission
 
 __all__ = ["GUID_PATTERN", "Operation", "document"]
@@ -40,8 +41,8 @@ ERRORS = {
     503: "The model is starting or restarting; the same request may succeed in a moment.",
 }
 QUERY: dict[str, Json] = {
-    "start_time": {"type": "integer", "minimum": 0, "maximum": 4102444800},
-    "end_time": {"type": "integer", "minimum": 0, "maximum": 4102444800},
+    "start_time": {"type": "integer", "minimum": 0, "maximum": LAST_S},
+    "end_time": {"type": "integer", "minimum": 0, "maximum": LAST_S},
     "bucket_width": {"type": "string", "enum": ["1m", "1h", "1d"]},
     "group_by": {
         "type": "array",

@@ -14,7 +14,7 @@ from mainspring.core.errors import Forbidden, InvalidRequest
 from mainspring.governance.roles import allows
 from mainspring.governance.usage import OPERATIONS, Column, Operation, Sums
 
-__all__ = ["CostsPage", "UsagePage", "UsageRoutes"]
+__all__ = ["LAST_S", "CostsPage", "UsagePage", "UsageRoutes"]
 
 WIDTHS: dict[str, tuple[int, int, int]] = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (86_400, 7, 31)}
 """Width of a bucket -> its seconds, how many are answered unless asked for, and at most."""
@@ -28,8 +28,8 @@ COLUMNS: dict[str, Column] = {
 UNGROUPED = ("user_id", "batch", "line_item")
 """What may be named too, and is null: there is only one of each yet."""
 EVERYWHERE = "*"
-LAST_S = 253_402_300_800
-"""The year 10000."""
+LAST_S = 4_102_444_800
+"""The year 2100; a later time is a mistake, milliseconds mostly."""
 
 
 class UsageResult(msgspec.Struct, frozen=True, kw_only=True):
