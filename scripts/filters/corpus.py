@@ -53,7 +53,7 @@ EVERYTHING = (*GRADED, *ANSWERED)
 
 def seeds(seed: int, most: int = 60) -> Iterator[Sample]:
     """Our own sentences, each pattern filled in at most `most` times."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311
     slots: dict[str, list[str]] = {}
     patterns: list[tuple[str, str]] = []
     for line in SEEDS.read_text().splitlines():
@@ -202,7 +202,20 @@ def _benign(wheels: Wheels) -> Iterator[Sample]:
             for turn in turns:
                 if isinstance(turn, str):
                     yield Sample(turn, {}, EVERYTHING, name, weight=0.3)
+    yield from _readmes(wheels)
     yield from _code()
+
+
+def _readmes(wheels: Wheels) -> Iterator[Sample]:
+    """Paragraphs of the packages' own descriptions and notes: documents that instruct people."""
+    for package in PACKAGES:
+        if package == "bastioncorpus":
+            continue  # its description quotes attacks
+        for name in wheels.names(package, r"METADATA$|(?i:readme|contributing)\.md$"):
+            text = wheels.text(package, name)
+            for paragraph in re.split(r"\n\s*\n", text.partition("\n\n")[2] if name.endswith("METADATA") else text):
+                if len(paragraph) > 40:
+                    yield Sample(paragraph[:2000], {}, EVERYTHING, name)
 
 
 def _code() -> Iterator[Sample]:

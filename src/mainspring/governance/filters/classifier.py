@@ -30,7 +30,7 @@ HEADS: tuple[str, ...] = (
 )
 ROWS = 2**16
 """Rows for words and as many again for pairs of words."""
-WINDOWS = ((24, 8), (72, 24))
+WINDOWS = ((12, 4), (24, 8), (72, 24))
 """Length and stride of the windows, in words."""
 EXCERPT = 120
 SMOOTHING = 4.0
@@ -99,14 +99,10 @@ class Classifier:
         import numpy as np
 
         entries = read_tensors(self._path)
-        wanted = {
-            "table": ("I8", (2 * ROWS, len(HEADS))),
-            "scale": ("F32", (len(HEADS),)),
-            "bias": ("F32", (len(HEADS),)),
-        }
-        if any(
-            name not in entries or (entries[name].dtype, entries[name].shape) != each for name, each in wanted.items()
-        ):
+        heads = len(HEADS)
+        wanted = {"table": ("I8", (2 * ROWS, heads)), "scale": ("F32", (heads,)), "bias": ("F32", (heads,))}
+        have = {name: (entry.dtype, entry.shape) for name, entry in entries.items()}
+        if any(have.get(name) != each for name, each in wanted.items()):
             raise InvalidRequest("These are no weights of a content filter: train them with scripts/train_filters.py.")
         data = self._path.read_bytes()
         parts = {name: data[entries[name].begin : entries[name].end] for name in wanted}
@@ -122,8 +118,9 @@ class Classifier:
             self.load()
         if not words:
             return [0.0] * len(HEADS), [(0, 0)] * len(HEADS)
+        table: Array = self._table
         sums = np.zeros((len(words) + 1, len(HEADS)), np.float32)
-        np.cumsum(self._table.take(features(words), axis=0).sum(1, dtype=np.float32), axis=0, out=sums[1:])
+        np.cumsum(table.take(features(words), axis=0).sum(1, dtype=np.float32), axis=0, out=sums[1:])
         windows = spans(len(words))
         starts, ends = np.array(windows).T
         logits = (sums[ends] - sums[starts]) * self._scale / np.sqrt(ends - starts + SMOOTHING)[:, None] + self._bias
@@ -159,8 +156,8 @@ class Classifier:
 def _graded(category: Category, scores: dict[str, tuple[float, tuple[int, int]]]) -> Hit | None:
     found = {severity: scores[f"{category}:{severity}"] for severity in SEVERITIES[1:]}
     severity: Severity = "safe"
-    for each, (likely, _) in found.items():
-        if likely >= DETECTED_AT:
+    for each in SEVERITIES[1:]:
+        if found[each][0] >= DETECTED_AT:
             severity = each
     if severity == "safe":
         return None

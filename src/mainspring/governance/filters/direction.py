@@ -10,7 +10,7 @@ from mainspring.governance.filters.classifier import Classifier
 from mainspring.governance.filters.fold import fold, positions
 from mainspring.governance.filters.personal import PersonalData
 from mainspring.governance.filters.policy import GRADED, Category, Policy, Source
-from mainspring.governance.filters.protected import Index
+from mainspring.governance.filters.protected import Index, Kind
 from mainspring.governance.filters.terms import Match, Terms
 from mainspring.governance.filters.verdict import Hit, Verdict, judge
 
@@ -33,7 +33,7 @@ class Direction:
     """The rules of a policy for one direction, with all that they need compiled.
 
     `terms` and `patterns` hold custom blocklists and profanity; `classified` are the categories that the classifier is
-    asked for; `holds` is whether anything here can block.
+    asked for.
     """
 
     def __init__(
@@ -54,18 +54,19 @@ class Direction:
         self.patterns = compiled.patterns
         self._owners = {
             key: [
-                _Owner("custom_blocklists", name, item, name not in policy.annotated_blocklists) for name, item in each
+                _Owner("custom_blocklists", name, item, blocking=name not in policy.annotated_blocklists)
+                for name, item in each
             ]
             for key, each in compiled.owners.items()
         }
-        terms = {term: key for term, key in compiled.terms.names.items()}
+        terms = dict(compiled.terms.names)
         if (rule := self.rules.get("profanity")) is not None:
             for spelling, word in profanity.words().items():
                 key = terms.setdefault(fold(spelling).strip(), f"term:{fold(spelling).strip()}")
                 self._owners.setdefault(key, []).append(_Owner("profanity", "", word, rule.blocking))
         self.terms = Terms(terms)
-        judged = {*GRADED, "jailbreak"} & self.rules.keys() if policy.guard is None else frozenset[Category]()
-        self.classified = frozenset(judged)
+        known: tuple[Category, ...] = (*GRADED, "jailbreak") if policy.guard is None else ()
+        self.classified: frozenset[Category] = frozenset(each for each in known if each in self.rules)
         self.classifier, self._personal = classifier, personal
         self.index = index if {"protected_material_text", "protected_material_code"} & self.rules.keys() else None
 
@@ -107,7 +108,11 @@ class Direction:
         if self.index is None:
             return []
         hits: list[Hit] = []
-        for category, kind in (("protected_material_text", "text"), ("protected_material_code", "code")):
+        kinds: tuple[tuple[Category, Kind], ...] = (
+            ("protected_material_text", "text"),
+            ("protected_material_code", "code"),
+        )
+        for category, kind in kinds:
             if category in self.rules:
                 for copy in self.index.find(text, kind):
                     what = f"{copy.num_tokens} {'words' if kind == 'text' else 'tokens'} of {copy.name}"

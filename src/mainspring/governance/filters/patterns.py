@@ -1,4 +1,4 @@
-"""Regular expressions of strangers, with RE2: time linear in the text, memory bounded, no look-around or backreferences.
+"""Regular expressions of strangers, with RE2: time linear in the text, memory bounded, no look-around.
 
 Of each pattern it is known how long a match can be at most, as far as its syntax says so; a stream is held back by that
 much. A pattern without such a bound (`a.*b`) is held back by `WINDOW` characters: of a longer match, what lies before
@@ -40,13 +40,14 @@ def compiled(source: str) -> Any:
     Raises:
         InvalidRequest: RE2 does not know the syntax, the program would be too large, or it matches nothing at all.
     """
-    options = re2.Options()
+    library: Any = re2  # it has no types
+    options = library.Options()
     options.max_mem = MAX_PROGRAM_BYTES
     options.case_sensitive = False
     options.log_errors = False
     try:
-        expression = re2.compile(source, options)
-    except re2.error as error:
+        expression = library.compile(source, options)
+    except library.error as error:
         raise InvalidRequest(
             f"This is no regular expression of RE2's syntax: {_reason(error)}. Look-around and backreferences are not "
             "supported, and a repetition may be at most 1,000.",

@@ -18,9 +18,7 @@ __all__ = [
     "DEFAULT_V2",
     "DETECTED",
     "GRADED",
-    "NAMES",
     "SEVERITIES",
-    "SOURCES",
     "SYSTEM_POLICIES",
     "Category",
     "FilterRule",
@@ -56,7 +54,7 @@ GRADED: tuple[Category, ...] = ("hate", "sexual", "violence", "self_harm")
 """Those that have a severity; of the others it is only said whether they were detected."""
 DETECTED: tuple[Category, ...] = tuple(each for each in CATEGORIES if each not in (*GRADED, "custom_blocklists"))
 
-SOURCES: dict[Category, tuple[Source, ...]] = {
+_SOURCES: dict[Category, tuple[Source, ...]] = {
     "jailbreak": ("Prompt",),
     "indirect_attack": ("Prompt",),
     "protected_material_text": ("Completion",),
@@ -65,7 +63,7 @@ SOURCES: dict[Category, tuple[Source, ...]] = {
 }
 """Filters that make sense in one direction only."""
 
-NAMES: dict[Category, str] = {
+_NAMES: dict[Category, str] = {
     "hate": "Hate",
     "sexual": "Sexual",
     "violence": "Violence",
@@ -84,10 +82,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
 
 
-_BY_NAME: dict[str, Category] = {_plain(name): category for category, name in NAMES.items()} | {
-    "pii": "personally_identifiable_information",
-    "groundedness": "ungrounded_material",
-}
+_BY_NAME: dict[str, Category] = {_plain(name): category for category, name in _NAMES.items()}
+_BY_NAME["pii"] = "personally_identifiable_information"
 
 
 class FilterRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +141,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     def _lineage(self, bases: Mapping[str, "Policy"]) -> Sequence["Policy"]:
         """This policy and its bases, the farthest first. A circle ends where it closes."""
-        line = [self]
+        line: list[Policy] = [self]
         while (base := line[-1].base) is not None:
             parent = bases.get(base) or SYSTEM_POLICIES.get(base)
             if parent is None or parent in line:
@@ -216,7 +212,7 @@ def to_arm(policy: Policy) -> dict[str, Any]:
 
 
 def _written(rule: FilterRule) -> dict[str, Any]:
-    written = {"name": NAMES[rule.name], "enabled": rule.enabled, "blocking": rule.blocking, "source": rule.source}
+    written = {"name": _NAMES[rule.name], "enabled": rule.enabled, "blocking": rule.blocking, "source": rule.source}
     return {**written, "severityThreshold": rule.threshold.capitalize()} if rule.name in GRADED else written
 
 
@@ -229,9 +225,9 @@ def _rule(given: object) -> FilterRule:
     name, source = str(fields.get("name", "")), fields.get("source")
     category = _BY_NAME.get(_plain(name))
     if category is None:
-        raise _unknown("content filter", name, tuple(NAMES.values()))
-    if source not in SOURCES.get(category, get_args(Source)):
-        raise _unknown(f"source of the content filter {NAMES[category]}", source, SOURCES.get(category, ()))
+        raise _unknown("content filter", name, tuple(_NAMES.values()))
+    if source not in _SOURCES.get(category, get_args(Source)):
+        raise _unknown(f"source of the content filter {_NAMES[category]}", source, _SOURCES.get(category, ()))
     threshold = fields.get("severityThreshold") or fields.get("allowedContentLevel") or "Medium"
     if not isinstance(threshold, str) or threshold.lower() not in SEVERITIES[1:]:
         raise _unknown("severityThreshold", threshold, ("Low", "Medium", "High"))
@@ -266,7 +262,7 @@ def _object(given: object, what: str) -> Mapping[str, Any]:
 
 
 def _array(given: Mapping[str, Any], key: str) -> Sequence[Any]:
-    value = given.get(key) or []
+    value: Any = given.get(key) or []
     if not isinstance(value, list | tuple):
         raise _wrong(key, "an array")
     return cast("Sequence[Any]", value)

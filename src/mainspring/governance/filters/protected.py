@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -18,7 +18,7 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.governance.filters.verdict import Citation
 from mainspring.models.safetensors import read_tensors
 
-__all__ = ["GRAM", "RUN", "WINDOW", "Copy", "Index", "Material", "build_index", "collect"]
+__all__ = ["GRAM", "RUN", "WINDOW", "Copy", "Index", "Kind", "Material", "build_index", "collect"]
 
 Array = Any
 Kind = Literal["text", "code"]
@@ -27,7 +27,8 @@ GRAM, WINDOW, RUN = 8, 8, 50
 LEAST = RUN - 2 * (WINDOW - 1)
 MAX_FILE_BYTES = 4 * 2**20
 CODE = frozenset(
-    ".c .cc .cpp .cs .go .h .hpp .java .js .jsx .kt .lua .php .pl .py .r .rb .rs .scala .sh .sql .swift .ts .tsx".split()  # noqa: SIM905
+    ".c .cc .cpp .cs .go .h .hpp .java .js .jsx .kt .lua .php .pl .py .r .rb .rs .scala .sh .sql .ts "  # noqa: SIM905
+    ".tsx".split()
 )
 PROSE = frozenset((".txt", ".md", ".rst", ".tex", ".html"))
 
@@ -184,7 +185,8 @@ class Index:
             return []
         grams = _grams(words).view(np.int64)
         hashes = self._hashes[kind]
-        lows, highs = np.searchsorted(hashes, grams), np.searchsorted(hashes, grams, "right")
+        lows = cast("Array", np.searchsorted(hashes, grams))
+        highs = cast("Array", np.searchsorted(hashes, grams, "right"))
         diagonals: dict[tuple[int, int], list[int]] = {}
         for position in np.nonzero(highs > lows)[0].tolist():
             for source, at in self._at[kind][lows[position] : min(highs[position], lows[position] + 64)].tolist():

@@ -5,7 +5,7 @@ text, however many terms there are. At the end of a piece it is known exactly wh
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from mainspring.governance.filters.fold import WORD, fold, is_boundary
 
@@ -20,9 +20,8 @@ class Terms:
 
     __slots__ = ("_by_first", "_longest", "_sorted", "names")
 
-    def __init__(self, terms: Mapping[str, str] | Iterable[str]) -> None:
-        given = terms if isinstance(terms, Mapping) else {term: term for term in terms}
-        self.names = {folded: name for term, name in given.items() if (folded := fold(term).strip())}
+    def __init__(self, terms: Mapping[str, str]) -> None:
+        self.names = {folded: name for term, name in terms.items() if (folded := fold(term).strip())}
         self._sorted = sorted(self.names)
         self._longest = max(map(len, self._sorted), default=0)
         self._by_first: dict[str, set[int]] = {}

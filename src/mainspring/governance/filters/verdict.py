@@ -60,7 +60,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     def __add__(self, other: "Verdict") -> "Verdict":
         hits = self.hits + tuple(hit for hit in other.hits if hit not in self.hits)
-        looked = self.looked + tuple(each for each in other.looked if each not in self.looked)
+        looked: tuple[Category, ...] = (*self.looked, *(each for each in other.looked if each not in self.looked))
         blocked = self.blocked or other.blocked
         return Verdict(blocked=blocked, looked=looked, hits=hits, failed=self.failed or other.failed)
 
@@ -77,7 +77,7 @@ def judge(rules: Mapping[Category, FilterRule], hits: Iterable[Hit]) -> Verdict:
             decided.append(hit)
         elif rule is not None:
             decided.append(_decided(rule, hit))
-    looked = tuple(rules)
+    looked: tuple[Category, ...] = tuple(rules)
     if any(hit.category == "custom_blocklists" for hit in decided):
         looked = (*looked, "custom_blocklists")
     return Verdict(blocked=any(hit.blocking for hit in decided), looked=looked, hits=tuple(decided))
