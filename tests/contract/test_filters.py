@@ -35,7 +35,9 @@ def blocking(target: GovernedTarget, pattern: str, *, is_regex: bool = False, wh
         await policies.put_list("default", "words")
         await policies.put_items("default", "words", {"one": (pattern, is_regex)})
         await policies.put(
-            "default", "strict", {"basePolicyName": "Microsoft.DefaultV2", "mode": "Blocking", f"{where}Blocklists": lists}
+            "default",
+            "strict",
+            {"basePolicyName": "Microsoft.DefaultV2", "mode": "Blocking", f"{where}Blocklists": lists},
         )
         wanted = Deployment(project="default", name="fake", model="fake", version="", policy="strict", capacity=1000)
         await target.control.projects.deploy(wanted)
@@ -97,7 +99,7 @@ def test_openai_s_dialect_says_it_in_its_own_way(target: GovernedTarget) -> None
 def test_a_blocklist_blocks_prompts_until_it_is_removed(target: GovernedTarget) -> None:
     blocking(target, "project nightjar")
     ask(target, "What is a project?")
-    for text in ("Tell me of Project  NIGHTJAR.", "ｐｒｏｊｅｃｔ night\u200bjar!"):
+    for text in ("Tell me of Project  NIGHTJAR.", "\uff50\uff52oject night\u200bjar!"):
         with pytest.raises(BadRequestError) as caught:
             ask(target, text)
         found = caught.value.response.json()["error"]["innererror"]["content_filter_result"]

@@ -125,7 +125,7 @@ class ServingSettings(BaseModel):
     replica_units: int = Field(
         0,
         ge=0,
-        description="Units of deployed capacity that one replica carries: provisioned deployments keep as many replicas "
+        description="Units of deployed capacity that a replica carries: provisioned deployments keep as many replicas "
         "as theirs take, others may have as many as theirs take; 0 counts one and serving.max_replicas.",
     )
     queue_s: float = Field(
