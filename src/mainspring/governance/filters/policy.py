@@ -18,7 +18,9 @@ __all__ = [
     "DEFAULT_V2",
     "DETECTED",
     "GRADED",
+    "NAMES",
     "SEVERITIES",
+    "SOURCES",
     "SYSTEM_POLICIES",
     "Category",
     "FilterRule",
@@ -54,7 +56,7 @@ GRADED: tuple[Category, ...] = ("hate", "sexual", "violence", "self_harm")
 """Those that have a severity; of the others it is only said whether they were detected."""
 DETECTED: tuple[Category, ...] = tuple(each for each in CATEGORIES if each not in (*GRADED, "custom_blocklists"))
 
-_SOURCES: dict[Category, tuple[Source, ...]] = {
+SOURCES: dict[Category, tuple[Source, ...]] = {
     "jailbreak": ("Prompt",),
     "indirect_attack": ("Prompt",),
     "protected_material_text": ("Completion",),
@@ -63,7 +65,7 @@ _SOURCES: dict[Category, tuple[Source, ...]] = {
 }
 """Filters that make sense in one direction only."""
 
-_NAMES: dict[Category, str] = {
+NAMES: dict[Category, str] = {
     "hate": "Hate",
     "sexual": "Sexual",
     "violence": "Violence",
@@ -82,7 +84,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
 
 
-_BY_NAME: dict[str, Category] = {_plain(name): category for category, name in _NAMES.items()}
+_BY_NAME: dict[str, Category] = {_plain(name): category for category, name in NAMES.items()}
 _BY_NAME["pii"] = "personally_identifiable_information"
 
 
@@ -212,7 +214,7 @@ def to_arm(policy: Policy) -> dict[str, Any]:
 
 
 def _written(rule: FilterRule) -> dict[str, Any]:
-    written = {"name": _NAMES[rule.name], "enabled": rule.enabled, "blocking": rule.blocking, "source": rule.source}
+    written = {"name": NAMES[rule.name], "enabled": rule.enabled, "blocking": rule.blocking, "source": rule.source}
     return {**written, "severityThreshold": rule.threshold.capitalize()} if rule.name in GRADED else written
 
 
@@ -225,9 +227,9 @@ def _rule(given: object) -> FilterRule:
     name, source = str(fields.get("name", "")), fields.get("source")
     category = _BY_NAME.get(_plain(name))
     if category is None:
-        raise _unknown("content filter", name, tuple(_NAMES.values()))
-    if source not in _SOURCES.get(category, get_args(Source)):
-        raise _unknown(f"source of the content filter {_NAMES[category]}", source, _SOURCES.get(category, ()))
+        raise _unknown("content filter", name, tuple(NAMES.values()))
+    if source not in SOURCES.get(category, get_args(Source)):
+        raise _unknown(f"source of the content filter {NAMES[category]}", source, SOURCES.get(category, ()))
     threshold = fields.get("severityThreshold") or fields.get("allowedContentLevel") or "Medium"
     if not isinstance(threshold, str) or threshold.lower() not in SEVERITIES[1:]:
         raise _unknown("severityThreshold", threshold, ("Low", "Medium", "High"))
