@@ -10,6 +10,7 @@ The fake answers as fast as it can. It runs in the server's process, so its own 
 import asyncio
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +21,8 @@ from mainspring import wiring
 from mainspring.core.config import load_settings
 from mainspring.core.types import ChatPrompt, Embeddings, EmbedRequest, GenerateRequest, Message, Token
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
+from mainspring.serving.autoscale import Wanted
+from mainspring.serving.replicas import Status
 
 NUM_TOKENS = 24
 """Of an answer; each of them is a chunk of a stream."""
@@ -44,6 +47,13 @@ class FakeRouter(FakeEngine):
 
     async def wait_ready(self) -> None:
         """It is."""
+
+    def want(self, wanted: Mapping[str, Wanted]) -> None:
+        """Everything that is wanted is there."""
+
+    def status(self, name: str) -> Status:
+        """Always ready."""
+        return Status(self.find(name).state, "It is a fake.")
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """The fake's."""

@@ -117,6 +117,7 @@ class Served(Models, Protocol):
 async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[Services, Control]]":
     """What the edge is given: `served` with governance around it. The data directory is there; all is closed again."""
     from mainspring.api.services import Services
+    from mainspring.api.tracing import Tracing
     from mainspring.governance.allowance import Leases
     from mainspring.governance.audit import Audit
     from mainspring.governance.control import Control
@@ -135,6 +136,9 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
 
     clock, catalog = SystemClock(), Catalog(settings.home / "models")
     async with AsyncExitStack() as stack:
+        tracing = Tracing(settings.tracing) if settings.tracing.endpoint else None
+        if tracing is not None:
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
         database = await Database.open(settings.home, settings.database)
         stack.push_async_callback(database.close)
         keys, reports = Keys(database, clock), Reports(database)
@@ -171,7 +175,7 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
             models=directory, replicas=served, control=control, rate=meter.rate, sums=reports.sums,
             authenticate=credentials(keys.authenticate, tokens and tokens.authenticate),
-            ready=lambda: served.ready, clock=clock, region=settings.region,
+            ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
             provisioned=lambda: [
                 (*names, meter.utilisation(*names))
                 for names, each in directory.snapshot.deployments.items()

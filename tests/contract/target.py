@@ -21,6 +21,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
 from mainspring import wiring
 from mainspring.api.app import App, Services, create_app
+from mainspring.api.tracing import Tracing
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import MeteringSettings, Price, Settings
 from mainspring.core.errors import Unauthorized
@@ -281,11 +282,11 @@ def governed(home: Path, tokens: Authenticate | None = None, **changes: Any) -> 
 
 
 @contextlib.contextmanager
-def fake_embedding_target(**changes: Any) -> Generator[Target]:
-    """The edge over fakes of both seams; the chat model is called "fake"."""
+def fake_embedding_target(tracing: Tracing | None = None, **changes: Any) -> Generator[Target]:
+    """The edge over fakes of both seams; the chat model is called "fake". `changes` are the embedder's."""
     embedder = FakeEmbedder(**changes)
     engine = FakeEngine(("fake",), others=(embedder.model,))
-    with serve(create_app(services(engine, embed=embedder.embed))) as base_url:
+    with serve(create_app(services(engine, embed=embedder.embed, tracing=tracing))) as base_url:
         yield Target(
             base_url=base_url, key=KEY, model=embedder.model.id, context_length=embedder.model.context_length,
             engine=engine, embedder=embedder,

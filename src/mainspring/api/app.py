@@ -6,6 +6,7 @@ Every dialect's routes lead to the same handlers. Handlers parse, call and rende
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import cache, cached_property, partial
 from importlib import resources
 from typing import Any
@@ -64,6 +65,8 @@ class App:
 
 def create_app(services: Services) -> App:
     """The ASGI application over `services`."""
+    if (tracing := services.tracing) is not None:
+        services = replace(services, generate=tracing.generate(services.generate), embed=tracing.embed(services.embed))
     metrics = Metrics(services.replicas, services.region, services.provisioned)
     operations = [
         *_server_routes(services, metrics, lambda: app.openapi),

@@ -53,7 +53,11 @@ class Edge:
             await send(message)
 
         with self._metrics.in_flight.track_inprogress():
-            await self._answer(context, receive, send_with_headers)
+            if self._services.tracing is None:
+                await self._answer(context, receive, send_with_headers)
+            else:
+                with self._services.tracing.request(context):
+                    await self._answer(context, receive, send_with_headers)
         self._metrics.request(context)
         _log.info(
             "request",

@@ -233,9 +233,7 @@ class Metrics:
 class _RateCollector(Collector):
     """What is a ratio of counts: made when it is asked for. In per cent, since the start of the server."""
 
-    def __init__(
-        self, series: dict[Key, _Series], provisioned: Callable[[], Iterable[tuple[str, str, float]]]
-    ) -> None:
+    def __init__(self, series: dict[Key, _Series], provisioned: Callable[[], Iterable[tuple[str, str, float]]]) -> None:
         self._series, self._provisioned = series, provisioned
 
     def collect(self) -> Iterator[Metric]:

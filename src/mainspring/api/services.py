@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from mainspring.api.tracing import Tracing
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
 from mainspring.core.seams import Deployments, Embed, Generate, Models
@@ -37,6 +38,7 @@ class Services:
         authenticate: key -> who it belongs to; raises `Unauthorized`.
         rate: (key, project, deployment) -> what is left of the current minute.
         provisioned: (project, deployment, how full its bucket is) of each provisioned deployment; 1 is full.
+        tracing: makes traces; None makes none.
         sums: what was used: `governance.usage.Reports.sums`.
         control: what the control plane works with; None has none.
         ready: whether requests can be served now; what /readyz says.
@@ -59,6 +61,7 @@ class Services:
     control: Control | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
+    tracing: Tracing | None = None
     sums: Callable[..., Awaitable[list[Sums]]] = _nothing_used
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cors_origins: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ __all__ = [
     "ServerSettings",
     "ServingSettings",
     "Settings",
+    "TracingSettings",
     "VllmSettings",
     "WeightsFormat",
     "create_home",
@@ -229,6 +230,21 @@ class FilterSettings(BaseModel):
     )
 
 
+class TracingSettings(BaseModel):
+    """OpenTelemetry traces."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^\s]+)?$",
+        description="Where a collector takes OTLP over HTTP, such as http://127.0.0.1:4318; empty makes no traces.",
+    )
+    headers: dict[str, str] = Field({}, description="What to send along, such as an authorization.")
+    sample: float = Field(1.0, ge=0, le=1, description="Share of requests that are traced, unless a client decides.")
+    content: bool = Field(False, description="Put what is asked and answered into traces, where many can read it.")
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -263,6 +279,7 @@ class Settings(BaseSettings):
     metering: MeteringSettings = Field(MeteringSettings(), description="What requests are accounted with.")  # pyright: ignore[reportCallIssue]
     identity: IdentitySettings = Field(IdentitySettings(), description="Tokens, beside keys.")  # pyright: ignore[reportCallIssue]
     filters: FilterSettings = Field(FilterSettings(), description="The content filters.")  # pyright: ignore[reportCallIssue]
+    tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 
 
