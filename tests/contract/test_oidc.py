@@ -112,9 +112,12 @@ def test_the_pinned_version_is_installed() -> None:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
 def test_a_token_on_every_route_of_azure(target: GovernedTarget, issuer: RealIssuer, algorithm: str) -> None:
-    client = azure(target, issuer.token(algorithm=algorithm))
+    token = issuer.token(algorithm=algorithm)
+    client = azure(target, token)
     assert chat(client).choices[0].message.content
-    assert list(chat(client, stream=True))
+    # Azure's first chunk, which tells of the filters, has no `object`: the strict client refuses Azure's too.
+    chunks = chat(azure(target, token, _strict_response_validation=False), stream=True)
+    assert any(chunk.choices and chunk.choices[0].delta.content for chunk in chunks)
     assert client.completions.create(model="fake", prompt="hello", max_tokens=2).choices
     assert client.embeddings.create(model="fake-embed", input="hello", encoding_format="float").data[0].embedding
     assert "fake" in [model.id for model in client.models.list()]
