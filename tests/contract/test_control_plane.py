@@ -305,8 +305,8 @@ def test_a_provisioned_deployment_is_polled_until_it_is_loaded(target: GovernedT
         target.engine.states.clear()
         assert poller.result(20).properties.provisioning_state == "Succeeded"
         target.engine.states[f"tiny@{NEW}"] = "failed"
-        with pytest.raises(HttpResponseError):
-            deploy(client, account, "mine", sku="ProvisionedManaged")
+        failed = deploy(client, account, "mine", sku="ProvisionedManaged")
+        assert failed.properties.provisioning_state == "Failed"
     finally:
         target.engine.states.clear()
 
@@ -333,8 +333,11 @@ def test_more_than_the_quota_is_refused(target: GovernedTarget, client, account)
     assert (caught.value.status_code, caught.value.error.code) == (400, "InsufficientQuota")
     assert not isinstance(caught.value, ResourceExistsError)
     target.run(target.control.projects.set_capacity("GlobalStandard", "tiny", 3))
-    kept = deploy(client, account, "mine", sku="GlobalStandard", capacity=5, dynamic_throttling_enabled=True)
-    assert kept.properties.dynamic_throttling_enabled
+    kept = deploy(client, account, "mine", sku="GlobalStandard", capacity=5, version=OLD)
+    assert kept.properties.model.version == OLD
+    body = {"properties": {"dynamicThrottlingEnabled": True}}
+    changed = raw(target, "PATCH", f"{account.id}/deployments/mine", json=body).json()
+    assert changed["properties"]["dynamicThrottlingEnabled"]
     usage = {each.name.value: each for each in client.usages.list("anywhere")}["OpenAI.GlobalStandard.tiny"]
     assert (usage.current_value, usage.limit) == (5, 3)
     own = {each.name.value: each for each in client.accounts.list_usages(GROUP, account.name).value}
@@ -507,23 +510,17 @@ def test_models_and_skus(client, account) -> None:
 
 
 def test_questions_before_deploying(client, account) -> None:
-    asked = models.CalculateModelCapacityParameter(
-        model=models.DeploymentModel(format="OpenAI", name="tiny", version=NEW), sku_name="Standard",
-        workloads=[models.ModelCapacityCalculatorWorkload(
-            request_per_minute=60,
-            request_parameters=models.ModelCapacityCalculatorWorkloadRequestParam(
-                avg_prompt_tokens=10, avg_generated_tokens=15))],
-    )  # fmt: skip
-    assert client.calculate_model_capacity(asked).estimated_capacity.value == 10  # 60 requests / 6
-    asked.sku_name = "ProvisionedManaged"
-    assert client.calculate_model_capacity(asked).estimated_capacity.value == 2  # 1,500 tokens / 1,000
-    free = models.CheckDomainAvailabilityParameter(subdomain_name="free", type="Microsoft.CognitiveServices/accounts")
-    assert client.check_domain_availability(free).is_subdomain_available
-    taken = models.CheckDomainAvailabilityParameter(subdomain_name=account.name, type="accounts")
-    assert not client.check_domain_availability(taken).is_subdomain_available
-    skus = models.CheckSkuAvailabilityParameter(skus=["S0", "F9"], kind="OpenAI", type="accounts")
-    said = client.check_sku_availability("here", skus).value
-    assert {each.sku_name: each.sku_available for each in said} == {"S0": True, "F9": False}
+    model = models.DeploymentModel(format="OpenAI", name="tiny", version=NEW)
+    each = models.ModelCapacityCalculatorWorkloadRequestParam(avg_prompt_tokens=10, avg_generated_tokens=15)
+    workloads = [models.ModelCapacityCalculatorWorkload(request_per_minute=60, request_parameters=each)]
+    for sku, units in (("Standard", 10), ("ProvisionedManaged", 2)):  # 60 requests / 6; 1,500 tokens / 1,000
+        said = client.calculate_model_capacity(model=model, sku_name=sku, workloads=workloads)
+        assert said.estimated_capacity.value == units
+    kind = "Microsoft.CognitiveServices/accounts"
+    assert client.check_domain_availability(subdomain_name="free", type=kind).is_subdomain_available
+    assert not client.check_domain_availability(subdomain_name=account.name, type=kind).is_subdomain_available
+    skus = client.check_sku_availability("here", skus=["S0", "F9"], kind="OpenAI", type=kind).value
+    assert {each.sku_name: each.sku_available for each in skus} == {"S0": True, "F9": False}
 
 
 def test_the_audit_log_names_who_did_it(target: GovernedTarget, client, account) -> None:

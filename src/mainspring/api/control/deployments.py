@@ -157,7 +157,8 @@ class DeploymentRoutes:
         )
         named = body.properties.model.name if body.properties and body.properties.model else None
         if not named:
-            raise InvalidRequest("Missing required parameter: 'properties.model.name'.", param="properties.model.name")
+            at = "properties.model.name"
+            raise InvalidRequest(f"Missing required parameter: '{at}'.", code="missing_required_parameter", param=at)
         return await self._deploy(call, project, _merged(base, body))
 
     async def patch(self, http: Request) -> Response:
