@@ -24,11 +24,13 @@ from mainspring.api.app import App, Services, create_app
 from mainspring.api.tracing import Tracing
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import MeteringSettings, Price, Settings
-from mainspring.core.errors import Unauthorized
+from mainspring.core.errors import Unauthorized, Unavailable
 from mainspring.core.types import (
     Embeddings,
     EmbedRequest,
+    Event,
     FileRef,
+    GenerateRequest,
     Grant,
     Limits,
     ModelInfo,
@@ -178,7 +180,7 @@ def in_catalog(home: Path, name: str, version: str, created: int = 1_700_000_000
 
 class Served(FakeEngine):
     """The fake in the place of the router: `wiring.Served`. It also has every version of `catalog`, by name@version;
-    `states` says of some that they are not ready."""
+    `states` says of some that they are not ready, or "gone": then requests fail."""
 
     ready = True
 
@@ -197,6 +199,13 @@ class Served(FakeEngine):
 
     def list(self, project: str = "") -> Sequence[ModelInfo]:
         return [self.find(each.id) for each in super().list(project) if "@" not in each.id]
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
+        if self.states.get(request.model) == "gone":
+            raise Unavailable("Its replica died.")
+        async with contextlib.aclosing(super().generate(request)) as events:
+            async for event in events:
+                yield event
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         return await self._embedder.embed(request)
