@@ -64,14 +64,8 @@ def account(client: CognitiveServicesManagementClient, request: pytest.FixtureRe
     name = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-")[:60].strip("-")
     made = client.accounts.begin_create(GROUP, name, _account()).result()
     yield made
-<<<<<<< HEAD
-    for each in sorted(
-        client.deployments.list(GROUP, name), key=lambda one: not one.properties.spillover_deployment_name
-    ):
-=======
     left = client.deployments.list(GROUP, name)
     for each in sorted(left, key=lambda one: not one.properties.spillover_deployment_name):
->>>>>>> 9e13eb0 (Every role on every route of the control plane; the management client is a development dependency)
         client.deployments.begin_delete(GROUP, name, each.name).result()
     client.accounts.begin_delete(GROUP, name).result()
 
@@ -95,13 +89,7 @@ def deploy(client: CognitiveServicesManagementClient, account: models.Account, n
     return client.deployments.begin_create_or_update(GROUP, account.name, name, deployment(**more)).result()
 
 
-<<<<<<< HEAD
-def inference(
-    client: CognitiveServicesManagementClient, account: models.Account, key: str | None = None
-) -> AzureOpenAI:
-=======
 def inference(client: Any, account: models.Account, key: str | None = None) -> AzureOpenAI:
->>>>>>> 9e13eb0 (Every role on every route of the control plane; the management client is a development dependency)
     return AzureOpenAI(
         azure_endpoint=account.properties.endpoint, api_version=API_VERSION, max_retries=0,
         api_key=key or client.accounts.list_keys(GROUP, account.name).key1,
