@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import NamedTuple, cast
 
 from benchmarks._client import Address
@@ -180,18 +181,18 @@ def percentile(values: Iterable[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def busy(to: Address, requests: Sequence[bytes], seconds: float) -> Load:
-    """A client for each of `requests`, which sends it again as soon as it is answered (a closed loop)."""
+async def busy(to: Address, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
+    """So many clients, each of which sends the next request as soon as its last is answered (a closed loop)."""
     pool, load = Pool(to), Load()
     began, cpu = time.perf_counter(), time.process_time()
-    until = began + seconds
+    until, todo = began + seconds, cycle(requests)
 
-    async def client(data: bytes) -> None:
+    async def client() -> None:
         while time.perf_counter() < until:
-            answer = await pool.ask(data)
+            answer = await pool.ask(next(todo))
             load.add(answer, answer.asked)
 
-    await asyncio.gather(*map(client, requests))
+    await asyncio.gather(*(client() for _ in range(clients)))
     load.seconds = time.perf_counter() - began
     load.cpu = (time.process_time() - cpu) / load.seconds
     pool.close()

@@ -23,12 +23,14 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -53,6 +55,11 @@ MASTER_KEY = "sk-benchmark"
 PIECE = 3
 """Characters that LiteLLM puts into a chunk of a mocked stream."""
 PLENTY = 10**12
+QUESTIONS = 4096
+HOW = ("how can", "when did", "will", "where could", "how did", "why would")
+WHO = ("many people", "all of them", "her people", "some of us", "two people", "the first people")
+WHAT = ("find the water", "use the long way", "see the number", "make the day", "know the other word", "write it down")
+WHEN = ("in no time", "after a long day", "when there is so little time", "over the water", "at first", "by now")
 REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 6000, 300_000
 HEAR = 0.02
 """Seconds between a refusal and the next try."""
@@ -121,24 +128,28 @@ async def _litellm(home: Path) -> AsyncIterator[tuple[Address, int]]:
         yield to, process.pid
 
 
-def _requests(to: Address, count: int, *, stream: bool) -> list[bytes]:
-    """A different question for each client."""
-    system = "You are a helpful assistant who answers in one short sentence."
+def _question(draw: random.Random) -> str:
+    """Words that the fake knows, mostly: what it does not know, it counts by bytes."""
+    halves = [" ".join(draw.choice(words) for words in (HOW, WHO, WHAT, WHEN)) for _ in range(2)]
+    return ", and ".join(halves) + "?"
+
+
+def _requests(to: Address, *, stream: bool) -> list[bytes]:
+    """Different questions under the same instruction, as an application sends them."""
+    draw = random.Random(to.model)
+    system = {"role": "system", "content": "you are one who has been here long and will say it in few words"}
     return [
         request(
             to,
             {
                 "model": to.model,
-                "messages": [
-                    {"role": "system", "content": system},
-                    {"role": "user", "content": f"Question {at}: what is the capital of country number {at}, and why?"},
-                ],
+                "messages": [system, {"role": "user", "content": _question(draw)}],
                 "max_tokens": NUM_TOKENS,
                 "temperature": 0.7,
                 "stream": stream,
             },
         )
-        for at in range(count)
+        for _ in range(QUESTIONS)
     ]
 
 
@@ -216,11 +227,11 @@ class Bench:
 
     async def _load(self, name: str, kind: str) -> dict[str, float]:
         to, pid = self._sides[name]
-        requests = _requests(to, self._options.clients, stream=kind == "stream")
-        await busy(to, requests, min(2.0, self._options.seconds))  # warm: connections, caches, memory
+        requests = _requests(to, stream=kind == "stream")
+        await busy(to, requests, self._options.clients, min(2.0, self._options.seconds))  # to warm it up
         async with self._memory[name]:
             used_s = _cpu_s(pid)
-            load = await busy(to, requests, self._options.seconds)
+            load = await busy(to, requests, self._options.clients, self._options.seconds)
             used_s = _cpu_s(pid) - used_s
         return load.figures() | {"server_cpu_ms": 1000 * used_s / load.statuses[200]}
 
@@ -240,7 +251,7 @@ class Bench:
         for seed in range(self._options.rounds):
             found: dict[str, Load] = {}
             for name, to in (("bare", bare), ("ours", self._sides["ours"][0])):
-                requests = _requests(to, self._options.clients, stream=False)
+                requests = _requests(to, stream=False)
                 found[name] = await arrivals(to, requests, rate, min(self._options.seconds, 60.0), seed)
             rounds.append(
                 {f"{name}_p{share}_ms": load.ms(share / 100) for name, load in found.items() for share in (50, 99)}
@@ -255,7 +266,7 @@ class Bench:
 
     async def client_alone(self, echo: Address) -> None:
         """What the clients do where the server does nothing."""
-        load = await busy(echo, _requests(echo, self._options.clients, stream=False), min(5.0, self._options.seconds))
+        load = await busy(echo, _requests(echo, stream=False), self._options.clients, min(5.0, self._options.seconds))
         self.results["client_alone_requests_s"] = load.requests_s
         self._console.print(f"the clients alone: {load.requests_s:,.0f} requests/s against a constant\n")
 
@@ -277,11 +288,12 @@ class Bench:
 async def _hammer(to: Address, what: str, clients: int, seconds: float) -> tuple[int, int]:
     """(what was admitted, how many requests were refused)."""
     pool, until, admitted, refused = Pool(to), time.perf_counter() + seconds, 0, 0
+    requests = cycle(_requests(to, stream=False))
 
-    async def client(data: bytes) -> None:
+    async def client() -> None:
         nonlocal admitted, refused
         while time.perf_counter() < until:
-            answer = await pool.ask(data)
+            answer = await pool.ask(next(requests))
             if answer.status == 200:
                 admitted += 1 if what == "requests" else json.loads(answer.body)["usage"]["total_tokens"]
             elif answer.status == 429:
@@ -290,7 +302,7 @@ async def _hammer(to: Address, what: str, clients: int, seconds: float) -> tuple
             else:
                 raise RuntimeError(f"status {answer.status}: {answer.body[:200]!r}")
 
-    await asyncio.gather(*map(client, _requests(to, clients, stream=False)))
+    await asyncio.gather(*(client() for _ in range(clients)))
     pool.close()
     return admitted, refused
 
