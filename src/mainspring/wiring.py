@@ -122,6 +122,7 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
     from mainspring.governance.audit import Audit
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory
+    from mainspring.governance.filters.classifier import bundled
     from mainspring.governance.keys import Keys
     from mainspring.governance.ledger import Ledger
     from mainspring.governance.meter import Meter
@@ -162,6 +163,8 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
             quota=Quota(clock, allowance), ledger=ledger, prices=settings.metering.prices, clock=clock,
         )  # fmt: skip
         await meter.restore(reports)
+        if settings.filters.policy:  # while the models load; the first request does not wait for it
+            await asyncio.to_thread(bundled().load)
         screening = Screening(
             directory.target, lambda: directory.snapshot, default=settings.filters.policy, index=_index(settings)
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
-from sqlalchemy import insert, select, update
+from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -131,16 +131,25 @@ class Keys:
         await _insert(connection, secret, _new(secret, f"{project}/{slot}", "user", self._clock.now(),
                                                project=project, slot=slot))  # fmt: skip
 
+    async def holds(self, project: str, slot: str, secret: str) -> bool:
+        """Whether this is the project's own key in that slot."""
+        async with self._database.read() as connection:
+            found = await self._rows(connection, project, slot)
+        return any(hmac.compare_digest(row["hash"], _digest(secret)) for row in found)
+
     async def revoke_all(self, connection: AsyncConnection, project: str) -> None:
         """Make every key of a project stop working, in the transaction that deletes it."""
         for old in await self._of(connection, project):
             await self._end(connection, old)
 
     async def _of(self, connection: AsyncConnection, project: str, slot: str | None = None) -> "list[ApiKey]":
+        return [_to_key(row) for row in await self._rows(connection, project, slot)]
+
+    async def _rows(self, connection: AsyncConnection, project: str, slot: str | None) -> "list[RowMapping]":
         query = select(api_keys).where(api_keys.c.project == project, api_keys.c.revoked.is_(None))
         if slot is not None:
             query = query.where(api_keys.c.slot == slot)
-        return [_to_key(row) for row in (await connection.execute(query)).mappings()]
+        return [*(await connection.execute(query)).mappings()]
 
     async def _end(self, connection: AsyncConnection, key: ApiKey) -> None:
         await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(revoked=self._clock.now()))

@@ -171,9 +171,17 @@ class Projects:
 
         Raises:
             NotFound: there is no such project.
+            Conflict: they were made under another secret than this server's.
         """
         project = await self.get(name)
-        return self._derived(project, "key1"), self._derived(project, "key2")
+        found = self._derived(project, "key1"), self._derived(project, "key2")
+        for slot, key in zip(SLOTS, found, strict=True):
+            if not await self._keys.holds(project.name, slot, key):
+                raise Conflict(
+                    f"{slot} of {project.name!r} was made under another secret than this server's: give the setting "
+                    "'secret' the same value on every server, or regenerate the key."
+                )
+        return found
 
     async def regenerate(self, name: str, slot: Slot) -> tuple[str, str]:
         """Replace one of a project's two keys: the old one stops working here at once, in other processes within
