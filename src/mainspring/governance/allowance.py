@@ -8,11 +8,12 @@ has not used in that time.
 
 A server that dies takes its leases with it: at most a sixteenth of what was left when it took the last. A minute's are
 lost until the minute ends. A day's or a month's belong to a term, a clock minute: unless a server renews them, they are
-free again two terms later. What it had used of them and not said yet is counted again when its journal is recovered:
-what the ledger says (`restore`) is the least that a row may hold. When the database does not answer, what is leased may still be used, a day's to the end of the
-next term; then requests are refused (503). Whether something was done when its answer was lost is not known: that costs
-allowance, and never exceeds a limit. What requests use beyond their estimates does, and the others hear of it with the
-next sweep.
+free again two terms later. What it had used of them and not said yet is counted when its journal has been recovered:
+what the ledger says (`restore`) is the least that a row may hold.
+
+When the database does not answer, what is leased may still be used, a day's to the end of the next term; then requests
+are refused (503). Whether something was done when its answer was lost is not known: that costs allowance, and never
+exceeds a limit. What requests use beyond their estimates does, and the others hear of it with the next sweep.
 
 Buckets are not leased. A bucket does not forget what was poured in, so the servers only tell each other every quarter
 of a second: one that is full overflows by what the others admit in that time, and admits that much less afterwards.

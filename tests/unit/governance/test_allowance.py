@@ -428,8 +428,8 @@ MOST = {"minute": 300, "day": 1500}
 
 class Cluster(RuleBasedStateMachine):
     """Two servers that are asked, swept, killed, started again, cut off and lied to. No minute ever holds more than its
-    limit, but for what requests used beyond their estimates; nor does a day, but for that and for what a server that was
-    killed or cut off had used of it and not said."""
+    limit, but for what requests used beyond their estimates. Nor does a day, but for that and for what a server had
+    used of it and not said before it was killed or cut off."""
 
     databases: tuple[Lossy, Lossy]
     loop: asyncio.AbstractEventLoop
