@@ -8,7 +8,7 @@ from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, MetaData, S
 from mainspring.store.db import Database, upgrade
 from mainspring.store.schema import tables_at
 
-TEXTS = ("", "plain", "ü€𝄞", 'quotes "\'\\', "line\nend\r\n\u2028\u2029", "\t\x01\x7f", "null", "[1]", "%s :x {}")
+TEXTS = ("", "plain", "ü€𝄞", "quotes \"'\\", "line\nend\r\n\u2028\u2029", "\t\x01\x7f", "null", "[1]", "%s :x {}")
 FLOATS = (0.0, -0.0, 0.1, 1e308, -1e-308, 5e-324, 1732482000.123456, float("inf"))
 ROWS = 2500  # more than are read at a time
 
@@ -48,7 +48,8 @@ async def fill(database: Database, revision: str, num_rows: int = ROWS) -> None:
             await connection.execute(delete(table))
         for table in tables.sorted_tables:
             rows = [{column.name: _value(column, at) for column in table.columns} for at in range(num_rows)]
-            await connection.execute(insert(table), rows)
+            if rows:
+                await connection.execute(insert(table), rows)
 
 
 async def rows_of(database: Database, tables: MetaData) -> dict[str, list[tuple[Any, ...]]]:

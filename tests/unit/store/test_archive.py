@@ -23,7 +23,9 @@ MEMBERS = st.dictionaries(NAMES, st.binary(max_size=2000), max_size=6)
 
 
 def manifest(**fields) -> Manifest:
-    return Manifest(**{"mainspring": "1", "created": 1.0, "database": "sqlite", "revision": "0001", "tables": {}} | fields)
+    return Manifest(
+        **{"mainspring": "1", "created": 1.0, "database": "sqlite", "revision": "0001", "tables": {}} | fields
+    )
 
 
 def packed(members: dict[str, bytes]) -> io.BytesIO:
