@@ -58,12 +58,14 @@ def features(words: Sequence[str]) -> Array:
 
     pairs = np.array([_hashes(word) for word in words], np.uint32).reshape(-1, 2)
     one = pairs[:, 0]
-    rows = np.zeros((len(words), 4), np.int64)
+    rows = np.empty((len(words), 4), np.int64)
     rows[:, :2] = pairs & (ROWS - 1)
-    rows[:, 2:] = ROWS  # what a pair at the beginning has: a row that stays zero
     mixed = one * np.uint32(_PAIR)
-    rows[1:, 2] = _row(mixed[:-1] ^ one[1:])
-    rows[2:, 3] = _row((mixed[:-2] ^ one[2:]) * np.uint32(_SKIP))
+    hashes = np.zeros((len(words), 2), np.uint32)
+    np.bitwise_xor(mixed[:-1], one[1:], out=hashes[1:, 0])
+    hashes[2:, 1] = (mixed[:-2] ^ one[2:]) * np.uint32(_SKIP)
+    rows[:, 2:] = _row(hashes)
+    rows[0, 2], rows[:2, 3] = ROWS, ROWS  # what a pair at the beginning has: a row that stays zero
     return rows
 
 
@@ -80,6 +82,16 @@ def spans(length: int) -> list[tuple[int, int]]:
         found += [(start, start + size) for start in range(0, length - size, stride)]
         found.append((length - size, length))
     return found
+
+
+@lru_cache(maxsize=256)
+def _windows(length: int) -> tuple[list[tuple[int, int]], Array, Array, Array]:
+    """`spans`, their beginnings and ends as arrays, and the roots that their sums are divided by."""
+    import numpy as np
+
+    windows = spans(length)
+    starts, ends = np.array(windows).T
+    return windows, starts, ends, np.sqrt(ends - starts + SMOOTHING)[:, None]
 
 
 class Classifier:
@@ -114,24 +126,32 @@ class Classifier:
         """For each of `HEADS`, the probability of the likeliest window, and that window."""
         import numpy as np
 
-        if self._table is None:
-            self.load()
         if not words:
             return [0.0] * len(HEADS), [(0, 0)] * len(HEADS)
-        table: Array = self._table
-        sums = np.zeros((len(words) + 1, len(HEADS)), np.float32)
-        np.cumsum(table.take(features(words), axis=0).sum(1, dtype=np.float32), axis=0, out=sums[1:])
-        windows = spans(len(words))
-        starts, ends = np.array(windows).T
-        logits = (sums[ends] - sums[starts]) * self._scale / np.sqrt(ends - starts + SMOOTHING)[:, None] + self._bias
+        logits, windows = self._logits(words), _windows(len(words))[0]
         best = logits.argmax(0)
         likely = 1 / (1 + np.exp(-logits.max(0)))
         return cast("list[float]", likely.tolist()), [windows[each] for each in best.tolist()]
 
+    def _logits(self, words: Sequence[str]) -> Array:
+        """Of each window and each of `HEADS`."""
+        import numpy as np
+
+        if self._table is None:
+            self.load()
+        sums = np.zeros((len(words) + 1, len(HEADS)), np.float32)
+        np.add.reduce(self._table.take(features(words), axis=0), 1, np.float32, sums[1:])
+        np.add.accumulate(sums, 0, out=sums)
+        _, starts, ends, roots = _windows(len(words))
+        return (sums.take(ends, 0) - sums.take(starts, 0)) * self._scale / roots + self._bias
+
     def judge(self, text: str, categories: frozenset[Category]) -> list[Hit]:
         """What of these categories is in the text, from low severity on; those without severities if detected."""
         folded = fold(text)
-        likely, windows = self.probabilities(tokens(folded))
+        words = tokens(folded)
+        if not words or self._logits(words).max() < 0:  # less than DETECTED_AT, as nearly every text
+            return []
+        likely, windows = self.probabilities(words)
         scores = dict(zip(HEADS, zip(likely, windows, strict=True), strict=True))
         hits: list[Hit] = []
         for category in sorted(categories):

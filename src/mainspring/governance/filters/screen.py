@@ -4,6 +4,7 @@ Pure: no clock, no device. Built once for each policy, since compiling blocklist
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -19,6 +20,8 @@ from mainspring.governance.filters.verdict import Hit, Verdict
 
 __all__ = ["Screen", "Turn"]
 
+REMEMBERED, REMEMBERED_CHARACTERS = 1024, 2000
+"""So many messages of at most so many characters are not looked at again."""
 _PEOPLE = ("user",)
 """Whose messages may be jailbreaks: a system prompt is the developer's own, an answer is the model's."""
 _STRANGERS = ("tool",)
@@ -67,6 +70,10 @@ class Screen:
             policy, "Completion", lists, classifier=model, personal=personal, index=index, bases=bases
         )
 
+        # The same instructions come with every request, and each turn of a conversation with all that follow it.
+        self._whole = self.prompt.whole
+        self._remembered = lru_cache(REMEMBERED)(self._whole)
+
     def check_prompt(self, messages: Sequence[Turn], documents: Sequence[str] = ()) -> Verdict:
         """What is in a prompt.
 
@@ -88,7 +95,7 @@ class Screen:
             asked.add("jailbreak")
         if role in _STRANGERS and "indirect_attack" in self.prompt.rules:
             asked.add("indirect_attack")
-        return self.prompt.whole(text, frozenset(asked))
+        return (self._whole if len(text) > REMEMBERED_CHARACTERS else self._remembered)(text, frozenset(asked))
 
     def stream(self, sources: Sequence[str] = ()) -> Hold:
         """What looks at one choice of an answer while it streams.
