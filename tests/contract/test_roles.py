@@ -71,10 +71,9 @@ EXPECTED: dict[str, set[str] | None] = {
 
 
 ANYWHERE = {
-    *(f"arm_{name}" for name in (
-        "accounts_list accounts_list_group deleted_accounts_list skus_list operations_list check_sku check_domain "
-        "models_list content_filters_list content_filters_get usages_list location_capacities_list capacities_list "
-        "calculate_capacity").split()),
+    "arm_accounts_list", "arm_accounts_list_group", "arm_deleted_accounts_list", "arm_skus_list", "arm_operations_list",
+    "arm_check_sku", "arm_check_domain", "arm_models_list", "arm_content_filters_list", "arm_content_filters_get",
+    "arm_usages_list", "arm_location_capacities_list", "arm_capacities_list", "arm_calculate_capacity",
     "x_requests_explain",
 }  # fmt: skip
 """What is not one project's: whoever has the role in some project may, and sees no more than that project's."""
@@ -151,6 +150,19 @@ def test_a_role_elsewhere_is_none_here(target: GovernedTarget, issuer: FakeIssue
         allowed = EXPECTED[name]
         has = {"reader", role.partition("@")[0]} if name in ANYWHERE else {"reader"}
         assert (status == 403) == (allowed is not None and not has & allowed), name
+
+
+def test_the_account_in_the_path_is_the_project_that_counts(target: GovernedTarget, issuer: FakeIssuer) -> None:
+    """Whatever project else the request names, or its token leads to."""
+    token = issuer.token(roles=["manager@other"])
+    group = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/default/providers"
+    accounts = f"{group}/Microsoft.CognitiveServices/accounts"
+    with httpx.Client(base_url=target.base_url, params={"api-version": API_VERSION}) as client:
+        for prefix in ("", "/projects/other"):
+            for named in ({}, {"openai-project": "other"}):
+                headers = {"authorization": f"Bearer {token}", **named}
+                assert client.post(f"{prefix}{accounts}/default/listKeys", headers=headers).status_code == 403
+                assert client.post(f"{prefix}{accounts}/other/listKeys", headers=headers).status_code == 404
 
 
 @pytest.mark.parametrize("role", ["manager@other", "reader@other"])
