@@ -104,6 +104,7 @@ def ask(client: httpx.Client, operation: Operation, credential: str) -> int:
     """The status of the least that can be asked of an operation."""
     path = re.sub(r"\{(deployment|model)(:path)?\}", "fake", operation.path)
     path = re.sub(r"\{(accountName|resourceGroupName)\}", "default", path)
+    path = path.replace("{location}", "local")
     path = re.sub(r"\{subscriptionId\}", "00000000-0000-0000-0000-000000000000", path)
     path = re.sub(r"\{[^}]*\}", "x", path)
     query = {"api-version": API_VERSION} if operation.dialect in ("azure", "arm") else {}

@@ -1,6 +1,5 @@
 """`mainspring keys`: API keys, straight in the data directory (whoever may read it is its administrator)."""
 
-import getpass
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 import typer
 
-from mainspring.cli.data import with_database
+from mainspring.cli.data import actor, with_database
 from mainspring.cli.output import AsJson, Home, print_json, print_table, tell
 from mainspring.core.errors import UserMistake
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from mainspring.core.types import Limits
     from mainspring.governance.keys import ApiKey, Keys
 
-__all__ = ["app", "duration_s"]
+__all__ = ["LIMITS_HELP", "app", "duration_s", "limits_from", "limits_shown"]
 
 app = typer.Typer(help="Create, list, limit and revoke API keys.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,8 +34,7 @@ def _with_keys(home: Path | None, use: "Callable[[Keys], Awaitable[T]]") -> T:
     from mainspring.core.clock import SystemClock
     from mainspring.governance.keys import Keys
 
-    actor = f"command line: {getpass.getuser()}"
-    return with_database(home, lambda database: use(Keys(database, SystemClock(), actor)))
+    return with_database(home, lambda database: use(Keys(database, SystemClock(), actor())))
 
 
 def duration_s(text: str) -> float:
@@ -47,7 +45,7 @@ def duration_s(text: str) -> float:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
-def _limits(given: Sequence[str]) -> "Limits":
+def limits_from(given: Sequence[str]) -> "Limits":
     """Limits from `name=number`. Costs are given in a whole currency and kept in millionths."""
     from mainspring.core.types import Limits
 
@@ -67,9 +65,10 @@ def _shown(key: "ApiKey") -> dict[str, Any]:
     return {**msgspec.to_builtins(key), "state": key.state(time.time())}
 
 
-def _limits_shown(key: "ApiKey") -> str:
-    limits = msgspec.structs.asdict(key.limits).items()
-    shown = {name: value / 1e6 if name.startswith("cost") else value for name, value in limits if value is not None}
+def limits_shown(limits: "Limits") -> str:
+    """Limits as they are given: see `limits_from`."""
+    given = msgspec.structs.asdict(limits).items()
+    shown = {name: value / 1e6 if name.startswith("cost") else value for name, value in given if value is not None}
     return ", ".join(f"{name}={value:.15g}" for name, value in shown.items())
 
 
@@ -88,13 +87,19 @@ def create(
     limit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=NUMBER", help=LIMITS_HELP, show_default="none")
     ] = None,
+    project: Annotated[str, typer.Option(help="The only project that it is for.")] = "default",
+    owner: Annotated[str, typer.Option(help="The person or program that it is for.", show_default="nobody")] = "",
+    deployment: Annotated[
+        list[str] | None, typer.Option(help="The only deployments that it is for.", show_default="all of the project")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it: it is stored hashed and cannot be shown again."""
     expires_s = None if expires is None else duration_s(expires)
-    limits = _limits(limit or ())
-    key, secret = _with_keys(home, lambda keys: keys.create(name, role, expires_s, limits))  # type: ignore[arg-type]
+    limits = limits_from(limit or ())
+    more = {"project": project.lower(), "owner": owner, "deployments": tuple(deployment or ())}
+    key, secret = _with_keys(home, lambda keys: keys.create(name, role, expires_s, limits, **more))  # type: ignore[arg-type]
     if as_json:
         print_json({**_shown(key), "key": secret})
     else:
@@ -111,16 +116,16 @@ def list_keys(home: Home = None, as_json: AsJson = False) -> None:
         return
     rows = [
         (
-            k.id, k.name, k.role, f"{k.prefix}…", k.state(time.time()),
-            *map(_when, (k.created, k.expires, k.last_used)), _limits_shown(k),
+            k.id, k.name, k.project, k.role, f"{k.prefix}…", k.state(time.time()),
+            *map(_when, (k.created, k.expires, k.last_used)), limits_shown(k.limits),
         )
         for k in keys
     ]  # fmt: skip
-    print_table(("id", "name", "role", "key", "state", "created", "expires", "last used", "limits"), rows)
+    print_table(("id", "name", "project", "role", "key", "state", "created", "expires", "last used", "limits"), rows)
 
 
 @app.command("limit")
-def set_limits(
+def setlimits_from(
     key: Annotated[str, typer.Argument(help="The key's name or id.", metavar="KEY")],
     limits: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME=NUMBER]...", help=LIMITS_HELP, show_default="none")
@@ -129,12 +134,12 @@ def set_limits(
     as_json: AsJson = False,
 ) -> None:
     """Replace all limits of a key: within 2 seconds on a server that runs. Without any, it has none."""
-    wanted = _limits(limits or ())
+    wanted = limits_from(limits or ())
     changed = _with_keys(home, lambda keys: keys.limit(key, wanted))
     if as_json:
         print_json(_shown(changed))
     else:
-        typer.echo(f"{changed.name}: {_limits_shown(changed) or 'no limits'}")
+        typer.echo(f"{changed.name}: {limits_shown(changed.limits) or 'no limits'}")
 
 
 @app.command()

@@ -7,7 +7,21 @@ from collections.abc import Sequence
 import typer
 
 from mainspring import __version__
-from mainspring.cli import audit, backup, chat, doctor, keys, models, up, usage
+from mainspring.cli import (
+    audit,
+    backup,
+    blocklists,
+    chat,
+    deployments,
+    doctor,
+    keys,
+    models,
+    policies,
+    projects,
+    quota,
+    up,
+    usage,
+)
 from mainspring.cli.output import AsJson, plain, print_json
 from mainspring.core.errors import MainspringError
 
@@ -25,6 +39,11 @@ app.command()(up.up)
 app.command()(chat.chat)
 app.command()(chat.complete)
 app.add_typer(models.app, name="models")
+app.add_typer(projects.app, name="projects")
+app.add_typer(deployments.app, name="deployments")
+app.add_typer(policies.app, name="policies")
+app.add_typer(blocklists.app, name="blocklists")
+app.add_typer(quota.app, name="quota")
 app.add_typer(keys.app, name="keys")
 app.command()(usage.usage)
 app.add_typer(audit.app, name="audit")

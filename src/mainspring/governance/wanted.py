@@ -5,7 +5,7 @@ what requests are decided by: see `directory`.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ from mainspring.core.types import Limits
 __all__ = [
     "DEFAULT",
     "SKUS",
+    "UPGRADES",
     "Blocklist",
     "BlocklistItem",
     "Deployment",
@@ -48,6 +49,7 @@ DEVELOPER_S = 86_400
 """How long a deployment of the developer tier lives."""
 
 Upgrade = Literal["OnceNewDefaultVersionAvailable", "OnceCurrentVersionExpired", "NoAutoUpgrade"]
+UPGRADES: tuple[Upgrade, ...] = get_args(Upgrade)
 State = Literal["Running", "Paused"]
 
 
