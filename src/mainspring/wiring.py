@@ -5,10 +5,10 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
@@ -163,6 +163,7 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
             quota=Quota(clock, allowance), ledger=ledger, prices=settings.metering.prices, clock=clock,
         )  # fmt: skip
         await meter.restore(reports)
+        stack.enter_context(_running(meter.keep_restored(reports)))
         if settings.filters.policy:  # while the models load; the first request does not wait for it
             await asyncio.to_thread(bundled().load)
         screening = Screening(
@@ -187,6 +188,16 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
             max_body_bytes=settings.server.max_body_bytes, request_timeout_s=settings.server.request_timeout_s,
         )  # fmt: skip
         yield services, control
+
+
+@contextmanager
+def _running(work: Coroutine[Any, Any, None]) -> Generator[None]:
+    """Beside what is done meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _wanted(need: "Need", settings: Settings) -> Wanted:

@@ -4,6 +4,8 @@ A request passes the quotas of its key, its project and its deployment, is writt
 with all of them when it has ended, which is before its last event is handed on.
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Protocol
@@ -12,7 +14,7 @@ import msgspec
 
 from mainspring.core.clock import Clock
 from mainspring.core.config import Price
-from mainspring.core.errors import ContentFiltered, DeadlineExceeded, Forbidden, MainspringError
+from mainspring.core.errors import ContentFiltered, DeadlineExceeded, Forbidden, MainspringError, Unavailable
 from mainspring.core.seams import Embed, Generate, Models
 from mainspring.core.types import (
     ChatPrompt,
@@ -45,6 +47,7 @@ COMPLETION_TOKENS = 256
 """What a request that does not limit its answer is estimated to generate."""
 EVERYONE = "*"
 NO_LIMITS = Limits()
+RESTORE_S = 60.0
 
 
 class Account(Protocol):
@@ -133,6 +136,14 @@ class Meter:
     ) -> None:
         self._account, self._find, self._project_limits, self._models = account, find, project_limits, models
         self._quota, self._ledger, self._prices, self._clock = quota, ledger, prices, clock
+
+    async def keep_restored(self, reports: Reports) -> None:
+        """Look into the ledger again and again: what a server used that has died since counts, and so does what was
+        used before something got its first limit. Runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(RESTORE_S)
+            with contextlib.suppress(Unavailable):
+                await self.restore(reports)
 
     async def restore(self, reports: Reports) -> None:
         """Charge what the ledger says was used of the current minute, day and month: before this process started, and
