@@ -31,7 +31,7 @@ from mainspring.governance.filters.fold import fold
 HELD_OUT = 0.15
 EPOCHS = (2, 5)
 """Of each round."""
-MOST_WINDOWS, MOST_BAG = 4, 16
+MOST_WINDOWS, MOST_BAG, LEAST_BAG = 4, 16, 24
 """Of a text; of one whose label holds for all of it, more of the same teaches little."""
 BATCH = 128
 RATE, DENSE_RATE = 0.15, 0.02
@@ -58,6 +58,8 @@ class Windows:
             rows = features(words)
             ids = np.array([vectors.get(word, 0) for word in words])
             windows = spans(len(words))
+            if sample.bag:  # a few words of it say nothing
+                windows = [span for span in windows if span[1] - span[0] >= LEAST_BAG or span[1] == len(words)]
             most = MOST_BAG if sample.bag else MOST_WINDOWS
             if len(windows) > most:
                 windows = random.Random(number).sample(windows, most)  # noqa: S311

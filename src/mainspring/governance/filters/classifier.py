@@ -19,7 +19,7 @@ from mainspring.governance.filters.policy import GRADED, SEVERITIES, Category, S
 from mainspring.governance.filters.verdict import Hit
 from mainspring.models.safetensors import read_tensors
 
-__all__ = ["HEADS", "ROWS", "WINDOWS", "Classifier", "bundled", "features", "spans", "tokens"]
+__all__ = ["HEADS", "ROWS", "WINDOWS", "Classifier", "bundled", "earlier", "features", "spans", "tokens"]
 
 Array = Any  # numpy is imported when the first text is judged, not when the server starts
 
@@ -32,6 +32,8 @@ ROWS = 2**16
 """Rows for words and as many again for pairs of words."""
 WINDOWS = ((12, 4), (24, 8), (72, 24))
 """Length and stride of the windows, in words."""
+BLOCK, OVERLAP = 800, 72
+"""Words of a long text that are judged together, and those that a block shares with the next one."""
 EXCERPT = 120
 SMOOTHING = 4.0
 """Added to a window's length, whose root its sum is divided by: two words alone are weak evidence."""
@@ -74,14 +76,31 @@ def _row(hashes: Array) -> Array:
 
 
 def spans(length: int) -> list[tuple[int, int]]:
-    """The windows of a text of so many words."""
-    found: list[tuple[int, int]] = []
+    """The windows of a text of so many words, by size, the smallest first."""
+    return [span for group in _groups(length) for span in group]
+
+
+def _groups(length: int) -> list[list[tuple[int, int]]]:
+    groups: list[list[tuple[int, int]]] = []
     for size, stride in WINDOWS:
         if length <= size:
-            return [*found, (0, length)]
-        found += [(start, start + size) for start in range(0, length - size, stride)]
-        found.append((length - size, length))
-    return found
+            return [*groups, [(0, length)]]
+        starts = [*range(0, length - size, stride), length - size]
+        groups.append([(start, start + size) for start in starts])
+    return groups
+
+
+def earlier(rows: Array) -> Array:
+    """For each feature of each word, at which word the same feature stood before; -1 if nowhere. What a window says
+    twice counts once."""
+    import numpy as np
+
+    flat = rows.reshape(-1)
+    order = np.argsort(flat, kind="stable")
+    same = flat[order[1:]] == flat[order[:-1]]
+    before = np.full(len(flat), -1, np.int64)
+    before[order[1:]] = np.where(same, order[:-1] // rows.shape[1], -1)
+    return before.reshape(rows.shape)
 
 
 @lru_cache(maxsize=256)
@@ -126,32 +145,45 @@ class Classifier:
         """For each of `HEADS`, the probability of the likeliest window, and that window."""
         import numpy as np
 
-        if not words:
-            return [0.0] * len(HEADS), [(0, 0)] * len(HEADS)
-        logits, windows = self._logits(words), _windows(len(words))[0]
-        best = logits.argmax(0)
-        likely = 1 / (1 + np.exp(-logits.max(0)))
-        return cast("list[float]", likely.tolist()), [windows[each] for each in best.tolist()]
+        likely, found = np.full(len(HEADS), -np.inf, np.float32), [(0, 0)] * len(HEADS)
+        for at in range(0, len(words), BLOCK):
+            block = words[at : at + BLOCK + OVERLAP]
+            logits, windows = self._logits(block), _windows(len(block))[0]
+            for head in np.flatnonzero(logits.max(0) > likely).tolist():
+                best = int(logits[:, head].argmax())
+                likely[head] = logits[best, head]
+                found[head] = windows[best][0] + at, windows[best][1] + at
+        return cast("list[float]", (1 / (1 + np.exp(-likely))).tolist()), found
 
     def _logits(self, words: Sequence[str]) -> Array:
-        """Of each window and each of `HEADS`."""
+        """Of each window and each of `HEADS`. All features are added up, then what a window says again taken off."""
         import numpy as np
 
         if self._table is None:
             self.load()
+        rows = features(words)
+        weights: Array = self._table.take(rows, axis=0)
         sums = np.zeros((len(words) + 1, len(HEADS)), np.float32)
-        np.add.reduce(self._table.take(features(words), axis=0), 1, np.float32, sums[1:])
+        sums[1:] = weights.sum(1, dtype=np.float32)
         np.add.accumulate(sums, 0, out=sums)
         _, starts, ends, roots = _windows(len(words))
-        return (sums.take(ends, 0) - sums.take(starts, 0)) * self._scale / roots + self._bias
+        logits: Array = sums.take(ends, 0) - sums.take(starts, 0)
+        before = earlier(rows).reshape(-1)
+        again = np.flatnonzero(before >= 0)
+        if again.size:
+            inside = (starts[:, None] <= before[again]) & (ends[:, None] > again // rows.shape[1])
+            logits -= inside.astype(np.float32) @ weights.reshape(-1, len(HEADS))[again].astype(np.float32)
+        return logits * self._scale / roots + self._bias
 
     def judge(self, text: str, categories: frozenset[Category]) -> list[Hit]:
         """What of these categories is in the text, from low severity on; those without severities if detected."""
         folded = fold(text)
         words = tokens(folded)
-        if not words or self._logits(words).max() < 0:  # less than DETECTED_AT, as nearly every text
+        if not words:
             return []
         likely, windows = self.probabilities(words)
+        if max(likely) < DETECTED_AT:  # as for nearly every text
+            return []
         scores = dict(zip(HEADS, zip(likely, windows, strict=True), strict=True))
         hits: list[Hit] = []
         for category in sorted(categories):
