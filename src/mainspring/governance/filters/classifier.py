@@ -32,8 +32,6 @@ ROWS = 2**16
 """Rows for words and as many again for pairs of words."""
 WINDOWS = ((12, 4), (24, 8), (72, 24))
 """Length and stride of the windows, in words."""
-BLOCK, OVERLAP = 800, 72
-"""Words of a long text that are judged together, and those that a block shares with the next one."""
 EXCERPT = 120
 SMOOTHING = 4.0
 """Added to a window's length, whose root its sum is divided by: two words alone are weak evidence."""
@@ -103,16 +101,6 @@ def earlier(rows: Array) -> Array:
     return before.reshape(rows.shape)
 
 
-@lru_cache(maxsize=256)
-def _windows(length: int) -> tuple[list[tuple[int, int]], Array, Array, Array]:
-    """`spans`, their beginnings and ends as arrays, and the roots that their sums are divided by."""
-    import numpy as np
-
-    windows = spans(length)
-    starts, ends = np.array(windows).T
-    return windows, starts, ends, np.sqrt(ends - starts + SMOOTHING)[:, None]
-
-
 class Classifier:
     """Judges texts with the weights of a safetensors file: `table` (rows, heads) in 8 bits, `scale` and `bias` (heads).
 
@@ -145,35 +133,27 @@ class Classifier:
         """For each of `HEADS`, the probability of the likeliest window, and that window."""
         import numpy as np
 
-        likely, found = np.full(len(HEADS), -np.inf, np.float32), [(0, 0)] * len(HEADS)
-        for at in range(0, len(words), BLOCK):
-            block = words[at : at + BLOCK + OVERLAP]
-            logits, windows = self._logits(block), _windows(len(block))[0]
-            for head in np.flatnonzero(logits.max(0) > likely).tolist():
-                best = int(logits[:, head].argmax())
-                likely[head] = logits[best, head]
-                found[head] = windows[best][0] + at, windows[best][1] + at
-        return cast("list[float]", (1 / (1 + np.exp(-likely))).tolist()), found
-
-    def _logits(self, words: Sequence[str]) -> Array:
-        """Of each window and each of `HEADS`. All features are added up, then what a window says again taken off."""
-        import numpy as np
-
         if self._table is None:
             self.load()
+        if not words:
+            return [0.0] * len(HEADS), [(0, 0)] * len(HEADS)
         rows = features(words)
-        weights: Array = self._table.take(rows, axis=0)
-        sums = np.zeros((len(words) + 1, len(HEADS)), np.float32)
-        sums[1:] = weights.sum(1, dtype=np.float32)
-        np.add.accumulate(sums, 0, out=sums)
-        _, starts, ends, roots = _windows(len(words))
-        logits: Array = sums.take(ends, 0) - sums.take(starts, 0)
-        before = earlier(rows).reshape(-1)
-        again = np.flatnonzero(before >= 0)
-        if again.size:
-            inside = (starts[:, None] <= before[again]) & (ends[:, None] > again // rows.shape[1])
-            logits -= inside.astype(np.float32) @ weights.reshape(-1, len(HEADS))[again].astype(np.float32)
-        return logits * self._scale / roots + self._bias
+        weights: Array = self._table.take(rows, axis=0).astype(np.float32)
+        before = earlier(rows)
+        windows: list[tuple[int, int]] = []
+        parts: list[Array] = []
+        for group in _groups(len(words)):
+            windows += group
+            starts = np.array([start for start, _ in group])
+            size = group[0][1] - group[0][0]
+            inside = starts[:, None] + np.arange(size)
+            first = (before[inside] < starts[:, None, None]).astype(np.float32)
+            flat = weights[inside].reshape(len(group), -1, len(HEADS))
+            parts.append(np.matmul(first.reshape(len(group), 1, -1), flat)[:, 0] / (size + SMOOTHING) ** 0.5)
+        logits: Array = np.concatenate(parts) * self._scale + self._bias
+        best = logits.argmax(0)
+        likely = 1 / (1 + np.exp(-logits.max(0)))
+        return cast("list[float]", likely.tolist()), [windows[each] for each in best.tolist()]
 
     def judge(self, text: str, categories: frozenset[Category]) -> list[Hit]:
         """What of these categories is in the text, from low severity on; those without severities if detected."""
