@@ -21,6 +21,8 @@ from tests.e2e.server import running
 
 pytestmark = pytest.mark.model
 NUM_TOKENS = 80
+ENDS = {"length", "content_filter"}
+"""How a whole stream ends: what a small model says when it may not stop does not always pass the default filter."""
 
 
 def ask(name, model):
@@ -132,7 +134,8 @@ def test_a_queue_brings_a_second_replica_and_a_kill_harms_only_what_it_had_begun
             later.append(pool.submit(tell, server, 100 + len(later)))
         os.kill(first.pid, signal.SIGKILL)
         ends = [one.result() for one in (*asked, *later)]
-    failed = [end for end in ends if end != "length"]
+    failed = [end for end in ends if isinstance(end, tuple)]
     assert 1 <= len(failed) <= 2, ends  # what ran there; what waited is sent again
     assert all(kind is openai.APIError or status == 503 for kind, status in failed), failed
-    assert tell(server, 1000) == "length"
+    assert tell(server, 1000) in ENDS
+    assert {end for end in ends if isinstance(end, str)} <= ENDS
