@@ -29,6 +29,9 @@ class _Owner(msgspec.Struct, frozen=True):
     blocking: bool
 
 
+PROTECTED: frozenset[Category] = frozenset(("protected_material_text", "protected_material_code"))
+
+
 class Direction:
     """The rules of a policy for one direction, with all that they need compiled.
 
@@ -68,7 +71,9 @@ class Direction:
         known: tuple[Category, ...] = (*GRADED, "jailbreak") if policy.guard is None else ()
         self.classified: frozenset[Category] = frozenset(each for each in known if each in self.rules)
         self.classifier, self._personal = classifier, personal
-        self.index = index if {"protected_material_text", "protected_material_code"} & self.rules.keys() else None
+        self.index = index if PROTECTED & self.rules.keys() else None
+        if self.index is None:  # what is not looked for is not annotated as not found either
+            self.rules = {name: rule for name, rule in self.rules.items() if name not in PROTECTED}
 
     @property
     def is_idle(self) -> bool:
