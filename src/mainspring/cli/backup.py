@@ -39,7 +39,7 @@ def backup(
         bool,
         typer.Option(
             " /--without-secrets",
-            help="Leave out admin.key, secret.key and mainspring.toml (the database's password).",
+            help="Leave out admin.key, secret and mainspring.toml (the database's password).",
             show_default=False,
         ),
     ] = True,

@@ -44,7 +44,7 @@ __all__ = [
 FORMAT = 1
 MANIFEST = "manifest.json"
 CONFIGURATION = "mainspring.toml"
-SECRETS = ("admin.key", "secret.key")
+SECRETS = ("admin.key", "secret")
 FILES = (CONFIGURATION, *SECRETS)
 """What is kept of the data directory as it lies there."""
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -18,6 +17,14 @@ def archive(ms, home: Path, tmp_path: Path) -> Path:
     (home / "mainspring.toml").write_text('region = "here"\n')
     assert ms("backup", str(tmp_path / "a.tar.gz")).code == 0
     return tmp_path / "a.tar.gz"
+
+
+def test_the_files_that_are_kept_are_those_that_the_rest_writes() -> None:
+    from mainspring.governance.keys import ADMIN_KEY_FILE
+    from mainspring.governance.projects import SECRET_FILE
+    from mainspring.store.archive import SECRETS
+
+    assert set(SECRETS) == {ADMIN_KEY_FILE, SECRET_FILE}
 
 
 def names(ms, home: Path) -> list[str]:
@@ -96,7 +103,7 @@ def test_nothing_to_back_up_makes_nothing(ms, home: Path, tmp_path: Path) -> Non
     ran = ms("backup", str(tmp_path / "a.tar.gz"))
     assert (ran.code, "nothing to back up" in ran.err) == (2, True)
     assert not home.exists()
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_database_is_the_one_of_the_settings_after_the_restore(ms, archive: Path, tmp_path: Path) -> None:
