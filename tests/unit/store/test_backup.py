@@ -16,6 +16,7 @@ from sqlalchemy import Column, Float, Integer, LargeBinary, MetaData, Table, Tex
 from mainspring.core.clock import FakeClock
 from mainspring.core.errors import UserMistake
 from mainspring.store import archive
+from mainspring.store import backup as module
 from mainspring.store import restore as restoring
 from mainspring.store.archive import Manifest, Model, verify
 from mainspring.store.backup import backup
@@ -436,6 +437,52 @@ async def after_a_kill(home: Path, url: str, before: dict[str, Any], expected: d
     if before:
         assert await rows_in(home, url) == before
     return "nothing"
+
+
+async def test_a_restore_that_is_repeated_and_fails_still_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await made(tmp_path / "a", "", num_rows=3)
+    packed, _ = await backed_up(tmp_path / "a", "")
+    marked = tmp_path / "b" / RESTORING
+    marked.mkdir(parents=True)
+    (marked / "mainspring.db").write_bytes(b"what an earlier one has left")
+    with pytest.raises(UserMistake, match="--replace"):
+        await restored(packed, tmp_path / "b", "")
+    assert (marked / "mainspring.db").exists()
+
+    def dies(self: Path, target: Path) -> None:
+        assert target.exists()  # never is there a moment without it
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", dies)
+        with pytest.raises(ZeroDivisionError):
+            await restored(packed, tmp_path / "b", "", replace=True)
+    assert marked.exists()
+    await restored(packed, tmp_path / "b", "", replace=True)
+    assert not marked.exists()
+    assert len((await rows_in(tmp_path / "b", ""))["audit"]) == 3
+
+
+async def test_all_tables_are_as_of_one_moment(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await made(tmp_path / "a", database_url, num_rows=3)
+    write_rows = module._write_rows
+    other = database_at(tmp_path / "a", database_url)
+
+    async def write_rows_and_change_the_rest(writer: Any, connection: Any, table: Table, progress: Any) -> Any:
+        kept = await write_rows(writer, connection, table, progress)
+        async with other.write() as changing:
+            for name in ("requests", "usage_hours", "audit"):
+                await changing.execute(text(f"DELETE FROM {name}"))
+        return kept
+
+    monkeypatch.setattr(module, "_write_rows", write_rows_and_change_the_rest)
+    _, manifest = await backed_up(tmp_path / "a", database_url)
+    await other.close()
+    assert {name: kept.rows for name, kept in manifest.tables.items()} == dict.fromkeys(metadata.tables, 3)
 
 
 LOAD = """
