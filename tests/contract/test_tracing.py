@@ -27,6 +27,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: dict[str, Any] = {}
+        self.count = 0
         self.headers: dict[str, str] = {}
         self.service: dict[str, Any] = {}
         self.paths: set[str] = set()
@@ -38,6 +39,7 @@ class Collector:
         for resource in request.resource_spans:
             self.service = attributes(resource.resource)
             for scope in resource.scope_spans:
+                self.count += len(scope.spans)
                 self.spans |= {span.name: span for span in scope.spans}
 
 
@@ -179,9 +181,8 @@ def test_a_sample(collector: tuple[Collector, str]) -> None:
     found, endpoint = collector
     with traced(endpoint, sample=0.0) as target:
         target.chat("not traced")
-        assert not found.spans
         chat(target)  # the client has decided
-    assert len(found.spans) == 2
+    assert found.count == 2
 
 
 def test_a_collector_that_is_gone_harms_nobody() -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from mainspring.api.app import create_app
 from mainspring.core.errors import Unavailable
-from mainspring.core.types import Event, Finished, GenerateRequest, Token, Usage
+from mainspring.core.types import Event, Finished, GenerateRequest, Screened, Token, Usage
 from mainspring.engine.fake import FakeEngine
 from tests.contract.target import KEY, services
 
@@ -25,7 +27,7 @@ class Client:
         self.sent: list[Message] = []
         self.leave = asyncio.Event()
         engine = FakeEngine()
-        self._app = create_app(services(engine, generate=generate))
+        self.app = create_app(services(engine, generate=generate))
         asked = {"messages": [{"role": "user", "content": "x"}]} if "chat" in operation else {"prompt": "x"}
         body = {"model": "fake", **asked, **fields}
         self._inbox: list[Message] = [{"type": "http.request", "body": json.dumps(body).encode()}]
@@ -54,7 +56,7 @@ class Client:
         async def send(message: Message) -> None:
             self.sent.append(message)
 
-        await self._app(self._scope, receive, send)
+        await self.app(self._scope, receive, send)
         return self.sent
 
     @property
@@ -181,3 +183,29 @@ async def test_tokens_inside_of_a_character_send_no_empty_chunk() -> None:
     client = Client(generate, stream=True)
     await client.run()
     assert b"".join(client.bodies).count(b"data: ") == 4  # role, é, finish, [DONE]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_the_filters_found_is_counted(*, stream: bool) -> None:
+    async def generate(request: GenerateRequest) -> AsyncGenerator[Event]:
+        yield Token(0, "a")
+        await asyncio.sleep(0)
+        yield Screened(0, {}, reasons="[]", blocked=True)
+        yield Finished(0, "content_filter", Usage(1, 1))
+
+    client = Client(generate, stream=stream)
+    await asyncio.wait_for(client.run(), WAIT_S)
+    text = TestClient(client.app).get("/metrics", headers={"api-key": KEY}).text
+    for name in ("rejected", "harmful"):
+        assert re.search(rf"^rai_{name}_requests_total{{.*}} 1.0$", text, re.MULTILINE)
+
+
+async def test_a_whole_answer_that_fails_at_its_end_has_the_status_of_the_failure() -> None:
+    async def generate(request: GenerateRequest) -> AsyncGenerator[Event]:
+        yield Token(0, "a")
+        await asyncio.sleep(0)
+        yield Token(0, "b")
+        raise Unavailable("Gone.")
+
+    sent = await asyncio.wait_for(Client(generate).run(), WAIT_S)
+    assert sent[0]["status"] == 503
