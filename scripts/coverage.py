@@ -92,13 +92,14 @@ def routes() -> set[tuple[str, str]]:
         raise NotImplementedError
 
     services = Services(
-        generate=fake.generate, models=fake, authenticate=nobody, ready=lambda: True, clock=SystemClock()
+        generate=fake.generate,
+        models=fake,
+        replicas=fake,
+        authenticate=nobody,
+        ready=lambda: True,
+        clock=SystemClock(),
     )
-    found: set[tuple[str, str]] = set()
-    for route in create_app(services).routes:
-        path = re.sub(r"\{[^}]*\}", "{}", getattr(route, "path", ""))
-        found |= {(method.lower(), path) for method in getattr(route, "methods", None) or ()}
-    return found
+    return {(each.method.lower(), re.sub(r"\{[^}]*\}", "{}", each.path)) for each in create_app(services).operations}
 
 
 def path_tables() -> Iterator[str]:

@@ -39,7 +39,7 @@ def list_blocklists(project: Project = "default", home: Home = None, as_json: As
         print_json(found)
         return
     rows = [
-        (each["name"], item["name"], "regex" if item["is_regex"] else "term", item["pattern"])
+        (each["name"], str(item["name"]), "regex" if item["is_regex"] else "term", str(item["pattern"]))
         for each in found
         for item in each["items"] or [{"name": "", "is_regex": False, "pattern": ""}]
     ]

@@ -98,7 +98,7 @@ def earlier(rows: Array) -> Array:
     same = flat[order[1:]] == flat[order[:-1]]
     before = np.full(len(flat), -1, np.int64)
     before[order[1:]] = np.where(same, order[:-1] // rows.shape[1], -1)
-    return before.reshape(rows.shape)
+    return cast("Array", before.reshape(rows.shape))
 
 
 class Classifier:
@@ -137,8 +137,8 @@ class Classifier:
             self.load()
         if not words:
             return [0.0] * len(HEADS), [(0, 0)] * len(HEADS)
-        rows = features(words)
-        weights: Array = self._table.take(rows, axis=0).astype(np.float32)
+        rows, table = features(words), cast("Array", self._table)
+        weights: Array = table.take(rows, axis=0).astype(np.float32)
         before = earlier(rows)
         windows: list[tuple[int, int]] = []
         parts: list[Array] = []

@@ -9,7 +9,7 @@ from mainspring.governance.filters.blocklist import Blocklist, Compiled
 from mainspring.governance.filters.classifier import Classifier
 from mainspring.governance.filters.fold import fold, positions
 from mainspring.governance.filters.personal import PersonalData
-from mainspring.governance.filters.policy import GRADED, Category, Policy, Source
+from mainspring.governance.filters.policy import GRADED, Category, FilterRule, Policy, Source
 from mainspring.governance.filters.protected import Index, Kind
 from mainspring.governance.filters.terms import Match, Terms
 from mainspring.governance.filters.verdict import Hit, Verdict, judge
@@ -50,7 +50,7 @@ class Direction:
         index: Index | None = None,
         bases: Mapping[str, Policy] | None = None,
     ) -> None:
-        self.rules = policy.rules(source, bases)
+        self.rules: dict[Category, FilterRule] = policy.rules(source, bases)
         names = policy.prompt_blocklists if source == "Prompt" else policy.completion_blocklists
         compiled = Compiled([blocklists[name] for name in names if name in blocklists])
         self.lists = names

@@ -1,5 +1,7 @@
 """Blocklists: folding, boundaries of words, and regular expressions of strangers."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def hits(text: str, *terms: str, regex: bool = False) -> list[str]:
         "se\u200bcr\u00adet",
         "s\u0301e\u0300cret",
         "ｓｅｃｒｅｔ",
-        "sесrеt",  # two letters of it are Cyrillic  # noqa: RUF001
+        "sесrеt",  # two letters of it are Cyrillic
         "𝓼𝓮𝓬𝓻𝓮𝓽",
         "(secret)",
         "top_secret",
@@ -69,7 +71,7 @@ def test_a_term_that_another_begins_with_is_found_too():
 def test_folding_in_pieces_is_folding(text, cuts):
     bounds = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     folder, folded, where = Folder(), "", []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         piece, places = folder.feed(text[start:end], start)
         folded, where = folded + piece, where + places
     assert folded == fold(text)
