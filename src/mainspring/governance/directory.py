@@ -191,10 +191,12 @@ class Directory:
         now_s = self._clock.now()
         for each in list(self.snapshot.deployments.values()):
             if each.expires is not None and each.expires <= now_s:
-                await projects.undeploy(each.project, each.name)
-            elif version := upgraded(each, [found.version for found in self._versions(each.model)]):
+                if await projects.upkeep(each, None):
+                    _log.info("deployment expired", project=each.project, deployment=each.name)
+                continue
+            version = upgraded(each, [found.version for found in self._versions(each.model)])
+            if version and await projects.upkeep(each, version):
                 _log.info("deployment upgraded", project=each.project, deployment=each.name, version=version)
-                await projects.deploy(msgspec.structs.replace(each, version=version))
         await self.refresh(projects)
 
 
@@ -227,8 +229,9 @@ Provisioning = Literal["Creating", "Succeeded", "Failed"]
 
 
 def provisioning(deployment: Deployment, state: str) -> Provisioning:
-    """How far a deployment is, from the state of its replicas (see `Router.status`). Only a provisioned one has to be
-    loaded before it is there: the others are loaded by their first request."""
+    """How far a deployment is, from the state of its replicas (see `Router.status`). Only a provisioned one that runs
+    has to be loaded before it is there: the others are loaded by their first request."""
     if state == "failed":
         return "Failed"
-    return "Creating" if deployment.kind == "provisioned" and state != "ready" else "Succeeded"
+    is_awaited = deployment.kind == "provisioned" and deployment.state == "Running"
+    return "Creating" if is_awaited and state != "ready" else "Succeeded"

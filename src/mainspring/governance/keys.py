@@ -137,6 +137,13 @@ class Keys:
             found = await self._rows(connection, project, slot)
         return any(hmac.compare_digest(row["hash"], _digest(secret)) for row in found)
 
+    def forget(self, project: str) -> None:
+        """Look the keys of a project up again when they are next used: some were ended. Called after the transaction
+        that did so, since until then they are still found."""
+        for digest, (key, _) in list(self._verified.items()):
+            if key.project == project:
+                del self._verified[digest]
+
     async def revoke_all(self, connection: AsyncConnection, project: str) -> None:
         """Make every key of a project stop working, in the transaction that deletes it."""
         for old in await self._of(connection, project):

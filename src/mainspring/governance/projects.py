@@ -163,6 +163,7 @@ class Projects:
                         await change.remove(each, "project.empty", f"{key[0]}/{key[1]}")
             await self._keys.revoke_all(change.connection, project.name)
             await change.remove(project, "project.delete", project.name)
+        self._keys.forget(project.name)
         self._changed()
         return True
 
@@ -197,6 +198,7 @@ class Projects:
             project = msgspec.structs.replace(project, generations=generations, updated=self._clock.now())
             await change.put(project, f"project.regenerate_{slot}", project.name)
             await self._keys.add_slot(change.connection, project.name, slot, self._derived(project, slot))
+        self._keys.forget(project.name)
         self._changed()
         return self._derived(project, "key1"), self._derived(project, "key2")
 
@@ -260,6 +262,21 @@ class Projects:
             if spilling:
                 raise Conflict(f"{name!r} takes what spills over from {', '.join(spilling)}: change that first.")
             await change.remove(found, "deployment.delete", f"{found.project}/{name}")
+        self._changed()
+        return True
+
+    async def upkeep(self, seen: Deployment, version: str | None) -> bool:
+        """Move a deployment to a version of its model, or with None delete it as expired; whether that was done. It is
+        not if the deployment is no longer what was seen: somebody has changed or deleted it, or done the same."""
+        key = seen.project, seen.name
+        async with writing(self._database, self._audit) as change:
+            if change.before.deployments.get(key) != seen:
+                return False
+            if version is None:
+                await change.remove(seen, "deployment.expire", "/".join(key))
+            else:
+                moved = msgspec.structs.replace(seen, version=version, updated=self._clock.now())
+                await change.put(moved, "deployment.upgrade", "/".join(key))
         self._changed()
         return True
 
