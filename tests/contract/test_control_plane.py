@@ -297,6 +297,7 @@ def test_a_provisioned_deployment_is_polled_until_it_is_loaded(target: GovernedT
             GROUP, account.name, "mine", deployment(sku="ProvisionedManaged")
         )
         assert poller.status() == "Creating"
+        assert raw(target, "GET", f"{account.id}/deployments/mine").headers["retry-after"] == "1"
         assert client.deployments.get(GROUP, account.name, "mine").properties.provisioning_state == "Creating"
         target.engine.states.clear()
         assert poller.result(20).properties.provisioning_state == "Succeeded"
