@@ -100,14 +100,19 @@ class Target:
         return self.post({"messages": [{"role": "user", "content": text}], **fields})
 
 
-def events(response: httpx.Response) -> list[Any]:
-    """The data of a stream's events, [DONE] as a string. Anything else between them is a failure."""
+def events(response: httpx.Response, *, findings: bool = False) -> list[Any]:
+    """The data of a stream's events, [DONE] as a string. Anything else between them is a failure.
+
+    Args:
+        findings: also the first chunks of Azure's dialects, which tell of the prompts and belong to no answer.
+    """
     assert response.headers["content-type"].startswith("text/event-stream")
     blocks = response.text.split("\n\n")
     assert blocks.pop() == "", "the stream must end with an empty line"
     assert all(block.startswith("data: ") and "\n" not in block for block in blocks)
     data = [block.removeprefix("data: ") for block in blocks]
-    return [one if one == "[DONE]" else json.loads(one) for one in data]
+    found = [one if one == "[DONE]" else json.loads(one) for one in data]
+    return [one for one in found if findings or one == "[DONE]" or "prompt_filter_results" not in one]
 
 
 async def authenticate(key: str) -> Principal:

@@ -48,7 +48,7 @@ async def test_items_01_02_03_chat_works_with_async_clients(target: Target, dial
         answer = await client.chat.completions.create(model=target.model, messages=HELLO, max_tokens=8)
         assert answer.choices[0].message.content
         stream = await client.chat.completions.create(model=target.model, messages=HELLO, max_tokens=8, stream=True)
-        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
         assert text
 
 
@@ -83,7 +83,7 @@ def test_items_07_08_09_stream_of_chunks(target: Target, dialect: str) -> None:
 def test_item_07_stream_with_the_official_client(target: Target, dialect: str) -> None:
     client = target.sdk(dialect)
     stream = client.chat.completions.create(model=target.model, messages=HELLO, max_tokens=6, stream=True)
-    chunks = list(stream)
+    chunks = [chunk for chunk in stream if chunk.choices]  # the first of Azure's has none
     assert chunks[0].choices[0].delta.role == "assistant"
     assert sum(chunk.choices[0].finish_reason is not None for chunk in chunks) == 1
 

@@ -48,7 +48,7 @@ def blocking(target: GovernedTarget, pattern: str, *, is_regex: bool = False, wh
 
 def stream(target: GovernedTarget, text: str, dialect: str = "azure", **fields) -> list:
     body = {"messages": [{"role": "user", "content": text}], "max_tokens": 24, "seed": 1, "stream": True, **fields}
-    return events(target.post(body, dialect=dialect))
+    return events(target.post(body, dialect=dialect), findings=True)
 
 
 @pytest.mark.parametrize("dialect", ["azure", "azure_v1"])
