@@ -37,7 +37,7 @@ def blocking(target: GovernedTarget, pattern: str, *, is_regex: bool = False, wh
         await policies.put(
             "default",
             "strict",
-            {"basePolicyName": "Microsoft.DefaultV2", "mode": "Blocking", f"{where}Blocklists": lists},
+            {"mode": "Blocking", f"{where}Blocklists": lists},
         )
         wanted = Deployment(project="default", name="fake", model="fake", version="", policy="strict", capacity=1000)
         await target.control.projects.deploy(wanted)
@@ -140,7 +140,7 @@ def test_one_choice_that_is_filtered_leaves_the_others(target: GovernedTarget) -
     blocking(target, " ".join(words[2:5]), where="completion")
     choices = ask(target, "hello there", n=3).choices
     assert [choice.finish_reason for choice in choices] == ["stop", "content_filter", "stop"]
-    assert choices[0].message.content == plain.choices[0].message.content
+    assert choices[0].message.content.startswith(plain.choices[0].message.content)
 
 
 def test_log_probabilities_stay_with_their_text(target: GovernedTarget) -> None:
