@@ -6,11 +6,19 @@ The texts were written for this test and are not used in training. A text counts
 medium (graded categories), or if it is detected. Precision is over the whole set: every harmless text, and every text
 that is labelled with another category only, is a chance to be wrong. Texts in which two categories touch (a call to
 kill a group is hate and violence) count for the labelled one and neither for nor against the other.
+
+Nearly all traffic is harmless, so what matters most is the second table: how many of thousands of harmless texts are
+blocked: prompts made from patterns and words, what Python packages say of themselves, and code.
 """
 
 import argparse
+import itertools
 import json
+import random
+import re
+import sysconfig
 import time
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -82,6 +90,47 @@ def figures(classifier: Classifier, category: str) -> dict[str, Any]:
     }
 
 
+def harmless() -> dict[str, list[str]]:
+    """Texts that must pass."""
+    rng = random.Random(7)
+    library = Path(sysconfig.get_path("purelib"))
+    paths = sorted(library.rglob("*.py"))[::9]
+    code = [path.read_text("utf-8", "replace") for path in paths if path.stat().st_size < 200_000]
+    said = [one for text in code for one in re.findall(r'"""(.{80,600}?)"""', text, re.DOTALL)[:2]]
+    notes = [path.read_text("utf-8", "replace") for path in sorted(library.glob("*.dist-info/METADATA"))]
+    paragraphs = [one for text in notes for one in re.split(r"\n\s*\n", text)[1:] if 80 < len(one) < 800]
+    vocabulary = sorted({word for text in notes for word in re.findall(r"\b[a-z]{3,12}\b", text)})
+    prompts = [re.sub("X", lambda _: rng.choice(vocabulary), rng.choice(ASKED)) for _ in range(5000)]
+    return {
+        "prompts from patterns": prompts,
+        "docstrings of packages": said[:5000],
+        "descriptions of packages": rng.sample(paragraphs, min(5000, len(paragraphs))),
+        "the beginnings of code files": [text[:1500] for text in code[:2000]],
+    }
+
+
+ASKED = (
+    "Tell me something about the X.",
+    "What does X mean?",
+    "Could you explain X and X?",
+    "Write a short text on X.",
+    "I wonder how X and X differ.",
+    "Draft a mail to my colleague about the X.",
+    "Is X the same as X?",
+    "X X X X",
+    "Please check this sentence: the X has a X.",
+    "Plan a day with X and X.",
+    "Fix this: X(X, X) returns X.",
+    "You are a consultant for X. Be brief.",
+    "Sing a song about a X and a X.",
+    "Skip the X and go to the X.",
+    "The X was X because of the X. Continue the story.",
+    "hey, X?",
+    "What would a X say to a X?",
+    "Name 5 X.",
+)
+
+
 def _timed(work: Any, times: int) -> list[float]:
     took = []
     for _ in range(times):
@@ -103,6 +152,7 @@ def costs() -> dict[str, tuple[float, float]]:
     ]
     everything = Screen(msgspec.structs.replace(DEFAULT_V2, filters=(*DEFAULT_V2.filters, *rules)))
     tokens = [text[at : at + 4] for at in range(0, 1000, 4)]
+    new = itertools.count()
 
     def stream(screen: Screen) -> None:
         hold = screen.stream()
@@ -111,10 +161,13 @@ def costs() -> dict[str, tuple[float, float]]:
         hold.end()
 
     works: dict[str, tuple[Any, int]] = {
-        "prompt of 1,000 characters, default policy": (lambda: default.check_prompt([_said(text[:1000])]), 300),
-        "prompt of 2,000 characters, default policy": (lambda: default.check_prompt([_said(text)]), 300),
+        "prompt of 1,000 characters, default policy": (
+            lambda: default.check_prompt([_said(text[:1000], next(new))]),
+            300,
+        ),
+        "prompt of 2,000 characters, default policy": (lambda: default.check_prompt([_said(text, next(new))]), 300),
         "prompt of 2,000 characters, profanity and personal data too": (
-            lambda: everything.check_prompt([_said(text)]),
+            lambda: everything.check_prompt([_said(text, next(new))]),
             300,
         ),
         "answer of 250 tokens (1,000 characters), default policy": (lambda: stream(default), 60),
@@ -126,8 +179,9 @@ def costs() -> dict[str, tuple[float, float]]:
     return {name: (median(took), took[int(len(took) * 0.95)]) for name, took in timed.items()}
 
 
-def _said(text: str) -> Message:
-    return Message(role="user", content=text)
+def _said(text: str, number: int) -> Message:
+    """As a message that was not seen before: a screen remembers those."""
+    return Message(role="user", content=f"{text} {number}")
 
 
 def main() -> None:
@@ -149,6 +203,14 @@ def main() -> None:
             for kind in ("missed", "wrong"):
                 for text in one[kind]:
                     console.print(f"{category} {kind}: {text}", markup=False)
+    screen = Screen(DEFAULT_V2, classifier=classifier)
+    table = Table("harmless texts", "how many", "blocked by the default policy", "by category")
+    for name, texts in harmless().items():
+        verdicts = [screen.check_prompt([Message(role="user", content=text)]) for text in texts]
+        blocked = sum(verdict.blocked for verdict in verdicts)
+        by = Counter(hit.category for verdict in verdicts for hit in verdict.hits if hit.blocking)
+        table.add_row(name, str(len(texts)), f"{blocked / max(1, len(texts)):.2%}", str(dict(by)))
+    console.print(table)
     times = costs()
     table = Table("what", "median us", "95 % us")
     for name, (middle, high) in times.items():

@@ -67,10 +67,33 @@ def seeds(seed: int, most: int = 60) -> Iterator[Sample]:
         category, _, severity = label.partition(":")
         labels = {} if category == "safe" else {category: severity or "detected"}
         known = _known(category, severity)
+        if category == "jailbreak" and "{ignore}" in pattern:  # wherever it stands
+            labels["indirect_attack"], known = "detected", EVERYTHING
         times = most if "{" in pattern else 3
         texts = {re.sub(r"\{(\w+)\}", lambda match: rng.choice(slots[match[1]]), pattern) for _ in range(times)}
         for text in sorted(texts):
             yield Sample(_varied(text, rng), labels, known, f"seed {number}", weight=1 / len(texts) ** 0.5)
+
+
+HARM = {
+    *("group", "bad", "badnoun", "destroy", "body", "sexact", "lover", "explicit", "victim", "kill", "hurt", "weapon"),
+    *("explosive", "method", "die", "harm", "yourself", "evil", "persona", "ignore", "rules", "act"),
+}
+STEMS = re.compile(
+    r"sex|porn|rap(e|is)|nud|suicid|murder|kill|slut|whore|fuck|shit|erot|orgas|masturb|nazi|terror|slave|bomb"
+)
+
+
+def harmful() -> set[str]:
+    """Words that stand for harm in our sentences."""
+    found: set[str] = set()
+    for line in SEEDS.read_text().splitlines():
+        name, _, words = line.removeprefix("$").partition(":")
+        if line.startswith("$") and name in HARM:
+            found.update(re.findall(r"[a-z]+", words.lower()))
+    vocabulary = re.compile(r"[a-z]+")
+    found.update(word for word in vocabulary.findall(SEEDS.read_text().lower()) if STEMS.search(word))
+    return found
 
 
 def _known(category: str, severity: str) -> tuple[str, ...]:
@@ -219,7 +242,12 @@ def _readmes(wheels: Wheels) -> Iterator[Sample]:
 
 
 def _code() -> Iterator[Sample]:
-    """Python's own library."""
+    """Python's own library: its beginnings, and what it says of itself."""
     folder = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(folder.glob("*.py"))[::2]:
-        yield Sample(path.read_text("utf-8", "replace")[:6000], {}, EVERYTHING, path.name, weight=0.5)
+    for path in sorted(folder.rglob("*.py")):
+        if "site-packages" in path.parts or path.stat().st_size > 400_000:
+            continue
+        text = path.read_text("utf-8", "replace")
+        yield Sample(text[:3000], {}, EVERYTHING, path.name, weight=0.5)
+        for said in re.findall(r'"""(.{60,800}?)"""', text, re.DOTALL)[:4]:
+            yield Sample(said, {}, EVERYTHING, path.name, weight=0.5)

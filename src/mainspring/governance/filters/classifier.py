@@ -36,6 +36,8 @@ EXCERPT = 120
 SMOOTHING = 4.0
 """Added to a window's length, whose root its sum is divided by: two words alone are weak evidence."""
 DETECTED_AT = 0.5
+SHORT = 128
+"""Words of a text whose windows are laid out once and remembered."""
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[!?\"<>{}\[\]:#|]")
 _PAIR, _SKIP = 0x9E3779B1, 0x85EBCA77
@@ -88,13 +90,27 @@ def _groups(length: int) -> list[list[tuple[int, int]]]:
     return groups
 
 
+def _layout(length: int) -> list[tuple[Array, Array, float]]:
+    """Of each size of windows: where they begin, the words in them, and what their sums are divided by."""
+    import numpy as np
+
+    found: list[tuple[Array, Array, float]] = []
+    for group in _groups(length):
+        starts = np.array([start for start, _ in group])
+        size = group[0][1] - group[0][0]
+        found.append((starts[:, None, None], starts[:, None] + np.arange(size), (size + SMOOTHING) ** 0.5))
+    return found
+
+
+_short_layout = lru_cache(maxsize=SHORT)(_layout)
+
+
 def earlier(rows: Array) -> Array:
-    """For each feature of each word, at which word the same feature stood before; -1 if nowhere. What a window says
-    twice counts once."""
+    """For each feature of each word, at which word the same feature stood before; -1 if nowhere."""
     import numpy as np
 
     flat = rows.reshape(-1)
-    order = np.argsort(flat, kind="stable")
+    order = flat.argsort(kind="stable")
     same = flat[order[1:]] == flat[order[:-1]]
     before = np.full(len(flat), -1, np.int64)
     before[order[1:]] = np.where(same, order[:-1] // rows.shape[1], -1)
@@ -137,23 +153,28 @@ class Classifier:
             self.load()
         if not words:
             return [0.0] * len(HEADS), [(0, 0)] * len(HEADS)
-        rows, table = features(words), cast("Array", self._table)
-        weights: Array = table.take(rows, axis=0).astype(np.float32)
-        before = earlier(rows)
-        windows: list[tuple[int, int]] = []
-        parts: list[Array] = []
-        for group in _groups(len(words)):
-            windows += group
-            starts = np.array([start for start, _ in group])
-            size = group[0][1] - group[0][0]
-            inside = starts[:, None] + np.arange(size)
-            first = (before[inside] < starts[:, None, None]).astype(np.float32)
-            flat = weights[inside].reshape(len(group), -1, len(HEADS))
-            parts.append(np.matmul(first.reshape(len(group), 1, -1), flat)[:, 0] / (size + SMOOTHING) ** 0.5)
-        logits: Array = np.concatenate(parts) * self._scale + self._bias
+        logits, windows = self._logits(words), spans(len(words))
         best = logits.argmax(0)
         likely = 1 / (1 + np.exp(-logits.max(0)))
         return cast("list[float]", likely.tolist()), [windows[each] for each in best.tolist()]
+
+    def _logits(self, words: Sequence[str]) -> Array:
+        """Of each window and each of `HEADS`."""
+        import numpy as np
+
+        if self._table is None:
+            self.load()
+        rows = features(words)
+        table: Array = self._table
+        weights = table.take(rows, axis=0).astype(np.float32)
+        before = earlier(rows)
+        parts: list[Array] = []
+        for starts, inside, root in (_short_layout if len(words) <= SHORT else _layout)(len(words)):
+            # What a window says twice counts once: where it stands in the window for the first time.
+            first = (before.take(inside, 0) < starts).astype(np.float32).reshape(len(inside), 1, -1)
+            sums = np.matmul(first, weights.take(inside, 0).reshape(len(inside), -1, len(HEADS)))
+            parts.append(sums[:, 0] / root)
+        return np.concatenate(parts) * self._scale + self._bias
 
     def judge(self, text: str, categories: frozenset[Category]) -> list[Hit]:
         """What of these categories is in the text, from low severity on; those without severities if detected."""

@@ -120,7 +120,8 @@ _KINDS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = tuple(
 )
 
 _MAY_BE = re.compile(r"@|\d")
-_OPEN = re.compile(r"(?:[A-Z]{0,2}[+(]?\d[\w ().+-]{0,44}|[^\s@]{1,64}(?:@\S{0,254})?|\S{1,40})\Z", re.IGNORECASE)
+_NUMBER = re.compile(r"\b[A-Z]{0,2}[+(]?\d[\w ().+-]*\Z|[+(]\d*\Z", re.IGNORECASE)
+LONGEST_NUMBER = 48
 LOOK_BACK = 320
 
 
@@ -138,8 +139,13 @@ def find_personal(text: str) -> list[Found]:
 
 
 def open_tail(text: str) -> int:
-    """From where on the text's end may still turn out to be personal data. Text that is longer than any of these
-    forms is not held."""
-    base = max(0, len(text) - LOOK_BACK)
-    match = _OPEN.search(text, base)
-    return match.start() if match else len(text)
+    """From where on the text's end may still turn out to be personal data: the word that it ends with, which may be the
+    beginning of an address, and a number with the words after it. What is longer than any of these is not held."""
+    end = text[-LOOK_BACK:]
+    start = len(text)
+    if end and not end[-1].isspace():
+        word = len(end.rsplit(None, 1)[-1])
+        start -= word if word < LOOK_BACK else 0
+    tail = text[-LONGEST_NUMBER:]
+    match = _NUMBER.search(tail) if any(map(str.isdigit, tail)) else None
+    return min(start, len(text) - len(tail) + match.start()) if match else start

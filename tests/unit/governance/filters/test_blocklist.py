@@ -1,4 +1,7 @@
 """Blocklists: folding, boundaries of words, and regular expressions of strangers."""
+# ruff: noqa: RUF001 - letters that look like others are what is tested
+
+from itertools import pairwise
 
 import itertools
 
@@ -71,7 +74,7 @@ def test_a_term_that_another_begins_with_is_found_too():
 def test_folding_in_pieces_is_folding(text, cuts):
     bounds = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     folder, folded, where = Folder(), "", []
-    for start, end in itertools.pairwise(bounds):
+    for start, end in pairwise(bounds):
         piece, places = folder.feed(text[start:end], start)
         folded, where = folded + piece, where + places
     assert folded == fold(text)
