@@ -282,7 +282,7 @@ def operating_points(classifier: Classifier, samples: list[Sample]) -> np.ndarra
         said = logits[:, head] > found[head]
         right = said[labels[:, head] == 1]
         print(
-            f"{HEADS[head]:<18} from {found[head]:+.2f}: {said[harmless].mean():.2%} of {harmless.sum()} harmless texts, "
+            f"{HEADS[head]:<18} from {found[head]:+.2f}: {said[harmless].mean():.2%} of {harmless.sum()} harmless, "
             f"{right.mean() if len(right) else 0:.2f} of {len(right)} harmful ones"
         )
     return found.astype(np.float32) + 1e-3

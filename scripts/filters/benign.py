@@ -3,7 +3,6 @@
 What is rare in harmful sentences and common everywhere must not count as harm, and only many harmless texts teach that.
 Words that stand for harm in our own sentences are left out.
 """
-# ruff: noqa: E501 - one pattern after another
 
 import random
 from collections.abc import Iterator

@@ -1,9 +1,6 @@
 """Blocklists: folding, boundaries of words, and regular expressions of strangers."""
-# ruff: noqa: RUF001 - letters that look like others are what is tested
 
 from itertools import pairwise
-
-import itertools
 
 import pytest
 from hypothesis import given
