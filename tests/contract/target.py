@@ -71,6 +71,8 @@ class Target:
     def sdk(self, dialect: str, key: str | None = None, **options: Any) -> OpenAI:
         """An official client of the dialect."""
         options = {**STRICT, "api_key": key or self.key, **options}
+        if dialect != "openai":  # strict as they are, they do not take Azure's own first chunk
+            options["_strict_response_validation"] = False
         if dialect == "azure":
             return AzureOpenAI(azure_endpoint=self.base_url, api_version=API_VERSION, **options)
         return OpenAI(base_url=self.base_url + ("/v1" if dialect == "openai" else "/openai/v1/"), **options)
@@ -78,6 +80,8 @@ class Target:
     def async_sdk(self, dialect: str, **options: Any) -> AsyncOpenAI:
         """The same, asynchronous."""
         options = {**STRICT, "api_key": self.key, **options}
+        if dialect != "openai":
+            options["_strict_response_validation"] = False
         if dialect == "azure":
             return AsyncAzureOpenAI(azure_endpoint=self.base_url, api_version=API_VERSION, **options)
         return AsyncOpenAI(base_url=self.base_url + ("/v1" if dialect == "openai" else "/openai/v1/"), **options)
