@@ -102,17 +102,20 @@ class _Series:
         """Record what a request came to that reached a model and was answered."""
         if work.first_s is None or work.last_s is None:
             return
-        self.ttft.observe(work.first_s)
         self.whole.observe(work.last_s)
-        # Whoever did not ask for a stream sees the first of it together with the last.
-        self.to_response.observe(1000 * (work.first_s if work.streams else work.last_s))
         self.to_last.observe(1000 * work.last_s)
-        decode_s, gaps = work.last_s - work.first_s, work.completion - 1
-        if gaps > 0:
-            self.per_token.observe(decode_s / gaps)
-            self.between.observe(1000 * decode_s / gaps)
-            if decode_s > 0:
-                self.per_second.observe(gaps / decode_s)
+        if work.streams:
+            self.ttft.observe(work.first_s)
+            self.to_response.observe(1000 * work.first_s)
+            decode_s, gaps = work.last_s - work.first_s, work.completion - 1
+            if gaps > 0:
+                self.per_token.observe(decode_s / gaps)
+                self.between.observe(1000 * decode_s / gaps)
+                self.per_second.observe(gaps / max(decode_s, 1e-6))
+        else:  # nobody sees its first token before its last; the content filters look at it in large pieces, too
+            self.to_response.observe(1000 * work.last_s)
+            if work.completion:
+                self.per_second.observe(work.completion / work.last_s)
         self._count(work)
 
     def _count(self, work: Work) -> None:
@@ -146,10 +149,10 @@ class _Families:
 
         own = ("model",)
         self.ttft = histogram(
-            "mainspring_time_to_first_token_seconds", "From a request's arrival to its first event.", own, TTFT_S
+            "mainspring_time_to_first_token_seconds", "From a stream's request to its first event.", own, TTFT_S
         )
         self.per_token = histogram(
-            "mainspring_time_per_output_token_seconds", "Mean gap between a request's tokens.", own, PER_TOKEN_S
+            "mainspring_time_per_output_token_seconds", "Mean gap between the tokens of a stream.", own, PER_TOKEN_S
         )
         self.whole = histogram(
             "mainspring_e2e_request_latency_seconds", "From a request's arrival to its last event.", own, WHOLE_S
@@ -172,7 +175,7 @@ class _Families:
             "azure_openai_normalized_tbt_in_ms", "Mean milliseconds between tokens.", AZURE, ms(PER_TOKEN_S)
         )
         self.per_second = histogram(
-            "azure_openai_token_per_second", "Tokens a second after the first.", AZURE, TOKENS_PER_SECOND
+            "azure_openai_token_per_second", "Tokens a second: of a stream after its first.", AZURE, TOKENS_PER_SECOND
         )
 
 

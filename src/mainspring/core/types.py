@@ -190,6 +190,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
         model: the deployment's name.
         tenant: whose fair share this uses (a key's id).
         project: the project that the deployment belongs to.
+        streams: somebody reads the answer as it comes; otherwise it may be looked at in larger pieces.
         spillover: the deployment that takes it if `model` cannot; None leaves that to the deployment's own.
         max_tokens: most tokens to generate for each choice; None means as many as the context holds.
         stop: up to four strings that end a choice and are not part of it.
@@ -205,6 +206,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt: Prompt
     tenant: str = ""
     project: str = "default"
+    streams: bool = True
     spillover: str | None = None
     n: int = 1
     max_tokens: int | None = None

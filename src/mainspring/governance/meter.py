@@ -34,6 +34,7 @@ from mainspring.core.types import (
     Usage,
 )
 from mainspring.governance.directory import Target
+from mainspring.governance.filters.verdict import Hit
 from mainspring.governance.ledger import Entry, Ledger
 from mainspring.governance.quota import Amount, Charge, Quota, Share
 from mainspring.governance.usage import Operation, Reports
@@ -69,6 +70,10 @@ class Account(Protocol):
         ...
 
 
+MAX_HITS_BYTES = 2000
+"""Of what the content filters found, in the ledger."""
+
+
 class _Use:
     """What a request has used so far."""
 
@@ -79,7 +84,7 @@ class _Use:
     def __init__(self, target: Target, entry: Entry, charge: Charge, began_s: float) -> None:
         self.target, self.entry, self.charge, self.began_s = target, entry, charge, began_s
         self.filtered = ""
-        self.reasons: list[str] = []
+        self.reasons: dict[int, str] = {}  # by choice; -1 is the prompt
         self.usage = Usage(0, 0)
         self.finished = 0
         self.first_s: float | None = None
@@ -88,14 +93,23 @@ class _Use:
     def note(self, screened: Screened) -> None:
         """The content filters have found something, or nothing."""
         if screened.reasons:
-            self.reasons.append(screened.reasons)
+            self.reasons[screened.choice] = screened.reasons  # all that is known of it: what was said before is in it
         if screened.blocked:
             self.filtered = "completion"
 
     @property
     def hits(self) -> str:
-        """All that they have found, as one JSON list."""
-        return f"[{','.join(each.strip()[1:-1] for each in self.reasons)}]" if self.reasons else ""
+        """What they have found, as one JSON list: as much as the journal has room for, what blocked it first."""
+        found = [hit for each in self.reasons.values() for hit in msgspec.json.decode(each, type=list[Hit])]
+        kept: list[str] = []
+        room = MAX_HITS_BYTES
+        for hit in sorted(found, key=lambda hit: not hit.blocking):
+            text = msgspec.json.encode(hit).decode()
+            room -= len(msgspec.json.encode(text))  # it will be a string within JSON
+            if room < 0:
+                break
+            kept.append(text)
+        return f"[{','.join(kept)}]" if kept else ""
 
     def presume(self, guess: Usage) -> None:
         """Nothing was said before it was given up: its prompt was computed, or would have been but for that."""
@@ -267,7 +281,8 @@ class Meter:
             yield
         except ContentFiltered as error:  # it was looked at, and not computed
             use.filtered = "prompt"
-            use.reasons.append(error.reasons)
+            if error.reasons:
+                use.reasons[-1] = error.reasons
             self._end(use, error.code)
             raise
         except DeadlineExceeded as error:

@@ -174,13 +174,24 @@ class _Case:
         return self._inner(ours)
 
 
+PIECE = 400
+"""Characters of an answer that are looked at together where nobody waits for each token. No more, so that a model that
+says what it must not is stopped soon."""
+
+
 class _Lane:
-    """One text: what of it waits, and how much of it may leave. `offset` counts its characters."""
+    """One text: what of it waits, and how much of it may leave.
 
-    __slots__ = ("hold", "length", "released", "waiting")
+    Args:
+        piece: so many characters are looked at together.
+    """
 
-    def __init__(self, hold: Hold) -> None:
-        self.hold = hold
+    __slots__ = ("_piece", "_unseen", "_unseen_length", "hold", "length", "released", "waiting")
+
+    def __init__(self, hold: Hold, piece: int) -> None:
+        self.hold, self._piece = hold, piece
+        self._unseen: list[str] = []
+        self._unseen_length = 0
         self.length = self.released = 0
         self.waiting: deque[tuple[int, Said]] = deque()
 
@@ -188,11 +199,21 @@ class _Lane:
         """More text, and the event that brings it."""
         self.length += len(text)
         self.waiting.append((self.length, event))
-        yield from self._take(self.hold.feed(text))
+        self._unseen.append(text)
+        self._unseen_length += len(text)
+        if self._unseen_length >= self._piece:
+            yield from self._see()
 
     def end(self) -> Iterator[Annotation]:
         """No more comes."""
+        yield from self._see()
         yield from self._take(self.hold.end())
+
+    def _see(self) -> Iterator[Annotation]:
+        text = "".join(self._unseen)
+        self._unseen.clear()
+        self._unseen_length = 0
+        yield from self._take(self.hold.feed(text))
 
     def leaving(self) -> Iterator[Said]:
         """The events all of whose text may leave."""
@@ -217,6 +238,7 @@ class _Answer:
     def __init__(self, screen: Screen, request: GenerateRequest, sources: Sequence[str]) -> None:
         self._screen, self._sources, self._n = screen, sources, request.n
         self._guess = estimate(request).prompt
+        self._piece = 0 if request.streams else PIECE
         self.is_guarded = bool(screen.policy.guard and screen.completion.rules)
         self._keeps = self.is_guarded and not screen.policy.is_asynchronous
         self._lanes: dict[tuple[int, str], _Lane] = {}
@@ -256,7 +278,9 @@ class _Answer:
             self._texts.setdefault(choice, []).append(text)
         lane = self._lanes.get((choice, name))
         if lane is None:
-            lane = self._lanes[choice, name] = _Lane(self._screen.stream(self._sources if name == "text" else ()))
+            lane = self._lanes[choice, name] = _Lane(
+                self._screen.stream(self._sources if name == "text" else ()), self._piece
+            )
         yield from self._moved(choice, lane, lane.feed(event, text))
 
     def _moved(self, choice: int, lane: _Lane, found: Iterator[Annotation]) -> Iterator[Event]:

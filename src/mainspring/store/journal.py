@@ -16,7 +16,7 @@ __all__ = ["MAX_LINE", "Journal", "is_in_use", "lines", "read_all"]
 
 CHUNK = 256 * 1024
 """Bytes taken from the disk at a time."""
-MAX_LINE = 1024
+MAX_LINE = 4096
 """The longest line, its end included."""
 
 

@@ -80,17 +80,20 @@ def test_an_answer_in_azures_names(metrics: Metrics) -> None:
 
 
 def test_an_answer_in_our_own_names(metrics: Metrics) -> None:
-    done = context()
-    done.work = work(streams=False)
-    metrics.request(done)
+    for streams in (True, False):
+        done = context()
+        done.work = work(streams=streams)
+        metrics.request(done)
     scraped = Scraped(metrics)
     assert scraped.value("mainspring_time_to_first_token_seconds_sum", model="mine") == pytest.approx(0.2)
     assert scraped.value("mainspring_time_per_output_token_seconds_sum", model="mine") == pytest.approx(0.1)
-    assert scraped.value("mainspring_e2e_request_latency_seconds_sum", model="mine") == pytest.approx(1.2)
-    assert scraped.value("mainspring_tokens_total", model="mine", kind="cached") == 25
+    assert scraped.value("mainspring_e2e_request_latency_seconds_sum", model="mine") == pytest.approx(2.4)
+    assert scraped.value("mainspring_tokens_total", model="mine", kind="cached") == 50
     # Nobody sees the first token of an answer that comes as a whole.
     names = NAMES | {"stream_type": "Non-Streaming"}
     assert scraped.value("azure_openai_time_to_response_sum", **names) == pytest.approx(1200)
+    assert scraped.value("azure_openai_normalized_tbt_in_ms_count", **names) == 0
+    assert scraped.value("azure_openai_token_per_second_sum", **names) == pytest.approx(11 / 1.2)
 
 
 def test_the_buckets_are_those_of_vllm(metrics: Metrics) -> None:

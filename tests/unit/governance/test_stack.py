@@ -1,6 +1,7 @@
 """The wrappers around `Generate`, each over a scripted engine."""
 
 from collections.abc import AsyncGenerator, Sequence
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -21,8 +22,10 @@ from mainspring.core.types import (
     ToolCallDelta,
     Usage,
 )
+from mainspring.governance import screening
 from mainspring.governance.directory import Target
 from mainspring.governance.filters.fold import fold
+from mainspring.governance.filters.hold import Hold
 from mainspring.governance.screening import Screening
 from mainspring.governance.spill import spilling
 from mainspring.governance.stack import routing
@@ -156,7 +159,10 @@ async def test_no_prefix_of_what_is_said_holds_a_blocked_term(words: list[str], 
         text = text[size:]
     script = Script(*(Token(0, piece) for piece in pieces), Finished(0, "stop", USAGE))
     said = ""
-    for event in await heard(screened(script, terms)(ask())):
+    streams, piece = data.draw(st.booleans()), data.draw(st.integers(1, 40))
+    with patch.object(screening, "PIECE", piece):
+        events = await heard(screened(script, terms)(ask(streams=streams)))
+    for event in events:
         said += event.text if isinstance(event, Token) else ""
         padded = f" {fold(said)} "
         # A term may end the text so far only if more of its last word could still have come, and has not.
@@ -179,6 +185,17 @@ async def test_a_blocked_answer_is_not_computed_to_its_end() -> None:
     assert events[-2].blocked
     assert events[-2].results["custom_blocklists"]["filtered"]
     assert "blue" in events[-2].reasons
+
+
+async def test_a_whole_answer_is_looked_at_in_pieces_and_stopped_after_one() -> None:
+    words = ["so "] * 100 + ["blue "] + ["so "] * 400
+    script = Script(*(Token(0, word) for word in words), Finished(0, "stop", USAGE))
+    with patch.object(Hold, "feed", autospec=True, side_effect=Hold.feed) as looked:
+        events = await heard(screened(script, ["blue"])(ask(streams=False)))
+    assert looked.call_count == 1
+    assert script.told <= 2 + screening.PIECE // 3
+    assert "".join(event.text for event in events if isinstance(event, Token)) == "so " * 100
+    assert events[-1].reason == "content_filter"
 
 
 async def test_tool_calls_and_thoughts_are_looked_at_too() -> None:

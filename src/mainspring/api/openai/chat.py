@@ -57,6 +57,7 @@ class Chat:
             tenant=context.principal.id if context.principal else "",
             project=context.project,
             spillover=context.spillover,
+            streams=bool(body.stream),
             n=body.n or 1,
             max_tokens=max_tokens,
             stop=request.stops(body),

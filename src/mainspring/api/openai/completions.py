@@ -83,6 +83,7 @@ class Completions:
                 tenant=context.principal.id if context.principal else "",
                 project=context.project,
                 spillover=context.spillover,
+                streams=bool(body.stream),
                 n=best_of,
                 max_tokens=max_tokens,
                 stop=request.stops(body),
