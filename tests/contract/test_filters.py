@@ -171,3 +171,17 @@ def test_the_ledger_knows_what_was_filtered_and_why(target: GovernedTarget) -> N
     assert (record["outcome"], record["filtered"], record["completion"]) == ("content_filter", "prompt", 0)
     [hit] = [hit for hit in record["hits"] if hit["category"] == "jailbreak"]
     assert hit["score"] > hit["threshold"]
+
+
+def test_any_number_of_findings_is_accounted_for(target: GovernedTarget) -> None:
+    blocking(target, r"word\d+", is_regex=True)
+    with pytest.raises(BadRequestError) as caught:
+        ask(target, " ".join(f"word{number}" for number in range(500)))
+    path = f"/v1/x/requests/{caught.value.response.headers['x-request-id']}"
+    with target.http() as client:
+        while (said := client.get(path)).status_code == 404:
+            time.sleep(0.1)
+    [record] = said.json()["data"]
+    assert record["filtered"] == "prompt"
+    assert 5 < len(record["hits"]) < 500
+    assert all(hit["blocking"] for hit in record["hits"])
