@@ -33,8 +33,8 @@ DRAIN_S = 0.5
 """How long an ended request may wait in the journal when the database is well."""
 MAX_WAITING_BYTES = 64 * 2**20
 """Journal that may wait for a database that does not answer; beyond it, requests are refused."""
-TOGETHER = 500
-"""Rows written by one statement: below every database's limit of parameters."""
+TOGETHER = 40
+"""Rows written by one statement: making it takes a millisecond, and requests are answered between two of them."""
 
 _log = log.get("mainspring.ledger")
 

@@ -202,18 +202,17 @@ class _Lane:
         self._unseen.append(text)
         self._unseen_length += len(text)
         if self._unseen_length >= self._piece:
-            yield from self._see()
+            yield from self._take(self.hold.feed(self._piece_taken()))
 
     def end(self) -> Iterator[Annotation]:
         """No more comes."""
-        yield from self._see()
-        yield from self._take(self.hold.end())
+        yield from self._take(self.hold.end(self._piece_taken()))
 
-    def _see(self) -> Iterator[Annotation]:
+    def _piece_taken(self) -> str:
         text = "".join(self._unseen)
         self._unseen.clear()
         self._unseen_length = 0
-        yield from self._take(self.hold.feed(text))
+        return text
 
     def leaving(self) -> Iterator[Said]:
         """The events all of whose text may leave."""

@@ -90,21 +90,27 @@ class Hold:
             return [Released(text)] if text else []
         if self.verdict.blocked or not text:
             return []
+        safe = self._look(self._keep(text), text, at_end=False)
+        return self._give(safe, at_end=False)
+
+    def end(self, text: str = "") -> list[Released | Annotation]:
+        """The completion has ended, with this last piece of it; returns the rest."""
+        if self._direction.is_idle:
+            return self.feed(text)
+        if self.verdict.blocked:
+            return []
+        safe = self._look(self._keep(text), text, at_end=True)
+        return self._give(safe, at_end=True)
+
+    def _keep(self, text: str) -> str:
+        """Take more of the completion in; returns it folded."""
         if self._sources:
             self._answer.append(text)
         folded, where = self._folder.feed(text, self._end)
         self._text += text
         self._folded += folded
         self._where += where
-        safe = self._look(folded, text, at_end=False)
-        return self._give(safe, at_end=False)
-
-    def end(self) -> list[Released | Annotation]:
-        """The completion has ended; returns the rest."""
-        if self._direction.is_idle or self.verdict.blocked:
-            return []
-        safe = self._look("", "", at_end=True)
-        return self._give(safe, at_end=True)
+        return folded
 
     def _look(self, folded: str, text: str, *, at_end: bool) -> int:
         """Look at what has come; returns up to where the text may leave."""
@@ -112,12 +118,12 @@ class Hold:
         safe = self._end
         if self._terms is not None:
             # Positions of the folded stream count from its beginning, `_where` from what is kept.
-            matches = self._terms.end() if at_end else self._terms.feed(folded)
+            matches = [*self._terms.feed(folded), *(self._terms.end() if at_end else ())]
             hits += self._direction.named(matches, _Shifted(self._where, self._dropped))
             if self._terms.pending is not None:
                 safe = min(safe, self._where[self._terms.pending - self._dropped])
         if self._patterns is not None:
-            hits += self._direction.named(self._patterns.end() if at_end else self._patterns.feed(text))
+            hits += self._direction.named([*self._patterns.feed(text), *(self._patterns.end() if at_end else ())])
             safe = safe if at_end else min(safe, self._patterns.pending)
         if self._direction.looks_for_personal:
             safe = min(safe, self._personal(hits, at_end=at_end))
