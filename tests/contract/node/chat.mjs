@@ -21,7 +21,7 @@ async function streamed(client) {
     model: MODEL, messages, max_tokens: 8, stream: true, stream_options: { include_usage: true },
   });
   const chunks = [];
-  for await (const chunk of stream) chunks.push(chunk);
+  for await (const chunk of stream) if (chunk.id) chunks.push(chunk); // the first of Azure's has none
   return { chunks };
 }
 
