@@ -26,7 +26,7 @@ async function streamed(client) {
 }
 
 async function helper(client) {
-  const runner = client.chat.completions.stream({ model: MODEL, messages, max_tokens: 8 });
+  const runner = client.chat.completions.stream({ model: MODEL, messages, max_tokens: 8, temperature: 0 });
   return { body: await runner.finalChatCompletion() };
 }
 
