@@ -52,6 +52,10 @@ DIALECTS = ("openai", "azure", "azure_v1")
 STRICT: dict[str, Any] = {"max_retries": 0, "timeout": 120, "_strict_response_validation": True}
 
 
+CLIENTS: list[tuple[str, OpenAI]] = []
+"""With the server that each was made for, which closes it: a connection that nobody closed is a warning some time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """A server. `base_url` has no path; `engine` is the fake behind it, if it is the fake."""
@@ -74,8 +78,11 @@ class Target:
         if dialect != "openai":  # strict as they are, they do not take Azure's own first chunk
             options["_strict_response_validation"] = False
         if dialect == "azure":
-            return AzureOpenAI(azure_endpoint=self.base_url, api_version=API_VERSION, **options)
-        return OpenAI(base_url=self.base_url + ("/v1" if dialect == "openai" else "/openai/v1/"), **options)
+            client: OpenAI = AzureOpenAI(azure_endpoint=self.base_url, api_version=API_VERSION, **options)
+        else:
+            client = OpenAI(base_url=self.base_url + ("/v1" if dialect == "openai" else "/openai/v1/"), **options)
+        CLIENTS.append((self.base_url, client))
+        return client
 
     def async_sdk(self, dialect: str, **options: Any) -> AsyncOpenAI:
         """The same, asynchronous."""
@@ -161,6 +168,9 @@ def serve(app: Any) -> Generator[str]:
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}"
     finally:
+        for made in [made for made in CLIENTS if made[0] == f"http://127.0.0.1:{port}"]:
+            made[1].close()
+            CLIENTS.remove(made)
         server.should_exit = True
         server.force_exit = True
         thread.join(10)

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from openai import AzureOpenAI, NotFoundError, OpenAI, PermissionDeniedError
+from openai import AzureOpenAI, NotFoundError, OpenAI, PermissionDeniedError, RateLimitError
 
 from mainspring.core.types import Limits
 from mainspring.governance.wanted import Deployment
@@ -65,13 +65,18 @@ def test_a_key_for_some_deployments_is_for_no_others(target: GovernedTarget) -> 
 
 
 def test_a_project_s_limits_are_for_all_of_its_keys(target: GovernedTarget) -> None:
-    target.run(target.control.projects.put("red", limits=Limits(tokens_per_day=30)))
+    target.run(target.control.projects.put("red", limits=Limits(tokens_per_day=20)))
     target.run(target.control.directory.refresh(target.control.projects))
     first, second = (target.sdk("openai", target.make_key(project="red")) for _ in range(2))
-    ask(first, "red-chat")
-    with pytest.raises(Exception, match="The project 'red' has"):
-        for _ in range(10):
-            ask(second, "red-chat")
+
+    def spend(client: OpenAI) -> None:
+        for _ in range(20):
+            ask(client, "red-chat")
+
+    with pytest.raises(RateLimitError, match="The project 'red' has"):
+        spend(first)
+    with pytest.raises(RateLimitError, match="The project 'red' has"):
+        ask(second, "red-chat")
 
 
 @pytest.mark.parametrize("path", ["/projects/red/healthz", "/projects/red/readyz"])
