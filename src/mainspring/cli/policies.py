@@ -124,3 +124,27 @@ def _explain(record: "Record") -> None:
     rows = [(*(str(hit.get(key, "")) for key in shown), "yes" if hit.get("blocking") else "no") for hit in record.hits]
     if rows:
         print_table((*shown, "blocks"), rows)
+
+
+@app.command()
+def index(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of texts and code.", metavar="FOLDER...")],
+    *,
+    out: Annotated[Path, typer.Option(help="The file to write; filters.protected names it.", metavar="FILE")],
+    url: Annotated[str, typer.Option(help="Where the folders are published, for citations.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of files that do not say theirs.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Build the index that the filters for protected material look things up in."""
+    from mainspring.governance.filters.protected import build_index, collect
+
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise UserMistake(f"There is no folder {', '.join(missing)}.")
+    found = [each for folder in folders for each in collect(folder, url=url, license=licence)]
+    if not found:
+        raise UserMistake("These folders hold no text or code (by the endings of their files' names).")
+    number = build_index(found, out)
+    if as_json:
+        print_json({"files": len(found), "fingerprints": number, "index": str(out)})
+    else:
+        typer.echo(f"{out}: {number:,} fingerprints of {len(found):,} files. Name it in the setting filters.protected.")

@@ -167,3 +167,18 @@ def test_the_audit_log_has_all_of_it(run: Run) -> None:
     assert [each["action"] for each in entries] == ["project.create", "project.create", "deployment.create"]
     assert all(each["actor"].startswith("command line: ") for each in entries)
     assert said(run, "audit", "verify")["good"]
+
+
+def test_an_index_of_protected_material(ms: Run, tmp_path: Path) -> None:
+    from mainspring.governance.filters.protected import Index
+
+    text = " ".join(f"word{number}" for number in range(200))
+    folder, out = tmp_path / "ours", tmp_path / "ours.index"
+    folder.mkdir()
+    (folder / "tale.txt").write_text(text)
+    assert said(ms, "policies", "index", str(folder), "--out", str(out), "--url", "https://x.org")["files"] == 1
+    [copy] = Index(out).find(text[300:900], "text")
+    assert copy.citation.url == "https://x.org/tale.txt"
+    assert ms("policies", "index", str(tmp_path / "none"), "--out", str(out)).code == 2
+    (tmp_path / "empty").mkdir()
+    assert "no text or code" in ms("policies", "index", str(tmp_path / "empty"), "--out", str(out)).err
