@@ -84,7 +84,8 @@ async def mainspring(
             f"MAINSPRING_ENGINE__{name.upper()}": str(value) for name, value in {"format": "shipped", **engine}.items()
         }
         environment = {**os.environ, "MAINSPRING_LOG_LEVEL": "warning", "MAINSPRING_ENGINE__THREADS": str(threads)}
-        environment |= settings
+        # Engines are compared: the peers filter nothing. What filters cost is benchmarks/gateway.py's to say.
+        environment |= settings | {"MAINSPRING_FILTERS__POLICY": "none"}
         with Path(home, "server.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 python, *command, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=environment

@@ -325,7 +325,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mainspring-bench-")))
         os.environ["MAINSPRING_LOG_LEVEL"] = options.log_level
         if not options.filters:
-            (home / "mainspring.toml").write_text('[filters]\npolicy = ""\n')
+            (home / "mainspring.toml").write_text('[filters]\npolicy = "none"\n')
         keys = {
             "plenty": await _key(home, "plenty", tokens_per_minute=PLENTY, requests_per_minute=PLENTY),
             "requests": await _key(home, "few-requests", requests_per_minute=REQUESTS_PER_MINUTE),

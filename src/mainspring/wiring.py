@@ -164,10 +164,11 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         )  # fmt: skip
         await meter.restore(reports)
         stack.enter_context(_running(meter.keep_restored(reports)))
-        if settings.filters.policy:  # while the models load; the first request does not wait for it
+        policy = "" if settings.filters.policy == "none" else settings.filters.policy
+        if policy:  # while the models load; the first request does not wait for it
             await asyncio.to_thread(bundled().load)
         screening = Screening(
-            directory.target, lambda: directory.snapshot, default=settings.filters.policy, index=_index(settings)
+            directory.target, lambda: directory.snapshot, default=policy, index=_index(settings)
         )
         wrappers = Stack(find=directory.target, meter=meter, screening=screening)
         control = Control(

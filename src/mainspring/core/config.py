@@ -222,8 +222,8 @@ class FilterSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    policy: str = Field(
-        "Microsoft.DefaultV2", description="The content policy of deployments that name none; empty filters nothing."
+    policy: Literal["Microsoft.DefaultV2", "Microsoft.Default", "none"] = Field(
+        "Microsoft.DefaultV2", description="The content policy of deployments that name none; 'none' filters nothing."
     )
     protected: Path | None = Field(
         None, description="Index of protected material, as `mainspring policies index` writes it."
