@@ -167,9 +167,7 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         policy = "" if settings.filters.policy == "none" else settings.filters.policy
         if policy:  # while the models load; the first request does not wait for it
             await asyncio.to_thread(bundled().load)
-        screening = Screening(
-            directory.target, lambda: directory.snapshot, default=policy, index=_index(settings)
-        )
+        screening = Screening(directory.target, lambda: directory.snapshot, default=policy, index=_index(settings))
         wrappers = Stack(find=directory.target, meter=meter, screening=screening)
         control = Control(
             projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
