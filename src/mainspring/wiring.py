@@ -29,8 +29,10 @@ from mainspring.serving.shelf import Shelf
 if TYPE_CHECKING:
     from mainspring.api.services import Services
     from mainspring.governance.control import Control
-    from mainspring.governance.directory import Need
-    from mainspring.governance.filters.protected import Index
+    from mainspring.governance.directory import Directory, Need
+    from mainspring.governance.meter import Meter
+    from mainspring.governance.screening import Screening
+    from mainspring.store.db import Database
 
 __all__ = ["Served", "governed", "serve"]
 
@@ -118,75 +120,100 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
     """What the edge is given: `served` with governance around it. The data directory is there; all is closed again."""
     from mainspring.api.services import Services
     from mainspring.api.tracing import Tracing
-    from mainspring.governance.allowance import Leases
-    from mainspring.governance.audit import Audit
-    from mainspring.governance.control import Control
-    from mainspring.governance.directory import Directory
-    from mainspring.governance.filters.classifier import bundled
-    from mainspring.governance.keys import Keys
-    from mainspring.governance.ledger import Ledger
-    from mainspring.governance.meter import Meter
-    from mainspring.governance.policies import Policies
-    from mainspring.governance.projects import Projects, installation_secret
-    from mainspring.governance.quota import Quota
-    from mainspring.governance.screening import Screening
     from mainspring.governance.stack import Stack
     from mainspring.governance.tokens import credentials, opened
-    from mainspring.governance.usage import Reports
     from mainspring.store.db import Database
 
-    clock, catalog = SystemClock(), Catalog(settings.home / "models")
+    clock = SystemClock()
     async with AsyncExitStack() as stack:
         tracing = Tracing(settings.tracing) if settings.tracing.endpoint else None
         if tracing is not None:
             stack.push_async_callback(asyncio.to_thread, tracing.close)
         database = await Database.open(settings.home, settings.database)
         stack.push_async_callback(database.close)
-        keys, reports = Keys(database, clock), Reports(database)
         tokens = await stack.enter_async_context(opened(settings.identity, clock))
-        directory = Directory(
-            database, clock, served, versions=lambda name: _versions(catalog, name),
-            need=lambda needs: served.want({name: _wanted(need, settings) for name, need in needs.items()}),
-        )  # fmt: skip
-        projects = Projects(
-            database, clock, keys, find=catalog.get, secret=installation_secret(settings.home, settings.secret),
-            units=settings.quota_units, changed=directory.poke,
-        )  # fmt: skip
-        stack.push_async_callback(directory.stop)
-        await directory.start(projects)
-        ledger = Ledger(database, settings.home / "ledger", clock)
-        stack.push_async_callback(ledger.stop)
-        await ledger.start()
-        allowance = await stack.enter_async_context(Leases(database, clock)) if database.is_shared else None
-        meter = Meter(
-            account=keys.find, find=directory.target, project_limits=directory.limits, models=served,
-            quota=Quota(clock, allowance), ledger=ledger, prices=settings.metering.prices, clock=clock,
-        )  # fmt: skip
-        await meter.restore(reports)
-        stack.enter_context(_running(meter.keep_restored(reports)))
-        policy = "" if settings.filters.policy == "none" else settings.filters.policy
-        if policy:  # while the models load; the first request does not wait for it
-            await asyncio.to_thread(bundled().load)
-        screening = Screening(directory.target, lambda: directory.snapshot, default=policy, index=_index(settings))
-        wrappers = Stack(find=directory.target, meter=meter, screening=screening)
-        control = Control(
-            projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
-            audit=Audit(database, clock, "server"), reports=reports, directory=directory, versions=catalog.list,
-            status=served.status,
-        )  # fmt: skip
+        control = await _control(settings, served, database, stack)
+        directory = control.directory
+        meter = await _meter(settings, served, control, database, stack)
+        wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
-            models=directory, replicas=served, control=control, rate=meter.rate, sums=reports.sums,
-            authenticate=credentials(keys.authenticate, tokens and tokens.authenticate),
+            models=directory, replicas=served, control=control, rate=meter.rate, sums=control.reports.sums,
+            authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
             provisioned=lambda: [
                 (*names, meter.utilisation(*names))
                 for names, each in directory.snapshot.deployments.items()
-                if each.sku == "ProvisionedManaged"
+                if each.kind == "provisioned"
             ],
             max_body_bytes=settings.server.max_body_bytes, request_timeout_s=settings.server.request_timeout_s,
         )  # fmt: skip
         yield services, control
+
+
+async def _control(settings: Settings, served: Served, database: "Database", stack: AsyncExitStack) -> "Control":
+    """What is wanted, and the loop that makes it so, running until the stack is closed."""
+    from mainspring.governance.audit import Audit
+    from mainspring.governance.control import Control
+    from mainspring.governance.directory import Directory
+    from mainspring.governance.keys import Keys
+    from mainspring.governance.policies import Policies
+    from mainspring.governance.projects import Projects, installation_secret
+    from mainspring.governance.usage import Reports
+
+    clock, catalog = SystemClock(), Catalog(settings.home / "models")
+    keys = Keys(database, clock)
+    directory = Directory(
+        database, clock, served, versions=lambda name: _versions(catalog, name),
+        need=lambda needs: served.want({name: _wanted(need, settings) for name, need in needs.items()}),
+    )  # fmt: skip
+    projects = Projects(
+        database, clock, keys, find=catalog.get, secret=installation_secret(settings.home, settings.secret),
+        units=settings.quota_units, changed=directory.poke,
+    )  # fmt: skip
+    stack.push_async_callback(directory.stop)
+    await directory.start(projects)
+    return Control(
+        projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
+        audit=Audit(database, clock, "server"), reports=Reports(database), directory=directory,
+        versions=catalog.list, status=served.status,
+    )  # fmt: skip
+
+
+async def _meter(
+    settings: Settings, served: Served, control: "Control", database: "Database", stack: AsyncExitStack
+) -> "Meter":
+    """Quotas and the ledger, which goes on moving until the stack is closed."""
+    from mainspring.governance.allowance import Leases
+    from mainspring.governance.ledger import Ledger
+    from mainspring.governance.meter import Meter
+    from mainspring.governance.quota import Quota
+
+    clock, directory = SystemClock(), control.directory
+    ledger = Ledger(database, settings.home / "ledger", clock)
+    stack.push_async_callback(ledger.stop)
+    await ledger.start()
+    allowance = await stack.enter_async_context(Leases(database, clock)) if database.is_shared else None
+    meter = Meter(
+        account=control.keys.find, find=directory.target, project_limits=directory.limits, models=served,
+        quota=Quota(clock, allowance), ledger=ledger, prices=settings.metering.prices, clock=clock,
+    )  # fmt: skip
+    await meter.restore(control.reports)
+    stack.enter_context(_running(meter.keep_restored(control.reports)))
+    return meter
+
+
+async def _screening(settings: Settings, directory: "Directory") -> "Screening":
+    from mainspring.governance.filters.classifier import bundled
+    from mainspring.governance.filters.protected import Index
+    from mainspring.governance.screening import Screening
+
+    wanted = settings.filters
+    policy = "" if wanted.policy == "none" else wanted.policy
+    if policy:  # while the models load; the first request does not wait for it
+        await asyncio.to_thread(bundled().load)
+    index = Index(wanted.protected) if wanted.protected else None
+    return Screening(directory.target, lambda: directory.snapshot, default=policy, index=index)
 
 
 @contextmanager
@@ -205,12 +232,6 @@ def _wanted(need: "Need", settings: Settings) -> Wanted:
     at_least = min(-(-need.provisioned // each) if each else int(need.provisioned > 0), most)
     at_most = min(-(-need.units // each), most) if each else most
     return Wanted(min_replicas=at_least, max_replicas=max(at_most, at_least, 1))
-
-
-def _index(settings: Settings) -> "Index | None":
-    from mainspring.governance.filters.protected import Index
-
-    return Index(settings.filters.protected) if settings.filters.protected else None
 
 
 def _versions(catalog: Catalog, name: str) -> list[ModelVersion]:

@@ -131,65 +131,42 @@ def _require(context: Context, needs: Permission, anywhere: bool) -> None:
         )
 
 
-def _openai_routes(services: Services, prefix: str, dialect: Dialect) -> list[Operation]:
-    chat, completions, models = Chat(services), Completions(services), ModelRoutes(services)
+def _inference_routes(services: Services, prefix: str, dialect: Dialect) -> list[Operation]:
+    """What every dialect has. In the classic one the path names the deployment, and the body need not."""
+    is_classic = dialect == "azure"
+    asks = partial(Operation, method="POST", needs="inference", dialect=dialect)
     return [
-        Operation(
-            method="POST",
-            path=f"{prefix}/chat/completions",
-            handler=chat.create,
-            name=f"{dialect}_chat_completions_create",
-            summary="Answer a conversation",
-            needs="inference",
-            dialect=dialect,
-            body=wire.ChatRequest,
-            reply=replies.ChatCompletion,
-            chunk=replies.ChatChunk,
+        asks(
+            path=f"{prefix}/chat/completions", handler=Chat(services).create,
+            name=f"{dialect}_chat_completions_create", summary="Answer a conversation",
+            body=wire.DeploymentChatRequest if is_classic else wire.ChatRequest,
+            reply=replies.ChatCompletion, chunk=replies.ChatChunk,
         ),
-        Operation(
-            method="POST",
-            path=f"{prefix}/completions",
-            handler=completions.create,
-            name=f"{dialect}_completions_create",
-            summary="Continue a text",
-            needs="inference",
-            dialect=dialect,
-            body=wire.CompletionRequest,
-            reply=replies.Completion,
-            chunk=replies.Completion,
+        asks(
+            path=f"{prefix}/completions", handler=Completions(services).create,
+            name=f"{dialect}_completions_create", summary="Continue a text",
+            body=wire.DeploymentCompletionRequest if is_classic else wire.CompletionRequest,
+            reply=replies.Completion, chunk=replies.Completion,
         ),
-        Operation(
-            method="POST",
-            path=f"{prefix}/embeddings",
-            handler=EmbeddingRoutes(services).create,
-            name=f"{dialect}_embeddings_create",
-            summary="Turn texts into vectors",
-            needs="inference",
-            dialect=dialect,
-            body=wire.EmbeddingRequest,
+        asks(
+            path=f"{prefix}/embeddings", handler=EmbeddingRoutes(services).create,
+            name=f"{dialect}_embeddings_create", summary="Turn texts into vectors",
+            body=wire.DeploymentEmbeddingRequest if is_classic else wire.EmbeddingRequest,
             reply=EmbeddingList,
         ),
-        Operation(
-            method="GET",
-            path=f"{prefix}/models",
-            handler=models.list,
-            name=f"{dialect}_models_list",
-            summary="List what is deployed",
-            needs="models.read",
-            dialect=dialect,
-            reply=replies.ModelList,
+    ]  # fmt: skip
+
+
+def _openai_routes(services: Services, prefix: str, dialect: Dialect) -> list[Operation]:
+    models, reads = ModelRoutes(services), partial(_read, needs="models.read", dialect=dialect)
+    return [
+        *_inference_routes(services, prefix, dialect),
+        reads(f"{prefix}/models", models.list, f"{dialect}_models_list", "List what is deployed", replies.ModelList),
+        reads(
+            f"{prefix}/models/{{model:path}}", models.retrieve, f"{dialect}_models_retrieve", "Describe one deployment",
+            replies.Model,
         ),
-        Operation(
-            method="GET",
-            path=f"{prefix}/models/{{model:path}}",
-            handler=models.retrieve,
-            name=f"{dialect}_models_retrieve",
-            summary="Describe one deployment",
-            needs="models.read",
-            dialect=dialect,
-            reply=replies.Model,
-        ),
-    ]
+    ]  # fmt: skip
 
 
 def _read(
@@ -199,78 +176,24 @@ def _read(
 
 
 def _classic_routes(services: Services) -> list[Operation]:
-    chat, completions, routes = Chat(services), Completions(services), azure.AzureRoutes(services)
-
-    reads = partial(_read, dialect="azure")
+    routes, reads = azure.AzureRoutes(services), partial(_read, dialect="azure")
+    models, deployments = partial(reads, needs="models.read"), partial(reads, needs="deployments.read")
+    folder = "/openai/deployments"
     return [
-        Operation(
-            method="POST",
-            path="/openai/deployments/{deployment:path}/chat/completions",
-            handler=chat.create,
-            name="azure_chat_completions_create",
-            summary="Answer a conversation",
-            needs="inference",
-            dialect="azure",
-            body=wire.DeploymentChatRequest,
-            reply=replies.ChatCompletion,
-            chunk=replies.ChatChunk,
-        ),
-        Operation(
-            method="POST",
-            path="/openai/deployments/{deployment:path}/completions",
-            handler=completions.create,
-            name="azure_completions_create",
-            summary="Continue a text",
-            needs="inference",
-            dialect="azure",
-            body=wire.DeploymentCompletionRequest,
-            reply=replies.Completion,
-            chunk=replies.Completion,
-        ),
-        Operation(
-            method="POST",
-            path="/openai/deployments/{deployment:path}/embeddings",
-            handler=EmbeddingRoutes(services).create,
-            name="azure_embeddings_create",
-            summary="Turn texts into vectors",
-            needs="inference",
-            dialect="azure",
-            body=wire.DeploymentEmbeddingRequest,
-            reply=EmbeddingList,
-        ),
-        reads(
-            "/openai/models",
-            routes.list_models,
-            "azure_models_list",
-            "List models",
-            azure.AzureModelList,
-            needs="models.read",
-        ),
-        reads(
-            "/openai/models/{model:path}",
-            routes.retrieve_model,
-            "azure_models_retrieve",
-            "Describe a model",
+        *_inference_routes(services, f"{folder}/{{deployment:path}}", "azure"),
+        models("/openai/models", routes.list_models, "azure_models_list", "List models", azure.AzureModelList),
+        models(
+            "/openai/models/{model:path}", routes.retrieve_model, "azure_models_retrieve", "Describe a model",
             azure.AzureModel,
-            needs="models.read",
         ),
-        reads(
-            "/openai/deployments",
-            routes.list_deployments,
-            "azure_deployments_list",
-            "List deployments",
-            azure.AzureDeploymentList,
-            needs="deployments.read",
+        deployments(
+            folder, routes.list_deployments, "azure_deployments_list", "List deployments", azure.AzureDeploymentList
         ),
-        reads(
-            "/openai/deployments/{deployment}",
-            routes.retrieve_deployment,
-            "azure_deployments_retrieve",
-            "Describe a deployment",
-            azure.AzureDeployment,
-            needs="deployments.read",
+        deployments(
+            f"{folder}/{{deployment}}", routes.retrieve_deployment, "azure_deployments_retrieve",
+            "Describe a deployment", azure.AzureDeployment,
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _admin_routes(services: Services) -> list[Operation]:

@@ -26,8 +26,8 @@ MAX_HEAD_BYTES = 64 * 1024
 DRAIN_S = 1.0
 """After the streams in flight were told to end: how long their last bytes may take."""
 YOUNG_OBJECTS, OLD_LOOKS = 1_000, 50
-"""New objects before the garbage collector looks for cycles among them, and how often it looks at younger ones before it
-looks at all. Each look stops the answers: at 1,000 half a millisecond, at 20,000 ten, which is what p99 is made of."""
+"""New objects before the garbage collector looks for cycles among them, and how often it looks at younger ones before
+it looks at all. Each look stops the answers: half a millisecond at 1,000, ten at 20,000, and those were the p99."""
 SWITCH_S = 0.0005
 """How long a thread may keep the interpreter while another waits for it. Python's own 5 ms: a request's whole time."""
 

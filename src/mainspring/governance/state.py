@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import RowMapping, Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mainspring.core.errors import InvalidRequest
 from mainspring.governance.audit import Audit
 from mainspring.governance.wanted import Blocklist, BlocklistItem, Deployment, Policy, Project, Snapshot
 from mainspring.store import tables
@@ -93,8 +94,14 @@ class Change:
         self._audit = audit
 
     async def put(self, value: msgspec.Struct, action: str, subject: str) -> None:
-        """Write a row, new or not."""
+        """Write a row, new or not.
+
+        Raises:
+            InvalidRequest: a text has a NUL in it, which PostgreSQL keeps in none.
+        """
         table, row = TABLES[type(value)], _row(value)
+        if any(isinstance(each, str) and "\0" in each for each in row.values()):
+            raise InvalidRequest("No text here can hold a NUL character.")
         same = [column == row[column.name] for column in table.primary_key]
         rest = {name: each for name, each in row.items() if name not in table.primary_key}
         if not (await self.connection.execute(update(table).where(*same).values(rest))).rowcount:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
@@ -23,7 +24,7 @@ from mainspring.engine.fake import FakeEmbedder, FakeEngine
 from mainspring.governance import ledger as module
 from mainspring.governance.directory import Target
 from mainspring.governance.keys import ApiKey
-from mainspring.governance.ledger import Ledger
+from mainspring.governance.ledger import Entry, Ledger
 from mainspring.governance.meter import Meter, estimate
 from mainspring.governance.quota import Quota
 from mainspring.governance.usage import Reports
@@ -412,3 +413,27 @@ async def test_a_postgresql_server_that_is_killed_loses_nothing(tmp_path: Path, 
     assert [row["id"] for row in await house.rows()] == ["after", "before", "during"]
     await house.ledger.stop()
     await database.close()
+
+
+async def test_whatever_a_row_holds_is_what_was_written(house: House) -> None:
+    """The database takes the rows apart itself, out of one text."""
+    odd = "a \" ' \\ \n \u0000 $ :rows ünï 🙂 [1,{}]"
+    entry = Entry(
+        id="odd", started=house.clock.now() + 0.25, key=odd.replace("\0", "")[:60], deployment="de:ploy'ment",
+        version="v", operation="chat", project="p", outcome="ok", prompt=7, cached=1, completion=3, cost=10**12,
+        first_ms=0.125, total_ms=1e3, filtered="prompt", hits=msgspec.json.encode([odd]).decode(), spilled_from="x",
+    )  # fmt: skip
+    for number in range(3):  # the second lot has the first one in it again
+        house.ledger.begin(msgspec.structs.replace(entry, id=f"odd{number}", outcome="open"))
+        house.ledger.end(msgspec.structs.replace(entry, id=f"odd{number}"))
+    await house.ledger.drain()
+    rows = await house.rows()
+    assert len(rows) == 3
+    assert {name: rows[0][name] for name in Entry.__struct_fields__} == msgspec.structs.asdict(
+        msgspec.structs.replace(entry, id="odd0")
+    )
+    assert rows[0]["minute"] == int(entry.started) // 60 * 60
+    async with house.database.read() as connection:
+        [sums] = (await connection.execute(select(usage_hours))).mappings()
+    assert (sums["requests"], sums["prompt"], sums["cost"]) == (3, 21, 3 * 10**12)
+    assert sums["hour"] == int(entry.started) // 3600 * 3600

@@ -125,3 +125,12 @@ async def test_one_refused_item_and_none_is_written(world: World, pattern: tuple
 async def test_a_description_has_an_end(world: World) -> None:
     with pytest.raises(InvalidRequest):
         await world.policies.put_list("lab", "words", "x" * 1001)
+
+
+async def test_a_nul_is_refused_where_only_one_database_would_keep_it(world: World) -> None:
+    with pytest.raises(InvalidRequest, match="NUL"):
+        await world.policies.put_list("lab", "words", "a\0b")
+    await world.policies.put_list("lab", "words", "ab")
+    with pytest.raises(InvalidRequest, match="NUL"):
+        await world.policies.put_items("lab", "words", {"one": ("a\0b", False)})
+    assert not (await world.policies.snapshot()).items
