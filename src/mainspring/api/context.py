@@ -81,6 +81,10 @@ class Context:
         self.error: Exception | None = None
         scope[_KEY] = self
 
+    def leave(self) -> None:
+        """It is answered. The scope and this hold each other, and nobody is to wait for the collector to find out."""
+        self.scope.pop(_KEY, None)
+
     @property
     def route(self) -> str:
         """The route's template, never the path itself: paths are the client's to invent, labels must be few."""

@@ -68,6 +68,7 @@ class Edge:
             request_id=context.request_id,
             key=context.principal.id if context.principal else None,
         )
+        context.leave()
 
     async def _answer(self, context: Context, receive: Receive, send: Send) -> None:
         try:

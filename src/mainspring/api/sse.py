@@ -89,7 +89,10 @@ class Run:
     ) -> None:
         self._timer.cancel()
         self._watching.cancel()
+        # A cancelled task holds its traceback, whose frames hold us: let go of it, or the collector has it to do.
+        del self._watching
         running = [task for task in self._tasks if not task.done()]
+        self._tasks = []
         for task in running:
             task.cancel()
         if running:

@@ -81,7 +81,7 @@ class Screening:
         self._building = asyncio.Lock()
 
     def generate(self, inner: Generate) -> Generate:
-        """`inner`, screened. Guard models are asked through it too, so that what they use is accounted for."""
+        """`inner`, screened. Guard models are asked through it as well: what they use is nobody's, and in no ledger."""
 
         def run(request: GenerateRequest) -> AsyncGenerator[Event]:
             target = self._find(request.project, request.model)

@@ -242,3 +242,59 @@ async def test_asynchronous_filters_let_text_pass_and_stop_it_after() -> None:
     assert told
     assert told[-1].results["custom_blocklists"]["filtered"]
     assert events[-1] == Finished(0, "content_filter", events[-1].usage)
+
+
+class Guarded(Script):
+    """An engine with a guard model that says the same of everything."""
+
+    def __init__(self, *events: Event, says: str = "safe", fails: bool = False) -> None:
+        super().__init__(*events)
+        self.says, self.guard_fails = says, fails
+        self.judged: list[GenerateRequest] = []
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
+        if request.model != "llama-guard":
+            async for event in super().generate(request):
+                yield event
+            return
+        self.judged.append(request)
+        if self.guard_fails:
+            raise errors.Unavailable("gone")
+        yield Token(0, self.says)
+        yield Finished(0, "stop", USAGE)
+
+
+ANSWER = (Token(0, "so "), Token(0, "be it"), Finished(0, "stop", USAGE))
+GUARD = {"guardDeploymentName": "llama-guard", "basePolicyName": "Microsoft.Default"}
+
+
+async def test_a_guard_model_that_finds_nothing_lets_all_pass() -> None:
+    script = Guarded(*ANSWER)
+    events = await heard(screened(script, [], **GUARD)(ask(tenant="k")))
+    assert "".join(event.text for event in events if isinstance(event, Token)) == "so be it"
+    assert events[-1] == ANSWER[-1]
+    assert [request.tenant for request in script.judged] == ["k", "k"], "the prompt, and then the whole answer"
+
+
+async def test_a_guard_model_blocks_prompts() -> None:
+    script = Guarded(*ANSWER, says="unsafe\nS1")
+    with pytest.raises(errors.ContentFiltered) as caught:
+        await heard(screened(script, [], **GUARD)(ask()))
+    assert caught.value.results["violence"]["filtered"]
+    assert not script.asked
+
+
+async def test_nothing_of_an_answer_leaves_before_its_guard_has_judged_it() -> None:
+    script = Guarded(*ANSWER)
+    said: list[Event] = []
+    async for event in screened(script, [], **GUARD)(ask()):
+        script.says = "unsafe\nS1"  # the prompt has passed
+        said.append(event)
+    assert not any(isinstance(event, Token) for event in said)
+    assert said[-1] == Finished(0, "content_filter", USAGE)
+
+
+async def test_a_guard_model_that_fails_is_said_to_have_failed() -> None:
+    first, *rest = await heard(screened(Guarded(*ANSWER, fails=True), [], **GUARD)(ask()))
+    assert first.results["error"]["code"] == "content_filter_error"
+    assert rest[-1] == ANSWER[-1]
