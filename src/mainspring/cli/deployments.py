@@ -6,6 +6,7 @@ import msgspec
 import typer
 
 from mainspring.cli.data import Wanted, with_wanted
+from mainspring.cli.keys import when
 from mainspring.cli.output import AsJson, Home, print_json, print_table
 from mainspring.core.errors import UserMistake
 
@@ -183,4 +184,5 @@ def _say(deployment: "Deployment", as_json: bool) -> None:
         print_json(deployment)
         return
     for key, value in msgspec.to_builtins(deployment).items():
-        typer.echo(f"{key}: {value}")
+        shown = (when(value) or "never") if key in ("created", "updated", "expires") else value
+        typer.echo(f"{key}: {shown}")

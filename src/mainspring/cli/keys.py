@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mainspring.core.types import Limits
     from mainspring.governance.keys import ApiKey, Keys
 
-__all__ = ["LIMITS_HELP", "app", "duration_s", "limits_from", "limits_shown"]
+__all__ = ["LIMITS_HELP", "app", "duration_s", "limits_from", "limits_shown", "when"]
 
 app = typer.Typer(help="Create, list, limit and revoke API keys.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -72,7 +72,8 @@ def limits_shown(limits: "Limits") -> str:
     return ", ".join(f"{name}={value:.15g}" for name, value in shown.items())
 
 
-def _when(unix_s: float | None) -> str:
+def when(unix_s: float | None) -> str:
+    """A time as people read it here; nothing for none."""
     return "" if unix_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s))
 
 
@@ -117,7 +118,7 @@ def list_keys(home: Home = None, as_json: AsJson = False) -> None:
     rows = [
         (
             k.id, k.name, k.project, k.role, f"{k.prefix}…", k.state(time.time()),
-            *map(_when, (k.created, k.expires, k.last_used)), limits_shown(k.limits),
+            *map(when, (k.created, k.expires, k.last_used)), limits_shown(k.limits),
         )
         for k in keys
     ]  # fmt: skip

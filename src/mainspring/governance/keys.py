@@ -289,7 +289,8 @@ class Keys:
 
     async def add_admin(self, secret: str) -> ApiKey:
         """The admin key with this secret, under a name that is free."""
-        name = f"admin-{secrets.token_hex(3)}" if await self.list() else "admin"
+        taken = any(key.name == "admin" and key.revoked is None for key in await self.list())
+        name = f"admin-{secrets.token_hex(3)}" if taken else "admin"
         return await self._add(secret, _new(secret, name, "admin", self._clock.now()))
 
 
