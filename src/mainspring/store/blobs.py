@@ -4,8 +4,8 @@
     HOME/blobs/incoming/<token>.part    one that is being written, locked by whoever writes it
 
 A blob arrives in two steps. `stage` writes the stream down and hashes it, which takes as long as the client does;
-`keep` makes a blob of it at once. Whoever counts references (`store/files.py`) calls `keep` and `remove` while it is the
-database's only writer, so that nobody removes what somebody else is about to refer to.
+`keep` makes a blob of it at once. Whoever counts references (`store/files.py`) calls `keep` and `remove` while it is
+the database's only writer, so that nobody removes what somebody else is about to refer to.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Blobs(Protocol):
         """Forget what was staged. Nothing to do after `keep`, and harmless."""
         ...
 
-    def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         """The bytes from `start` up to `end` (exclusive), in pieces.
 
         Raises:
