@@ -9,12 +9,12 @@ found again by `sweep`.
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
-from sqlalchemy import Row, and_, delete, func, insert, or_, select
+from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.core import log
@@ -183,7 +183,7 @@ class Files:
         """
         query = select(files).where(files.c.id == id, files.c.project == project, self._lives())
         async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+            row = (await connection.execute(query)).mappings().one_or_none()
         if row is None:
             raise _no_file(id)
         return _file(row)
@@ -212,7 +212,7 @@ class Files:
             else:
                 query = query.where(or_(when > at.created, and_(when == at.created, key > at.id)))
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(query)).mappings().all()
         return [_file(row) for row in rows[:limit]], len(rows) > limit
 
     async def remove(self, project: str, id: str) -> None:  # noqa: A002 - what the API calls it
@@ -229,7 +229,7 @@ class Files:
             await _note_unused(connection, self._clock.now(), [file.sha256])
         await self._free([file.sha256])
 
-    def open(self, file: File, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    def open(self, file: File, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         """The content of a file, in pieces; or its bytes from `start` up to `end` (exclusive).
 
         Raises:
@@ -308,8 +308,8 @@ async def _erase_note(connection: AsyncConnection, sha256: str) -> None:
     await connection.execute(delete(unused_blobs).where(unused_blobs.c.sha256 == sha256))
 
 
-def _file(row: Row[Any]) -> File:
-    return File(**dict(zip(row._fields, row, strict=True)))
+def _file(row: RowMapping) -> File:
+    return File(**dict(row))
 
 
 def _no_file(id: str) -> NotFound:  # noqa: A002 - what the API calls it
@@ -331,4 +331,4 @@ def _clean(filename: str) -> str:
         stem, dot, ending = name.rpartition(".")
         ending = dot + ending if stem and len(ending) < 16 else ""
         name = name[: MAX_NAME - len(ending)] + ending
-    return name or "file"
+    return name if name.strip(".") else "file"
