@@ -191,14 +191,11 @@ def load(model: str = "", *, language: str = "en", threshold: float = 0.4, also:
     Raises:
         UserMistake: Presidio, or the model, is not installed.
     """
-    # Which of its finders are for other languages, and what a model finds besides: nobody asked.
+    # It warns of finders for other languages, and of each thing that a model finds and nobody asked for.
     logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
     spacy, core, engines = _imported("spacy"), _imported("presidio_analyzer"), _imported("presidio_analyzer.nlp_engine")
     pipeline = _pipeline(spacy, model, language)
-    asked = engines.NerModelConfiguration(
-        model_to_presidio_entity_mapping=_LABELS,
-        labels_to_ignore=[label for label in _labels(pipeline) if label not in _LABELS],
-    )
+    asked = engines.NerModelConfiguration(model_to_presidio_entity_mapping=_LABELS)
     engine = engines.SpacyNlpEngine(
         models=[{"lang_code": language, "model_name": model or "blank"}], ner_model_configuration=asked
     )
@@ -257,7 +254,3 @@ def _without_model(spacy: Any, language: str) -> Any:
     pipeline = spacy.blank(language)
     pipeline.add_pipe("mainspring_words")
     return pipeline
-
-
-def _labels(pipeline: Any) -> Sequence[str]:
-    return pipeline.get_pipe("ner").labels if "ner" in pipeline.pipe_names else ()
