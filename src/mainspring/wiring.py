@@ -15,7 +15,7 @@ import psutil
 from mainspring.compute.local import launch_local
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
-from mainspring.core.config import Settings
+from mainspring.core.config import FilterSettings, Settings
 from mainspring.core.errors import UserMistake
 from mainspring.core.seams import Models
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, ModelVersion
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mainspring.api.services import Services
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory, Need
+    from mainspring.governance.filters.personal import PersonalData
     from mainspring.governance.meter import Meter
     from mainspring.governance.screening import Screening
     from mainspring.store.db import Database
@@ -213,7 +214,22 @@ async def _screening(settings: Settings, directory: "Directory") -> "Screening":
     if policy:  # while the models load; the first request does not wait for it
         await asyncio.to_thread(bundled().load)
     index = Index(wanted.protected) if wanted.protected else None
-    return Screening(directory.target, lambda: directory.snapshot, default=policy, index=index)
+    return Screening(
+        directory.target, lambda: directory.snapshot, default=policy, index=index, personal=await _personal(wanted)
+    )
+
+
+async def _personal(wanted: FilterSettings) -> "PersonalData":
+    from mainspring.governance.filters import personal
+
+    if wanted.personal == "builtin":
+        return personal.FORMS
+    from mainspring.governance.filters import presidio  # only here: it is an optional library, and takes seconds
+
+    return await asyncio.to_thread(
+        presidio.load, wanted.presidio_model, language=wanted.presidio_language,
+        threshold=wanted.presidio_threshold, also=wanted.presidio_also,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -228,6 +228,25 @@ class FilterSettings(BaseModel):
     protected: Path | None = Field(
         None, description="Index of protected material, as `mainspring policies index` writes it."
     )
+    personal: Literal["builtin", "presidio"] = Field(
+        "builtin",
+        description="What finds personal data: forms and check digits, or Presidio beside them, which knows names.",
+    )
+    presidio_model: str = Field(
+        "", description="spaCy's model for Presidio; empty takes the largest of the usual ones that is installed."
+    )
+    presidio_language: str = Field(
+        "en", pattern="^[a-z]{2,3}$", description="Language that Presidio reads every text in."
+    )
+    presidio_threshold: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="Least score of what Presidio finds: names have 0.85, most numbers 0.4 with context.",
+    )
+    presidio_also: tuple[Literal["LOCATION", "ORGANIZATION", "DATE_TIME"], ...] = Field(
+        (), description="What Presidio is asked for besides: most of it is nobody's, such as the names of countries."
+    )
 
 
 class TracingSettings(BaseModel):
