@@ -35,7 +35,6 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     """What a folder was made of.
 
     Args:
-        key: names everything that decides what is in it; whoever opens the folder compares it.
         path, method: the file of examples.
         num_examples: lines of it.
         parts: segments of an item: 2 of preferences, else 1.
@@ -43,7 +42,6 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         notes: of the renderer.
     """
 
-    key: str
     path: str
     method: Method
     num_examples: int
@@ -76,11 +74,11 @@ class Dataset:
         """Tokens of every segment before any was cut: [items, parts]; also of items that are left out."""
         self.num_cut = int((whole > self._cut).reshape(-1, parts).any(axis=1).sum())
         # The first token of a sequence is never predicted.
-        teaches = ((first >= 1) & (first < self._cut)).reshape(-1, parts).all(axis=1)
+        teaches: NDArray[np.bool_] = np.all(((first >= 1) & (first < self._cut)).reshape(-1, parts), axis=1)
         if self.about.method == "reinforcement":
-            teaches[:] = True
+            teaches = np.ones_like(teaches)
         self._numbers = np.flatnonzero(teaches)
-        self.num_left_out = len(teaches) - len(self._numbers)
+        self.num_left_out = teaches.size - self._numbers.size
         self._lengths = self._cut.reshape(-1, parts).sum(axis=1)[self._numbers]
 
     def __len__(self) -> int:
@@ -126,11 +124,10 @@ def tokenise(
     renderer: Renderer,
     folder: Path,
     *,
-    key: str = "",
     least: int = MIN_EXAMPLES,
     watch: Callable[[Line, Example], None] | None = None,
 ) -> Path:
-    """Make `folder` of a file, or leave it as it is if it was made with the same key.
+    """Make `folder` of a file, in the place of whatever was there.
 
     Args:
         least: fewer examples are an error.
@@ -142,32 +139,24 @@ def tokenise(
     Raises:
         InvalidRequest: lines are wrong (all are looked at first), there are too few, or none teaches anything.
     """
-    if key and _key(folder) == key:
-        return folder
     work = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    _write(file, renderer, work, key, least, watch)
+    _write(file, renderer, work, least=least, watch=watch)
     shutil.rmtree(folder, ignore_errors=True)
     work.rename(folder)
     return folder
-
-
-def _key(folder: Path) -> str | None:
-    try:
-        return msgspec.json.decode((folder / ABOUT).read_bytes(), type=About).key
-    except (OSError, msgspec.MsgspecError):
-        return None
 
 
 def _write(
     file: ExampleFile,
     renderer: Renderer,
     work: Path,
-    key: str,
+    *,
     least: int,
     watch: Callable[[Line, Example], None] | None,
 ) -> None:
+    rewritten = renderer.num_rewritten
     starts, first, lines = array("q", [0]), array("q"), array("q")
     parts = 2 if file.method in ("dpo", "reward") else 1
     with (work / "ids.bin").open("wb") as ids, (work / "weights.bin").open("wb") as weights:
@@ -198,12 +187,11 @@ def _write(
     np.save(work / "first.npy", np.array(first, np.int64))
     np.save(work / "lines.npy", np.array(lines, np.int64).reshape(-1, 2))
     about = About(
-        key=key,
         path=os.fspath(file.path),
         method=file.method,
         num_examples=len(file),
         parts=parts,
-        num_rewritten=renderer.num_rewritten,
+        num_rewritten=renderer.num_rewritten - rewritten,
         notes=renderer.notes,
     )
     (work / ABOUT).write_bytes(msgspec.json.encode(about))
