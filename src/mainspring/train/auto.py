@@ -6,6 +6,7 @@ from mainspring.train.plan import Method
 
 __all__ = [
     "Estimate",
+    "Shape",
     "choose_batch_size",
     "choose_epochs",
     "choose_learning_rate",
@@ -102,6 +103,22 @@ def choose_rank(trained_tokens: int, weights_per_rank: int) -> tuple[int, str]:
     return RANKS[-1], f"{trained_tokens:,} tokens may teach more than any rank up to {RANKS[-1]} holds"
 
 
+class Shape(NamedTuple):
+    """What an estimate needs to know of a model and how it is trained.
+
+    Args:
+        rank: None trains all weights.
+        positions_per_s: as measured, or None.
+    """
+
+    num_params: int
+    hidden: int
+    layers: int
+    vocab: int
+    rank: int | None = None
+    positions_per_s: float | None = None
+
+
 class Estimate(NamedTuple):
     """What a run takes: seconds (None if nobody knows how fast it will be) and bytes of memory at its peak."""
 
@@ -115,32 +132,20 @@ def guess_rate(num_params: int, flops_per_s: float) -> float:
     return SHARE_OF_PEAK * flops_per_s / (4 * num_params)
 
 
-def estimate(
-    *,
-    num_params: int,
-    hidden: int,
-    layers: int,
-    vocab: int,
-    positions: int,
-    micro_positions: int,
-    rank: int | None,
-    positions_per_s: float | None = None,
-    logits_chunk: int = 128,
-) -> Estimate:
+def estimate(shape: Shape, *, positions: int, micro_positions: int, logits_chunk: int = 128) -> Estimate:
     """Time and memory of a run in 32-bit numbers; memory within a factor of one and a half.
 
     Args:
         positions: of the whole run, padding included.
         micro_positions: of one micro-batch.
-        rank: None trains all weights.
-        positions_per_s: as measured.
         logits_chunk: positions whose logits are in memory at once.
     """
-    trained = num_params if rank is None else 2 * rank * hidden * 7 * layers
-    weights = 4 * num_params + 12 * trained  # a gradient and two moments for what is trained
+    in_layers = shape.hidden * shape.layers
+    trained = shape.num_params if shape.rank is None else 14 * shape.rank * in_layers  # two matrices beside each of 7
+    weights = 4 * shape.num_params + 12 * trained  # a gradient and two moments for what is trained
     # What a layer keeps for its gradient: about 34 numbers of 16 bits a unit of width without the attention matrix
     # (Korthikanti et al. 2022, table 2), here of 32 bits.
-    activations = 68 * hidden * layers * micro_positions
-    logits = 3 * 4 * vocab * min(logits_chunk, micro_positions)
-    time_s = positions / positions_per_s if positions_per_s else None
+    activations = 68 * in_layers * micro_positions
+    logits = 3 * 4 * shape.vocab * min(logits_chunk, micro_positions)
+    time_s = positions / shape.positions_per_s if shape.positions_per_s else None
     return Estimate(time_s, weights + activations + logits)

@@ -21,7 +21,7 @@ from mainspring.train.plan import Hyperparameters, Method
 from mainspring.train.render import Renderer
 from mainspring.train.similar import Leak, Texts
 
-__all__ = ["Checked", "Choice", "FileReport", "Lengths", "Report", "Shape", "check", "recall"]
+__all__ = ["Checked", "Choice", "FileReport", "Lengths", "Report", "check", "recall"]
 
 MAX_LABELS, MAX_LABEL_CHARS = 50, 64
 MIN_VALIDATION = 1
@@ -132,17 +132,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return [*said, *self.problems]
 
 
-class Shape(NamedTuple):
-    """What an estimate needs to know of a model; `rank` None trains all weights, `positions_per_s` None is unknown."""
-
-    num_params: int
-    hidden: int
-    layers: int
-    vocab: int
-    rank: int | None = None
-    positions_per_s: float | None = None
-
-
 class Checked(NamedTuple):
     """The report and the tokens that it counted."""
 
@@ -160,7 +149,7 @@ def check(
     max_tokens: int,
     rows: int = 1,
     given: Hyperparameters = Hyperparameters(),  # noqa: B008 - frozen
-    shape: Shape | None = None,
+    shape: auto.Shape | None = None,
     seed: int = 0,
 ) -> Checked:
     """Look at all of the data.
@@ -176,7 +165,9 @@ def check(
         InvalidRequest: the data cannot be trained on; every fault is listed.
     """
     trained = _look(training, renderer, folder / TRAINING, max_tokens, MIN_EXAMPLES)
-    checked = _look(validation, renderer, folder / VALIDATION, max_tokens, MIN_VALIDATION) if validation else None
+    checked = (
+        _look(validation, renderer, folder / VALIDATION, max_tokens, MIN_VALIDATION) if validation is not None else None
+    )
     data, about = trained.data, trained.report
     length, _ = choose_length(data.lengths, max_tokens * data.about.parts)
     choices = _choose(training.method, about, given, positions=rows * length)
@@ -184,7 +175,7 @@ def check(
     packing, epochs = packer.packing(), int(choices["n_epochs"].value)
     leak = similar.leak(trained.seen.texts, checked.seen.texts) if checked else None
     positions = packing.positions * epochs
-    guess = _estimate(shape, positions, rows * length) if shape else None
+    guess = auto.estimate(shape, positions=positions, micro_positions=rows * length) if shape else None
     report = Report(
         method=training.method,
         max_tokens=max_tokens,
@@ -319,19 +310,6 @@ def _choose(method: Method, about: FileReport, given: Hyperparameters, *, positi
         "batch_size": choice(given.batch_size, batch),
         "learning_rate_multiplier": choice(given.learning_rate_multiplier, auto.choose_multiplier()),
     }
-
-
-def _estimate(shape: Shape, positions: int, micro_positions: int) -> auto.Estimate:
-    return auto.estimate(
-        num_params=shape.num_params,
-        hidden=shape.hidden,
-        layers=shape.layers,
-        vocab=shape.vocab,
-        rank=shape.rank,
-        positions=positions,
-        micro_positions=micro_positions,
-        positions_per_s=shape.positions_per_s,
-    )
 
 
 def _problems(trained: _Looked, checked: _Looked | None, leak: Leak | None, max_tokens: int) -> list[str]:

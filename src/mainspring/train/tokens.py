@@ -4,12 +4,16 @@ Without the model: llama.cpp reads the vocabulary of a GGUF file alone, `tokeniz
 a tenth of a second and some tens of megabytes.
 """
 
+import msgspec
+
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.types import ModelVersion
 from mainspring.engine.vocabulary import Vocabulary
+from mainspring.models import gguf
 from mainspring.models.catalog import Catalog
+from mainspring.train.auto import Shape
 
-__all__ = ["open_vocabulary", "with_weights"]
+__all__ = ["open_vocabulary", "read_shape", "with_weights"]
 
 MAX_BASES = 8
 """Adapters of adapters of ...: longer chains are a mistake in the catalog."""
@@ -53,3 +57,26 @@ def open_vocabulary(catalog: Catalog, version: ModelVersion) -> Vocabulary:
 
         return HfVocabulary(path.parent, context)
     raise InvalidRequest(f"Models in the format {version.format} cannot be trained: choose GGUF or safetensors.")
+
+
+class _Config(msgspec.Struct):
+    hidden_size: int = 0
+    num_hidden_layers: int = 0
+
+
+def read_shape(catalog: Catalog, version: ModelVersion, vocab: int) -> Shape | None:
+    """The sizes of a model of the catalog, from the headers of its files; None if they do not say."""
+    version = with_weights(catalog, version)
+    path = catalog.path(version)
+    if version.format == "gguf":
+        header = gguf.read_header(path)
+        hidden, layers = header.of_architecture("embedding_length"), header.of_architecture("block_count")
+    else:
+        try:
+            config = msgspec.json.decode((path.parent / "config.json").read_bytes(), type=_Config)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        hidden, layers = config.hidden_size, config.num_hidden_layers
+    if not version.num_params or not hidden or not layers:
+        return None
+    return Shape(version.num_params, hidden, layers, vocab)
