@@ -21,10 +21,11 @@ from mainspring.train.plan import Hyperparameters, Method
 from mainspring.train.render import Renderer
 from mainspring.train.similar import Leak, Texts
 
-__all__ = ["Checked", "Choice", "FileReport", "Lengths", "Report", "check", "recall"]
+__all__ = ["MICRO_TOKENS", "Checked", "Choice", "FileReport", "Lengths", "Report", "check", "recall"]
 
 MAX_LABELS, MAX_LABEL_CHARS = 50, 64
 MIN_VALIDATION = 1
+MICRO_TOKENS = 1024
 TRAINING, VALIDATION, REPORT = "training", "validation", "report.json"
 SKEW = 0.9
 
@@ -147,7 +148,7 @@ def check(
     folder: Path,
     *,
     max_tokens: int,
-    rows: int = 1,
+    micro_tokens: int = MICRO_TOKENS,
     given: Hyperparameters = Hyperparameters(),  # noqa: B008 - frozen
     shape: auto.Shape | None = None,
     seed: int = 0,
@@ -157,7 +158,7 @@ def check(
     Args:
         folder: where the tokens go, `training` and `validation` below it, and the report, for `recall`.
         max_tokens: of a sequence; longer ones are cut.
-        rows: of a micro-batch.
+        micro_tokens: about as many tokens are computed together.
         given: hyperparameters that are not "auto".
         shape: for an estimate.
 
@@ -170,6 +171,7 @@ def check(
     )
     data, about = trained.data, trained.report
     length, _ = choose_length(data.lengths, max_tokens * data.about.parts)
+    rows = max(1, micro_tokens // length)
     choices = _choose(training.method, about, given, positions=rows * length)
     packer = Packer(data, length=length, rows=rows, batch_size=int(choices["batch_size"].value), seed=seed)
     packing, epochs = packer.packing(), int(choices["n_epochs"].value)
