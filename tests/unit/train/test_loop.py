@@ -11,7 +11,7 @@ from mainspring.train.checkpoint import Checkpoints, Saved  # noqa: E402
 from mainspring.train.loop import Fit, learning_rate  # noqa: E402
 from mainspring.train.methods import SERVED, Preferences, Supervised  # noqa: E402
 from mainspring.train.model import Trainee  # noqa: E402
-from tests.unit.train import tiny  # noqa: E402
+from tests.unit.train import toy  # noqa: E402
 
 
 class Killed(BaseException):
@@ -19,9 +19,9 @@ class Killed(BaseException):
 
 
 def _start(folder, kind, rank=4, **more):
-    trainee = Trainee(tiny.model(), rank=rank, precision=torch.float32, length=32, seed=5)
+    trainee = Trainee(toy.model(), rank=rank, precision=torch.float32, length=32, seed=5)
     parts = 2 if kind is Preferences else 1
-    train, valid = tiny.packer(tiny.examples(20, parts)), tiny.packer(tiny.examples(7, parts, seed=9), shuffle=False)
+    train, valid = toy.packer(toy.examples(20, parts)), toy.packer(toy.examples(7, parts, seed=9), shuffle=False)
     if kind is Preferences:
         more = {"beta": 0.1, "cache": folder / "cache", **more}
     return trainee, kind(trainee, train, valid, **{"epochs": 3, **more})
@@ -29,7 +29,7 @@ def _start(folder, kind, rank=4, **more):
 
 def _run(folder, kind=Supervised, ask=lambda times: "run", checkpoint_s=0.0, rank=4, **more):
     trainee, method = _start(folder, kind, rank, **more)
-    reporter = tiny.Remembers(ask)
+    reporter = toy.Remembers(ask)
     outcome = Fit(1e-2, 2, "base@1", checkpoint_s).run(trainee, method, folder, reporter)
     return outcome, trainee.state(), reporter
 
@@ -69,9 +69,11 @@ def test_killed_and_paused_anywhere_it_ends_in_the_same_bits(tmp_path, kind, ran
         return ask
 
     folder = tmp_path / "broken"
-    for ask in (killed_at(4), lambda times: "pause" if times == 3 else "run", killed_at(2), killed_at(5)):
+    pause = lambda times: "pause" if times == 3 else "run"  # noqa: E731
+    # Every step is a checkpoint, or only a pause is one, and what was told after it is told again.
+    for ask, checkpoint_s in ((killed_at(4), 0.0), (pause, 1e9), (killed_at(2), 1e9), (killed_at(5), 0.0)):
         try:
-            outcome, _, _ = _run(folder, kind, ask, rank=rank)
+            outcome, _, _ = _run(folder, kind, ask, checkpoint_s, rank=rank)
         except Killed:
             continue
         assert outcome.end == "pause"
@@ -102,6 +104,8 @@ def test_killed_between_a_checkpoint_and_its_delivery_it_is_delivered(tmp_path):
         _run(tmp_path, ask=ask)
     _, _, told = _run(tmp_path)
     assert [made.step for made in told.delivered] == [8, 12]  # 8 is where it stopped
+    _, _, whole = _run(tmp_path / "whole")
+    assert [made.metrics for made in told.delivered] == [made.metrics for made in whole.delivered[1:]]
 
 
 def test_a_cancelled_run_ends_at_once(tmp_path):

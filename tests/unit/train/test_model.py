@@ -7,14 +7,14 @@ peft = pytest.importorskip("peft")
 
 from mainspring.train.loss import logprobs  # noqa: E402
 from mainspring.train.model import ALPHA, Trainee, load_adapter, saved_bytes  # noqa: E402
-from tests.unit.train import tiny  # noqa: E402
+from tests.unit.train import toy  # noqa: E402
 
 # PEFT 0.21 asks transformers 5.24 by an old name.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
 
 def _trainee(rank=4, length=32, precision=torch.float32, seed=3):
-    trainee = Trainee(tiny.model(), rank=rank, precision=precision, length=length, seed=seed)
+    trainee = Trainee(toy.model(), rank=rank, precision=precision, length=length, seed=seed)
     with torch.no_grad():
         for name, each in trainee.trained.items():
             if name.endswith(".b"):
@@ -26,9 +26,9 @@ def _trainee(rank=4, length=32, precision=torch.float32, seed=3):
 def test_an_adapter_is_what_peft_makes_of_it(tmp_path, length):
     trainee = _trainee(length=length)
     trainee.save(tmp_path / "adapter", "base")
-    theirs = peft.PeftModel.from_pretrained(tiny.model(), str(tmp_path / "adapter"), is_trainable=True)
+    theirs = peft.PeftModel.from_pretrained(toy.model(), str(tmp_path / "adapter"), is_trainable=True)
 
-    micro = tiny.packer(tiny.examples(3)).batch(0).micro[0]
+    micro = toy.packer(toy.examples(3)).batch(0).micro[0]
     scored = trainee.score(micro)
     (-scored.logp_N.sum()).backward()
 
@@ -55,9 +55,9 @@ def test_an_adapter_is_what_peft_makes_of_it(tmp_path, length):
 
 
 def test_a_new_adapter_changes_nothing_and_a_loaded_one_goes_on(tmp_path):
-    micro = tiny.packer(tiny.examples(5)).batch(0).micro[0]
-    plain = Trainee(tiny.model(), rank=2, precision=torch.float32, length=32)
-    base = tiny.model()
+    micro = toy.packer(toy.examples(5)).batch(0).micro[0]
+    plain = Trainee(toy.model(), rank=2, precision=torch.float32, length=32)
+    base = toy.model()
     hidden = base.model(input_ids=torch.from_numpy(micro.ids[:1, : int((micro.segments[0] == 1).sum())])).last_hidden_state
     length = hidden.shape[1]
     labels = torch.from_numpy(micro.labels[0, :length])
@@ -66,7 +66,7 @@ def test_a_new_adapter_changes_nothing_and_a_loaded_one_goes_on(tmp_path):
 
     made = _trainee()
     made.save(tmp_path / "adapter", "base")
-    other = Trainee(tiny.model(), rank=4, precision=torch.float32, length=32, seed=99)
+    other = Trainee(toy.model(), rank=4, precision=torch.float32, length=32, seed=99)
     load_adapter(other, tmp_path / "adapter")
     torch.testing.assert_close(other.score(micro).logp_N, made.score(micro).logp_N)
 
@@ -74,8 +74,8 @@ def test_a_new_adapter_changes_nothing_and_a_loaded_one_goes_on(tmp_path):
 def test_all_weights_can_be_trained_and_are_saved_as_transformers_reads_them(tmp_path):
     from transformers import LlamaForCausalLM
 
-    trainee = Trainee(tiny.model(), rank=None, precision=torch.float32, length=32)
-    micro = tiny.packer(tiny.examples(5)).batch(0).micro[0]
+    trainee = Trainee(toy.model(), rank=None, precision=torch.float32, length=32)
+    micro = toy.packer(toy.examples(5)).batch(0).micro[0]
     before = trainee.score(micro).logp_N
     optimiser = torch.optim.SGD(trainee.trained.values(), lr=0.5)
     (-before.mean()).backward()
@@ -90,14 +90,14 @@ def test_all_weights_can_be_trained_and_are_saved_as_transformers_reads_them(tmp
 
 
 def test_bfloat16_is_near_float32():
-    micro = tiny.packer(tiny.examples(8)).batch(0).micro[0]
+    micro = toy.packer(toy.examples(8)).batch(0).micro[0]
     exact, rounded = (_trainee(precision=kind).score(micro).logp_N for kind in (torch.float32, torch.bfloat16))
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.05)
 
 
 def test_recomputing_gives_the_same_gradient_and_keeps_less():
-    micro = tiny.packer(tiny.examples(8)).batch(0).micro[0]
+    micro = toy.packer(toy.examples(8)).batch(0).micro[0]
     found = {}
     for recomputes in (False, True):
         trainee = _trainee()
