@@ -113,8 +113,9 @@ class Directory:
 
     async def stage(self, stream: AsyncIterator[bytes], *, max_bytes: int, look: Look | None = None) -> Staged:
         """See `Blobs`."""
-        part = await _in_thread(_Part, self._root / INCOMING, self._spare_bytes)
+        part = _Part(self._root / INCOMING, self._spare_bytes)
         try:
+            await _in_thread(part.open)
             async for piece in _gathered(stream):
                 if part.bytes + len(piece) > max_bytes:
                     raise PayloadTooLarge(f"The file is larger than {max_bytes:,} bytes, the most that is taken.")
@@ -174,23 +175,26 @@ class _Part:
     """
 
     def __init__(self, folder: Path, spare_bytes: int) -> None:
-        import fcntl
-
-        with _told():
-            _make(folder)
-            while True:
-                self.path = folder / f"{secrets.token_hex(16)}.part"
-                descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                self._file = FileIO(descriptor, "wb")
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if os.fstat(descriptor).st_nlink:  # nobody cleaned between the two calls
-                    break
-                self._file.close()
+        self.path = folder / f"{secrets.token_hex(16)}.part"
         self._spare_bytes = spare_bytes
+        self._file: FileIO | None = None
         self._digest = hashlib.sha256()
         self.bytes = 0
 
+    def open(self) -> None:
+        import fcntl
+
+        with _told():
+            _make(self.path.parent)
+            while self._file is None or not os.fstat(self._file.fileno()).st_nlink:
+                if self._file is not None:  # somebody cleaned between the two calls
+                    self._file.close()
+                descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                self._file = FileIO(descriptor, "wb")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+
     def write(self, piece: bytes, look: Look | None) -> None:
+        assert self._file is not None
         with _told():
             if shutil.disk_usage(self.path.parent).free < self._spare_bytes + len(piece):
                 raise StorageFull("The server's disk is full: delete files that are not needed, or ask its operator.")
@@ -203,13 +207,15 @@ class _Part:
             look(piece)
 
     def finish(self) -> Staged:
+        assert self._file is not None
         with _told():
             os.fsync(self._file.fileno())
         return Staged(self.path, self._digest.hexdigest(), self.bytes, self._file)
 
     def abandon(self) -> None:
         self.path.unlink(missing_ok=True)
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _settle(part: Path, target: Path) -> None:

@@ -331,4 +331,4 @@ def _clean(filename: str) -> str:
         stem, dot, ending = name.rpartition(".")
         ending = dot + ending if stem and len(ending) < 16 else ""
         name = name[: MAX_NAME - len(ending)] + ending
-    return name or "file"
+    return name if name.strip(".") else "file"

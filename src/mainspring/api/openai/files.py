@@ -250,7 +250,6 @@ class Content(Response):
             (b"content-type", (kind or "application/octet-stream").encode()),
             (b"content-length", b"%d" % self._file.bytes),
             (b"content-disposition", f"attachment; filename=\"{shown}\"; filename*=UTF-8''{quote(name)}".encode()),
-            (b"x-content-type-options", b"nosniff"),
         ]
 
 
