@@ -102,8 +102,11 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an archive holds. `created` is in Unix seconds, `revision` the schema of the tables, `gone` the hashes of blobs
-    that were missing: their files were deleted while the backup was made, and are not restored."""
+    """What an archive holds. `created` is in Unix seconds, `revision` the schema of the tables.
+
+    Args:
+        gone: hashes of blobs that were missing; their files were deleted while the backup was made, and do not come back.
+    """
 
     format: int = FORMAT
     mainspring: str
