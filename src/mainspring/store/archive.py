@@ -105,7 +105,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What an archive holds. `created` is in Unix seconds, `revision` the schema of the tables.
 
     Args:
-        gone: hashes of blobs that were missing; their files were deleted while the backup was made, and do not come back.
+        gone: hashes of blobs that were missing; their files were deleted meanwhile, and do not come back.
     """
 
     format: int = FORMAT
