@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
@@ -19,6 +19,11 @@ from mainspring.api.openai import wire
 from mainspring.core.clock import SystemClock
 from mainspring.core.types import Principal
 from mainspring.engine.fake import FakeEngine
+from mainspring.store.files import Files
+
+if TYPE_CHECKING:
+    from mainspring.store.blobs import Blobs
+    from mainspring.store.db import Database
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "API.md"
@@ -98,6 +103,7 @@ def routes() -> set[tuple[str, str]]:
         authenticate=nobody,
         ready=lambda: True,
         clock=SystemClock(),
+        files=Files(cast("Database", None), cast("Blobs", None), SystemClock()),
     )
     return {(each.method.lower(), re.sub(r"\{[^}]*\}", "{}", each.path)) for each in create_app(services).operations}
 

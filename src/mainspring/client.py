@@ -1,14 +1,15 @@
 """A small client of the HTTP API: what the command line and the products use, and nothing of the server's code.
 
-It asks for one model's answer, streamed, and turns error bodies back into `core.errors`. Programs that need more use
-the official `openai` package against the same server.
+It asks for one model's answer, streamed, moves files, and turns error bodies back into `core.errors`. Programs that
+need more use the official `openai` package against the same server.
 """
 
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -19,6 +20,7 @@ __all__ = ["Client"]
 _BY_STATUS: dict[int, type[errors.MainspringError]] = {
     400: errors.InvalidRequest,
     401: errors.Unauthorized,
+    403: errors.Forbidden,
     404: errors.NotFound,
     405: errors.MethodNotAllowed,
     408: errors.DeadlineExceeded,
@@ -26,6 +28,7 @@ _BY_STATUS: dict[int, type[errors.MainspringError]] = {
     415: errors.UnsupportedMediaType,
     429: errors.Overloaded,
     503: errors.Unavailable,
+    507: errors.StorageFull,
 }
 
 _Json = dict[str, Any]
@@ -77,6 +80,49 @@ class Client:
         """The continuation of `prompt`, in pieces as they arrive."""
         for choice in self._stream("/completions", {"model": model, "prompt": prompt, **options}):
             yield choice.get("text") or ""
+
+    def upload(self, name: str, file: BinaryIO, purpose: str, expires_s: int | None = None) -> _Json:
+        """Upload a file, which is read while it is sent; what `POST /v1/files` answers."""
+        fields = {"purpose": purpose}
+        if expires_s is not None:
+            fields |= {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_s)}
+        with self._failures():
+            answer = self._http.post("/files", data=fields, files={"file": (name, file)})
+            _check(answer)
+            return _object(answer.content)
+
+    def files(self, purpose: str | None = None) -> Iterator[_Json]:
+        """The files of the project, the newest first."""
+        query = {"limit": "1000", **({"purpose": purpose} if purpose else {})}
+        while True:
+            with self._failures():
+                answer = self._http.get("/files", params=query)
+                _check(answer)
+                page = _object(answer.content)
+            yield from cast("list[_Json]", page["data"])
+            if not page["has_more"]:
+                return
+            query["after"] = page["last_id"]
+
+    def file(self, file_id: str) -> _Json:
+        """One file."""
+        with self._failures():
+            answer = self._http.get(f"/files/{quote(file_id, safe='')}")
+            _check(answer)
+            return _object(answer.content)
+
+    def file_content(self, file_id: str) -> Iterator[bytes]:
+        """The bytes of a file, in pieces as they arrive."""
+        with self._failures(), self._http.stream("GET", f"/files/{quote(file_id, safe='')}/content") as answer:
+            if answer.status_code != 200:
+                answer.read()
+            _check(answer)
+            yield from answer.iter_bytes()
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file."""
+        with self._failures():
+            _check(self._http.delete(f"/files/{quote(file_id, safe='')}"))
 
     def _stream(self, path: str, body: Mapping[str, Any]) -> Iterator[_Json]:
         """The choices in the chunks of a stream, which is not whole without its `[DONE]`."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mainspring.governance.meter import Meter
     from mainspring.governance.screening import Screening
     from mainspring.store.db import Database
+    from mainspring.store.files import Files
 
 __all__ = ["Served", "governed", "serve"]
 
@@ -136,10 +137,11 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         control = await _control(settings, served, database, stack)
         directory = control.directory
         meter = await _meter(settings, served, control, database, stack)
+        files = await _files(settings, database, stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
-            models=directory, replicas=served, control=control, rate=meter.rate, sums=control.reports.sums,
+            models=directory, replicas=served, control=control, files=files, rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
             provisioned=lambda: [
@@ -147,7 +149,8 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
                 for names, each in directory.snapshot.deployments.items()
                 if each.kind == "provisioned"
             ],
-            max_body_bytes=settings.server.max_body_bytes, request_timeout_s=settings.server.request_timeout_s,
+            max_body_bytes=settings.server.max_body_bytes, max_file_bytes=settings.server.max_file_bytes,
+            request_timeout_s=settings.server.request_timeout_s,
         )  # fmt: skip
         yield services, control
 
@@ -202,6 +205,18 @@ async def _meter(
     await meter.restore(control.reports)
     stack.enter_context(_running(meter.keep_restored(control.reports)))
     return meter
+
+
+async def _files(settings: Settings, database: "Database", stack: AsyncExitStack) -> "Files":
+    """What is uploaded, and the loop that removes what has expired, running until the stack is closed."""
+    from mainspring.store.blobs import BLOBS, Directory
+    from mainspring.store.files import Files
+
+    blobs = Directory(settings.home / BLOBS)
+    await asyncio.to_thread(blobs.clean)
+    files = Files(database, blobs, SystemClock())
+    stack.enter_context(_running(files.keep_swept()))
+    return files
 
 
 async def _screening(settings: Settings, directory: "Directory") -> "Screening":

@@ -36,6 +36,11 @@ EXPECTED: dict[str, set[str] | None] = {
             "embeddings_create": USE,
             "models_list": READ,
             "models_retrieve": READ,
+            "files_create": USE,
+            "files_list": USE,
+            "files_retrieve": USE,
+            "files_content": USE,
+            "files_delete": USE,
         }.items()
     },
     "azure_deployments_list": READ,
@@ -190,5 +195,5 @@ def test_the_tables_are_sound() -> None:
         assert PERMISSIONS[role] <= PERMISSIONS["admin"]
     assert all(roles_with(permission) for permission in PERMISSIONS["admin"])
     assert not PERMISSIONS["manager"] & {"inference", "audit.read", "quota.write"}
-    assert not any("write" in permission or permission == "keys.read" for permission in PERMISSIONS["user"])
+    assert {each for each in PERMISSIONS["user"] if "write" in each or each == "keys.read"} == {"files.write"}
     assert PERMISSIONS["admin"] >= SERVER_WIDE

@@ -20,9 +20,12 @@ ROOTS = (
     "CreateChatCompletionStreamResponse",
     "CreateCompletionRequest",
     "CreateCompletionResponse",
+    "DeleteFileResponse",
     "ErrorResponse",
+    "ListFilesResponse",
     "ListModelsResponse",
     "Model",
+    "OpenAIFile",
 )
 METHODS = ("get", "post", "put", "patch", "delete")
 PREFIX = "#/components/schemas/"

@@ -30,6 +30,7 @@ from mainspring.api.openai import replies, wire
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
+from mainspring.api.openai.files import file_operations
 from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
 from mainspring.api.openapi import Operation, document
@@ -74,6 +75,7 @@ def create_app(services: Services) -> App:
         *_openai_routes(services, "/openai/v1", "azure_v1"),
         *_classic_routes(services),
         *_admin_routes(services),
+        *(file_operations(services, services.files) if services.files else ()),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(

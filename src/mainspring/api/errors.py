@@ -25,6 +25,7 @@ from mainspring.core.errors import (
     OperationNotSupported,
     Overloaded,
     PayloadTooLarge,
+    StorageFull,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
@@ -176,8 +177,9 @@ def error_headers(error: MainspringError) -> list[tuple[bytes, bytes]]:
         ]
     if isinstance(error, Unauthorized):
         return [(b"www-authenticate", b'Bearer error="invalid_token"' if error.code in TOKEN_CODES else b"Bearer")]
-    if isinstance(error, DeadlineExceeded):
-        # The clients retry 408 by themselves; a request that took all of its time would only take it again.
+    if isinstance(error, DeadlineExceeded | StorageFull):
+        # The clients retry 408 by themselves; a request that took all of its time would only take it again. Nor is a
+        # disk emptied by trying.
         return [(b"x-should-retry", b"false")]
     return []
 

@@ -30,15 +30,16 @@ ERRORS = {
     400: "The request can never succeed as it stands; `error.param` names the field.",
     401: "No key or token, or one that is unknown, revoked or expired.",
     403: "The key or token is good, and its role is not enough; the message says which would be.",
-    404: "No such deployment or route.",
+    404: "No such deployment, object or route.",
     409: "What is there stands in the way: something depends on it, or it is another one's.",
     408: "The body or the answer took longer than the server's limit.",
     413: "The body is larger than the server reads.",
-    415: "The body is not application/json.",
+    415: "The body is not of the type that is described.",
     422: "Reserved: validation errors are answered with 400, as OpenAI does.",
     429: "Every place in the queue is taken; `retry-after-ms` says when to come back.",
     500: "The server failed.",
     503: "The model is starting or restarting; the same request may succeed in a moment.",
+    507: "The server's disk is full.",
 }
 QUERY: dict[str, Json] = {
     "start_time": {"type": "integer", "minimum": 0, "maximum": LAST_S},
@@ -58,8 +59,12 @@ QUERY: dict[str, Json] = {
     "modelFormat": {"type": "string"},
     "modelName": {"type": "string"},
     "modelVersion": {"type": "string"},
+    "files/limit": {"type": "integer", "minimum": 1, "maximum": 10_000},
+    "files/order": {"type": "string", "enum": ["asc", "desc"]},
+    "files/after": {"type": "string"},
+    "files/purpose": {"type": "string"},
 }
-"""Parameters in the query, by name."""
+"""Parameters in the query, by name; before a slash stands whose, where one name means several things."""
 REQUIRED = ("start_time", "modelName")
 PATH: dict[str, Json] = {"subscriptionId": {"type": "string", "format": "uuid", "pattern": GUID_PATTERN}}
 """Parameters in the path that are not any text."""
@@ -75,6 +80,7 @@ class Operation:
     Args:
         path: with parameters in braces; `{name:path}` lets a name hold slashes.
         body: the request's model, None for reads.
+        form: the schema of a body that is multipart/form-data.
         reply: the struct of a JSON answer, the media type of another, or None if there is nothing to say.
         success: the statuses of an answer that is no error.
         chunk: the struct of a streamed answer's events.
@@ -94,6 +100,7 @@ class Operation:
     needs: Permission | None
     dialect: Dialect | None = None
     body: type[BaseModel] | None = None
+    form: Json | None = None
     chunk: type[msgspec.Struct] | None = None
     says_done: bool = True
     extra_status: tuple[int, ...] = ()
@@ -145,6 +152,8 @@ def _operation(operation: Operation, path: str) -> Json:
     if operation.body is not None:
         schema = {"$ref": REF.format(name=operation.body.__name__)}
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if operation.form is not None:
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
     return described
 
 
@@ -162,7 +171,8 @@ def _parameters(operation: Operation, path: str) -> list[Json]:
         schema = {"type": "string", "enum": list(V1_VERSIONS)}
         found.append({"name": "api-version", "in": "query", "required": False, "schema": schema})
     for name in operation.query:
-        found.append({"name": name, "in": "query", "required": name in REQUIRED, "schema": QUERY[name]})
+        shown = name.rpartition("/")[2]
+        found.append({"name": shown, "in": "query", "required": name in REQUIRED, "schema": QUERY[name]})
     return found
 
 
@@ -192,7 +202,7 @@ def _failures(operation: Operation) -> Json:
     if operation.public:
         statuses = operation.extra_status
     else:
-        statuses = (*(INFERENCE if operation.body else READS), *operation.extra_status)
+        statuses = (*(INFERENCE if operation.body or operation.form else READS), *operation.extra_status)
     if operation.dialect in ("azure", "azure_v1", "arm"):
         statuses = (*statuses, 400)
     if operation.dialect == "arm":

@@ -11,6 +11,7 @@ from mainspring.core.seams import Deployments, Embed, Generate, Models
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
+from mainspring.store.files import MAX_BYTES, Files
 
 __all__ = ["Services", "no_embeddings"]
 
@@ -41,8 +42,10 @@ class Services:
         tracing: makes traces; None makes none.
         sums: what was used: `governance.usage.Reports.sums`.
         control: what the control plane works with; None has none.
+        files: what is uploaded; None takes nothing.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
+        max_file_bytes: largest file that is taken.
         request_timeout_s: seconds from a request's arrival to its last token.
         lifespan: entered before the first request and left after the last.
         cors_origins: origins whose pages may call the API from a browser; "*" means any.
@@ -56,9 +59,11 @@ class Services:
     clock: Clock
     region: str = "local"
     max_body_bytes: int = 20 * 2**20
+    max_file_bytes: int = MAX_BYTES
     request_timeout_s: float = 600.0
     embed: Embed = no_embeddings
     control: Control | None = None
+    files: Files | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

@@ -61,6 +61,8 @@ def backup(
     else:
         rows = sum(table.rows for table in manifest.tables.values())
         say(f"{'standard output' if file == '-' else file}: {rows:,} rows of {len(manifest.tables)} tables")
+    if manifest.gone:
+        tell(f"{len(manifest.gone):,} files have no content, since they were deleted meanwhile: they are not restored.")
     for each in _lost(manifest.models):
         tell(
             f"{each.name}@{each.version} came from {each.source} and is not in the archive: --models would include it."
@@ -123,6 +125,7 @@ def _summary(manifest: "Manifest") -> dict[str, object]:
         "rows": {name: table.rows for name, table in manifest.tables.items()},
         "models": manifest.models,
         "members": len(manifest.members),
+        "gone": len(manifest.gone),
     }
 
 

@@ -2,14 +2,13 @@
 
 import contextlib
 import importlib
-import json
 import sys
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mainspring.cli.connect import BaseUrl, Key, connect
 from mainspring.cli.output import AsJson, Home, plain, print_json, tell
 from mainspring.core.errors import MainspringError, UserMistake
 
@@ -26,11 +25,6 @@ HELP = """/system TEXT   set the system message (nothing: remove it) and start o
 /quit          leave (or Ctrl-D); Ctrl-C stops an answer"""
 
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Which model.", show_default="the first one served")]
-BaseUrl = Annotated[str | None, typer.Option(help="Another server.", show_default="the one that runs on --home")]
-Key = Annotated[
-    str | None,
-    typer.Option(help="The API key.", envvar="MAINSPRING_API_KEY", show_default="the admin key of --home"),
-]
 Temperature = Annotated[float | None, typer.Option(min=0, max=2, help="0 always takes the likeliest token.")]
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="The longest answer, in tokens.")]
 
@@ -85,7 +79,7 @@ def chat(
     """Talk to a model. What comes through a pipe is one question (or what the question is about)."""
     question = _piped(message)
     options = _options(temperature=temperature, max_tokens=max_tokens)
-    with _connect(home, base_url, key) as client:
+    with connect(home, base_url, key) as client:
         conversation = Conversation(model or _first_model(client), system)
         if question is None:
             _converse(client, conversation, options)
@@ -110,7 +104,7 @@ def complete(
     if not text:
         raise UserMistake("There is nothing to continue: give a prompt, or pipe one in.")
     options = _options(temperature=temperature, max_tokens=max_tokens)
-    with _connect(home, base_url, key) as client:
+    with connect(home, base_url, key) as client:
         name = model or _first_model(client)
         _print_answer(client.complete(name, text, **options), name, as_json)
 
@@ -135,37 +129,6 @@ def _piped(message: str | None) -> str | None:
     if not question:
         raise UserMistake("There is nothing to ask: give a message, or pipe one in.")
     return question
-
-
-def _connect(home: Path | None, base_url: str | None, key: str | None) -> "Client":
-    """The client of the server that runs on `home`, or of another one that is named.
-
-    The admin key of `home` goes to the server of `home` only.
-    """
-    from mainspring.client import Client
-    from mainspring.core.config import home_from
-
-    folder = home_from(home)
-    running = _running(folder)
-    url = base_url or running
-    if url is None:
-        raise UserMistake(f"No server runs on {folder}: start it with `mainspring up`, or name one with --base-url.")
-    if key is None and url == running:
-        with contextlib.suppress(OSError):
-            key = (folder / "admin.key").read_text().strip()
-    if key is None:
-        raise UserMistake("No API key: set MAINSPRING_API_KEY or give --key (`mainspring keys create` makes one).")
-    return Client(url, key)
-
-
-def _running(home: Path) -> str | None:
-    """The base URL that the server of `home` wrote down when it started."""
-    try:
-        state = json.loads((home / "server.json").read_text())
-    except (OSError, ValueError):
-        return None
-    url = cast("dict[str, Any]", state).get("base_url") if isinstance(state, dict) else None
-    return url.replace("//0.0.0.0:", "//127.0.0.1:") if isinstance(url, str) else None
 
 
 def _names(client: "Client") -> list[str]:

@@ -14,6 +14,7 @@ from mainspring.cli import (
     chat,
     deployments,
     doctor,
+    files,
     keys,
     models,
     policies,
@@ -39,6 +40,7 @@ app.command()(up.up)
 app.command()(chat.chat)
 app.command()(chat.complete)
 app.add_typer(models.app, name="models")
+app.add_typer(files.app, name="files")
 app.add_typer(projects.app, name="projects")
 app.add_typer(deployments.app, name="deployments")
 app.add_typer(policies.app, name="policies")

@@ -49,6 +49,7 @@ class ServerSettings(BaseModel):
     host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 opens the server to the network.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body that is read.")
+    max_file_bytes: int = Field(512 * 2**20, ge=1024, description="Largest file that may be uploaded.")
     header_timeout_s: float = Field(10.0, gt=0, description="Seconds a client has to send the head of a request.")
     shutdown_s: float = Field(3.0, ge=0, description="Seconds that streams in flight have to end at a stop.")
     request_timeout_s: float = Field(600.0, gt=0, description="Deadline of a request from arrival to last token.")

@@ -20,6 +20,7 @@
     |- BudgetSpent                       429  insufficient_quota         (not for a long time)
     |- Unavailable                       503  replica_unavailable        (retryable: nothing was wrong with the request)
     |- EngineUnavailable                 503  engine_unavailable         (the inference library does not fit)
+    |- StorageFull                       507  storage_full               (until somebody makes room)
     `- UserMistake                       (command line only: one sentence that names the fix)
 
 A message is shown to the caller as it stands: it names the cause and the fix and never holds a path, a secret or a
@@ -47,6 +48,7 @@ __all__ = [
     "Overloaded",
     "PayloadTooLarge",
     "RateLimited",
+    "StorageFull",
     "Unauthorized",
     "Unavailable",
     "UnsupportedMediaType",
@@ -191,6 +193,12 @@ class EngineUnavailable(MainspringError):
     """The inference library is missing or is another build than the one Mainspring was written for."""
 
     status, kind, default_code = 503, "service_unavailable_error", "engine_unavailable"
+
+
+class StorageFull(MainspringError):
+    """There is no room for what would be written, and none will come by itself."""
+
+    status, kind, default_code = 507, "server_error", "storage_full"
 
 
 class UserMistake(MainspringError):

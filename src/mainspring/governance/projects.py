@@ -24,6 +24,7 @@ from mainspring.governance.keys import Keys, check_limits
 from mainspring.governance.state import read_snapshot, writing
 from mainspring.governance.wanted import DEFAULT, DEVELOPER_S, SKUS, Deployment, Project, Snapshot
 from mainspring.store.db import Database
+from mainspring.store.files import remove_all
 
 __all__ = ["Projects", "Slot", "installation_secret"]
 
@@ -162,6 +163,7 @@ class Projects:
                     for each in found if isinstance(found, tuple) else (found,):
                         await change.remove(each, "project.empty", f"{key[0]}/{key[1]}")
             await self._keys.revoke_all(change.connection, project.name)
+            await remove_all(change.connection, project.name, self._clock.now())
             await change.remove(project, "project.delete", project.name)
         self._keys.forget(project.name)
         self._changed()

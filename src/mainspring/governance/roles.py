@@ -29,6 +29,8 @@ __all__ = [
 Permission = Literal[
     "inference",  # requests to models, and everything that belongs to making them
     "training",  # fine-tuning jobs
+    "files.read",
+    "files.write",  # upload and delete
     "models.read",
     "deployments.read",
     "deployments.write",
@@ -65,7 +67,7 @@ _READS: frozenset[Permission] = frozenset(
 )
 
 _WRITES: frozenset[Permission] = frozenset({"deployments.write", "policies.write"})
-_USES: frozenset[Permission] = frozenset({"inference"})
+_USES: frozenset[Permission] = frozenset({"inference", "files.read", "files.write"})
 _TRAINS: frozenset[Permission] = frozenset({"training"})
 _MANAGES: frozenset[Permission] = frozenset({"projects.write", "keys.read", "keys.write", "filters.explain"})
 _WATCHES: frozenset[Permission] = frozenset({"quota.read", "usage.read", "server.read"})

@@ -3,6 +3,7 @@
     mainspring.toml  admin.key  ...             files of the data directory
     ledger/000001.journal                       lines that were not in the database yet
     tables/<table>/000001.jsonl                 rows, a JSON array each, in the order of the manifest's columns
+    blobs/<sha256>                              what files hold
     models/<name>/<version>/<file>              weights, if they were asked for
     manifest.json
 
@@ -64,6 +65,7 @@ _LIMITS = (
     (re.compile("|".join(map(re.escape, FILES))), MAX_FILE),
     (re.compile(r"ledger/\d{6,9}\.journal"), MAX_CHUNK),
     (re.compile(r"tables/[a-z_][a-z0-9_]{0,62}/\d{6,9}\.jsonl"), MAX_CHUNK),
+    (re.compile(r"blobs/[0-9a-f]{64}"), MAX_SIZE),
     (re.compile(rf"models/{_PART}/{_PART}/{_PART}"), MAX_SIZE),
     (re.compile(re.escape(MANIFEST)), MAX_CHUNK),
 )
@@ -100,7 +102,11 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an archive holds. `created` is in Unix seconds, `revision` the schema of the tables."""
+    """What an archive holds. `created` is in Unix seconds, `revision` the schema of the tables.
+
+    Args:
+        gone: hashes of blobs that were missing; their files were deleted meanwhile, and do not come back.
+    """
 
     format: int = FORMAT
     mainspring: str
@@ -109,6 +115,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
     tables: dict[str, TableRows]
     models: tuple[Model, ...] = ()
+    gone: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
 
 
@@ -237,6 +244,8 @@ def verify(packed: IO[bytes], progress: Progress | None = None) -> Contents:
         if entry.name in FILES:
             files[entry.name] = entry.read()
         members.append(entry.member())
+        if entry.name.startswith("blobs/") and entry.name != f"blobs/{members[-1].sha256}":
+            raise _damaged("a blob has the name of another")
     if manifest is None:
         raise _damaged("it has no manifest")
     if tuple(members) != manifest.members:

@@ -1,9 +1,12 @@
-"""Making a backup while servers run: the journal, then one state of the database, then models if they are asked for.
+"""Making a backup while servers run: the journal, one state of the database, blobs, then models if they are asked for.
 
 The order is what makes it whole. What has ended when the backup begins lies in the journal or in the database; the
 ledger moves it from the one to the other and removes it only then. So the journal is read first: what it no longer
 holds is in the state of the database that is read next, and what both hold is one row when the restored installation
 starts, since the ledger moves no id twice.
+
+What files hold is read after the rows that name it. A blob that is gone by then was deleted meanwhile; the manifest
+says so, and its file is not restored.
 
 Rows are written in a form of ours and not as a copy of SQLite's file or as PostgreSQL's dump: that is how a backup of
 the one can be restored into the other.
@@ -19,9 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring import __version__
 from mainspring.core.clock import Clock
-from mainspring.core.errors import Unavailable, UserMistake
+from mainspring.core.errors import NotFound, Unavailable, UserMistake
 from mainspring.store import journal
 from mainspring.store.archive import FILES, Manifest, Model, Progress, TableRows, Writer
+from mainspring.store.blobs import BLOBS, Directory, is_hash
 from mainspring.store.db import Database, revision_in
 from mainspring.store.schema import Codec, tables_at
 
@@ -61,7 +65,7 @@ async def backup(
     if revision is None:
         raise UserMistake("There is nothing to back up: the database is empty.")
     tables = tables_at(revision).sorted_tables
-    writer, kept = Writer(out), dict[str, TableRows]()
+    writer, kept, hashes = Writer(out), dict[str, TableRows](), list[str]()
     if with_secrets:
         _write_files(writer, home)
     progress(WRITING, writer.written, None)
@@ -71,8 +75,12 @@ async def backup(
         async with database.snapshot() as connection:
             for table in tables:
                 kept[str(table.name)] = await _write_rows(writer, connection, table, progress)
+                if table.name == "files":
+                    query = select(table.c.sha256).distinct().order_by(table.c.sha256)
+                    hashes += filter(is_hash, (await connection.execute(query)).scalars())
     except DBAPIError as error:
         raise Unavailable("The database stopped answering: run the backup again.") from error
+    gone = [sha256 for sha256 in hashes if not await _write_blob(writer, home, sha256, progress)]
     named = tuple(models)
     for model in named:
         if model.included:
@@ -85,6 +93,7 @@ async def backup(
             revision=revision,
             tables=kept,
             models=named,
+            gone=tuple(gone),
         )
     )
 
@@ -131,6 +140,17 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
             waiting, num_bytes = [], 0
     if waiting:
         yield b"".join(waiting)
+
+
+async def _write_blob(writer: Writer, home: Path, sha256: str, progress: Progress) -> bool:
+    """Whether it is there still."""
+    progress(WRITING, writer.written, None)
+    try:
+        path = await Directory(home / BLOBS).path(sha256)
+        writer.add_file(f"{BLOBS}/{sha256}", path)
+    except (NotFound, FileNotFoundError):  # nothing of it was written: it is opened first
+        return False
+    return True
 
 
 def _write_model(writer: Writer, catalog: Path, model: Model, progress: Progress) -> None:

@@ -30,6 +30,7 @@ from mainspring.core.errors import Unavailable, UserMistake
 from mainspring.store import journal
 from mainspring.store.archive import CONFIGURATION, MANIFEST, SECRETS, Contents, Entry, Progress, entries
 from mainspring.store.backup import LEDGER, MODELS
+from mainspring.store.blobs import BLOBS, place
 from mainspring.store.db import RESTORING, Database, revision_in, upgrade
 from mainspring.store.schema import Codec, reset_sequences, tables_at
 from mainspring.store.tables import metadata
@@ -141,7 +142,7 @@ def _what_is_there(home: Path) -> list[str]:
 
 
 def _state(home: Path) -> list[Path]:
-    names = (DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm", LEDGER, *SECRETS, RESTORING)
+    names = (DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm", LEDGER, BLOBS, *SECRETS, RESTORING)
     return [home / name for name in names]
 
 
@@ -236,12 +237,17 @@ class _Filling:
                 rows[rest[0]] = rows.get(rest[0], 0) + await self._insert(connection, rest[0], entry)
             elif folder == LEDGER:
                 self._write(entry, self._stage / LEDGER / "1" / f"{int(rest[0].partition('.')[0]):012d}.journal")
+            elif folder == BLOBS:
+                self._write(entry, place(self._stage / BLOBS, rest[0]))
             elif folder == MODELS or entry.name in self._contents.files:
                 self._write(entry, self._stage / entry.name)
             if entry.name != MANIFEST and entry.member() != next(expected, None):
                 raise UserMistake("The archive was changed while it was read: nothing was restored.")
         if rows != {name: kept.rows for name, kept in self._contents.manifest.tables.items()}:
             raise UserMistake("The archive has not as many rows as it says: nothing was restored.")
+        if (files := self._tables.tables.get("files")) is not None:
+            for sha256 in self._contents.manifest.gone:
+                await connection.execute(delete(files).where(files.c.sha256 == sha256))
         if connection.dialect.name == "postgresql":
             await connection.run_sync(reset_sequences, self._tables)
 
@@ -300,7 +306,7 @@ def _place(home: Path) -> str | None:
     stage, aside = home / RESTORING, _free_name(home / time.strftime("replaced-%Y%m%dT%H%M%SZ", time.gmtime()))
     names = {path.name for path in stage.iterdir()}
     for path in _state(home)[:-1]:
-        is_replaced = path.name in names or path.name.startswith(DATABASE_FILE) or path.name == LEDGER
+        is_replaced = path.name in names or path.name.startswith(DATABASE_FILE) or path.name in (LEDGER, BLOBS)
         if path.exists() and is_replaced:
             aside.mkdir(mode=0o700, exist_ok=True)
             path.rename(aside / path.name)

@@ -26,10 +26,12 @@ __all__ = [
     "blocklists",
     "capacities",
     "deployments",
+    "files",
     "metadata",
     "policies",
     "projects",
     "requests",
+    "unused_blobs",
     "usage_hours",
     "wanted",
 ]
@@ -213,4 +215,31 @@ allowances = Table(
     Column("held", BigInteger, nullable=False),  # leased in the newest term
     Column("held_before", BigInteger, nullable=False),  # leased in the term before it
     Column("term", BigInteger, nullable=False),  # the newest term, in minutes since 1970
+)
+
+# What the API calls a file: a name for a blob, in a project. See store/files.py.
+files = Table(
+    "files",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("filename", String(512), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False, index=True),  # of its content, which is the blob of that name
+    Column("created", Float, nullable=False),
+    Column("expires", Float, index=True),
+    Column("status", String(16), nullable=False),
+    Column("creator", String(128), nullable=False),  # the id of the key, or of the token's user
+)
+
+Index("files_in_order", files.c.project, files.c.created, files.c.id)
+
+# Blobs that no file refers to, or none may: written before a blob is made or the last reference goes, so that whatever
+# happens in between, somebody looks at it again.
+unused_blobs = Table(
+    "unused_blobs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("since", Float, nullable=False),
 )

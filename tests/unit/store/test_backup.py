@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from mainspring.store import backup as module
 from mainspring.store import restore as restoring
 from mainspring.store.archive import Manifest, Model, verify
 from mainspring.store.backup import backup
+from mainspring.store.blobs import Directory
 from mainspring.store.db import HEAD, RESTORING, Database
+from mainspring.store.files import Files
 from mainspring.store.journal import Journal, lines
 from mainspring.store.restore import Restored, restore
 from mainspring.store.schema import Codec, reset_sequences
@@ -556,3 +559,46 @@ async def check_ledger(home: Path, settled: int) -> None:
     for name in ("prompt", "completion", "cost"):
         assert sum(row[name] for row in sums) == sum(row[name] for row in rows.values())
     assert sum(row["requests"] for row in sums) == len(rows)
+
+
+async def stream(data: bytes) -> AsyncGenerator[bytes]:
+    yield data
+
+
+async def test_what_files_hold_comes_along(tmp_path: Path, database_url: str, other_url: str) -> None:
+    home, kept, large = tmp_path / "a", b"kept", os.urandom(3 * 2**20)
+    home.mkdir()
+    database = await Database.open(home, database_url)
+    files = Files(database, Directory(home / "blobs"), FakeClock())
+    made = [
+        await files.create(project="lab", purpose="user_data", filename=f"{at}", stream=stream(data))
+        for at, data in enumerate((kept, kept, large, b"deleted meanwhile"))
+    ]
+    (await files.local(made[3])).unlink()
+    await database.close()
+    packed, manifest = await backed_up(home, database_url)
+    assert manifest.gone == (made[3].sha256,)
+    assert len([each for each in manifest.members if each.name.startswith("blobs/")]) == 2
+    for number in range(2):  # and once more over what is there
+        await restored(packed, tmp_path / "b", other_url, replace=number == 1)
+        (tmp_path / "b" / "blobs" / f"stray-{number}").touch(0o600)
+    database = await Database.open(tmp_path / "b", other_url)
+    back = Files(database, Directory(tmp_path / "b" / "blobs"), FakeClock())
+    assert (await back.list("lab", descending=False))[0] == sorted(made[:3], key=lambda file: file.id)
+    for file, data in zip(made, (kept, kept, large), strict=False):
+        assert (await back.local(file)).read_bytes() == data
+    await back.remove("lab", made[0].id)
+    assert (await back.local(made[1])).exists()
+    await database.close()
+    [aside] = (tmp_path / "b").glob("replaced-*")
+    assert (aside / "blobs" / "stray-0").exists()
+    assert not [path for path in (tmp_path / "b").rglob("*") if path.stat().st_mode & 0o077]
+
+
+async def test_a_blob_under_another_s_name_is_refused() -> None:
+    kept = {table.name: archive.TableRows(Codec(table).columns, 0) for table in metadata.sorted_tables}
+    manifest = Manifest(mainspring="1", created=1.0, database="sqlite", revision=HEAD, tables=kept)
+    with pytest.raises(UserMistake, match="name of another"):
+        verify(packed_with(manifest, {f"blobs/{'0' * 64}": b"x"}))
+    with pytest.raises(AssertionError):
+        packed_with(manifest, {"blobs/../x": b"x"})

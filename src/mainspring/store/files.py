@@ -1,0 +1,334 @@
+"""Files: names in a project for blobs, of which a blob may have several.
+
+A blob goes with its last name. Two notes make that safe whatever happens in between: `unused_blobs` is written before a
+blob is made and in the transaction that takes its last name away, and erased once it has a name or is gone; and blobs
+are made and removed only by the database's one writer. So a name never lacks its blob, and a blob that nothing names is
+found again by `sweep`.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mainspring.core import log
+from mainspring.core.clock import Clock
+from mainspring.core.errors import InvalidRequest, MainspringError, NotFound
+from mainspring.store.blobs import Blobs, Staged
+from mainspring.store.db import Database
+from mainspring.store.jsonl import Lines
+from mainspring.store.tables import files, unused_blobs
+
+__all__ = [
+    "JSONL",
+    "MADE",
+    "MAX_BYTES",
+    "MAX_LIST",
+    "PURPOSES",
+    "UPLOADED",
+    "Arrived",
+    "File",
+    "Files",
+    "Uploaded",
+    "remove_all",
+]
+
+Uploaded = Literal["fine-tune", "batch", "assistants", "vision", "user_data", "evals"]
+UPLOADED: tuple[str, ...] = get_args(Uploaded)
+"""Purposes of what clients upload."""
+MADE = ("fine-tune-results", "batch_output", "assistants_output")
+"""Purposes of what the server makes."""
+PURPOSES = (*UPLOADED, *MADE)
+JSONL = frozenset({"fine-tune", "batch", "evals"})
+"""Purposes whose files are JSON Lines."""
+
+MAX_BYTES = 512 * 2**20
+MAX_LIST = 10_000
+MAX_NAME = 255
+SWEEP_S = 60.0
+UNUSED_S = 600.0
+"""How long a note of an unused blob is left to whoever wrote it."""
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_log = log.get("mainspring.files")
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """A file. Times are Unix seconds; `expires` is None if it stays until it is removed.
+
+    Args:
+        sha256: of its content, in lower-case hex.
+        creator: the id of the key, or of the token's user, that made it.
+    """
+
+    id: str
+    project: str
+    purpose: str
+    filename: str
+    bytes: int
+    sha256: str
+    created: float
+    expires: float | None
+    status: str
+    creator: str = ""
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """Content that is written down and has no name yet. `lines` is what was seen of it as JSON Lines, if it was."""
+
+    staged: Staged
+    lines: Lines | None
+
+
+class Files:
+    """The files of one installation."""
+
+    def __init__(self, database: Database, blobs: Blobs, clock: Clock) -> None:
+        self._database, self._blobs, self._clock = database, blobs, clock
+
+    async def create(
+        self, *, project: str, purpose: str, filename: str, stream: AsyncIterator[bytes], by: str = "",
+        expires_s: int | None = None,
+    ) -> File:  # fmt: skip
+        """Keep the bytes of a stream as a file. Nothing is left of it if this raises.
+
+        Args:
+            purpose: one of `PURPOSES`. Of those in `JSONL`, every line must be a JSON object.
+            by: the id of whoever makes it.
+            expires_s: seconds until it vanishes.
+
+        Raises:
+            InvalidRequest: the purpose is none; the content is not what the purpose asks for.
+            PayloadTooLarge: it has more than `MAX_BYTES`.
+            StorageFull: there is no room.
+        """
+        _check_purpose(purpose)
+        arrived = await self.receive(stream, purpose)
+        return await self.name(arrived, project=project, purpose=purpose, filename=filename, by=by, expires_s=expires_s)
+
+    async def receive(
+        self, stream: AsyncIterator[bytes], purpose: str | None = None, max_bytes: int = MAX_BYTES
+    ) -> Arrived:
+        """Write a stream down. `name` makes a file of it, or `drop` forgets it.
+
+        Args:
+            purpose: what it will be for, if that is known already: a client may say so after the content.
+
+        Raises:
+            InvalidRequest: it is not what the purpose asks for.
+            PayloadTooLarge: it has more than `max_bytes`.
+            StorageFull: there is no room.
+        """
+        lines = Lines() if purpose is None or purpose in JSONL else None
+
+        def look(piece: bytes) -> None:
+            if lines is not None:
+                lines.feed(piece)
+                if purpose is not None and lines.fault is not None:
+                    raise lines.fault
+
+        staged = await self._blobs.stage(stream, max_bytes=max_bytes, look=look)
+        if lines is not None:
+            lines.end()
+        return Arrived(staged, lines)
+
+    async def drop(self, arrived: Arrived) -> None:
+        """Forget what has arrived."""
+        await self._blobs.discard(arrived.staged)
+
+    async def name(
+        self, arrived: Arrived, *, project: str, purpose: str, filename: str, by: str = "",
+        expires_s: int | None = None,
+    ) -> File:  # fmt: skip
+        """Make a file of what has arrived; forget it if this raises. Arguments and errors as of `create`."""
+        staged = arrived.staged
+        try:
+            _check_purpose(purpose)
+            if purpose in JSONL and arrived.lines is not None and arrived.lines.fault is not None:
+                raise arrived.lines.fault
+            now_s = self._clock.now()
+            file = File(
+                id=f"file-{secrets.token_hex(16)}", project=project, purpose=purpose, filename=_clean(filename),
+                bytes=staged.bytes, sha256=staged.sha256, created=now_s,
+                expires=None if expires_s is None else now_s + expires_s, status="processed", creator=by[:128],
+            )  # fmt: skip
+            async with self._database.write() as connection:
+                await _note_unused(connection, now_s, [staged.sha256])
+            await self._keep(file, staged)
+            return file
+        finally:
+            await self._blobs.discard(staged)
+
+    async def _keep(self, file: File, staged: Staged) -> None:
+        try:
+            async with self._database.write() as connection:
+                await self._blobs.keep(staged)
+                await connection.execute(insert(files).values(msgspec.structs.asdict(file)))
+                await _erase_note(connection, file.sha256)
+        except BaseException:
+            await self._free([file.sha256])
+            raise
+
+    async def get(self, project: str, id: str) -> File:  # noqa: A002 - what the API calls it
+        """A file of a project.
+
+        Raises:
+            NotFound: there is none of that id, or no longer.
+        """
+        query = select(files).where(files.c.id == id, files.c.project == project, self._lives())
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            raise _no_file(id)
+        return _file(row)
+
+    async def list(
+        self, project: str, *, purpose: str | None = None, after: str | None = None, limit: int = MAX_LIST,
+        descending: bool = True,
+    ) -> tuple[list[File], bool]:  # fmt: skip
+        """Files of a project by the time when they were made, and whether there are more.
+
+        Args:
+            after: the id of the last file of the page before.
+
+        Raises:
+            NotFound: there is no file of that id.
+        """
+        when, key = files.c.created, files.c.id
+        query = select(files).where(files.c.project == project, self._lives()).limit(limit + 1)
+        query = query.order_by(*((when.desc(), key.desc()) if descending else (when, key)))
+        if purpose is not None:
+            query = query.where(files.c.purpose == purpose)
+        if after is not None:
+            at = await self.get(project, after)
+            if descending:
+                query = query.where(or_(when < at.created, and_(when == at.created, key < at.id)))
+            else:
+                query = query.where(or_(when > at.created, and_(when == at.created, key > at.id)))
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [_file(row) for row in rows[:limit]], len(rows) > limit
+
+    async def remove(self, project: str, id: str) -> None:  # noqa: A002 - what the API calls it
+        """Delete a file, and its blob with the last file of that content. Who is reading it goes on to its end.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        file = await self.get(project, id)
+        async with self._database.write() as connection:
+            gone = await connection.execute(delete(files).where(files.c.id == id, files.c.project == project))
+            if not gone.rowcount:  # somebody else has, meanwhile
+                raise _no_file(id)
+            await _note_unused(connection, self._clock.now(), [file.sha256])
+        await self._free([file.sha256])
+
+    def open(self, file: File, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
+        """The content of a file, in pieces; or its bytes from `start` up to `end` (exclusive).
+
+        Raises:
+            NotFound: it is gone meanwhile, or lies on another server.
+        """
+        return self._blobs.read(file.sha256, start, end)
+
+    async def local(self, file: File) -> Path:
+        """A path on this machine with the content of a file, to be read only. Whoever needs it for longer than the file
+        may live makes a hard link to it, or a copy.
+
+        Raises:
+            NotFound: it is gone meanwhile, or lies on another server.
+        """
+        return await self._blobs.path(file.sha256)
+
+    async def sweep(self) -> int:
+        """Delete what has expired, and blobs that nothing refers to; how many files and blobs there were."""
+        now_s = self._clock.now()
+        async with self._database.read() as connection:
+            query = select(files.c.id).where(files.c.expires <= now_s).limit(MAX_LIST)
+            expired = (await connection.execute(query)).scalars().all()
+            query = select(unused_blobs.c.sha256).where(unused_blobs.c.since <= now_s - UNUSED_S).limit(MAX_LIST)
+            unused = set((await connection.execute(query)).scalars().all())
+        if expired:
+            async with self._database.write() as connection:
+                unused |= await _remove(connection, now_s, files.c.expires <= now_s)
+        await self._free(sorted(unused))
+        return len(expired) + len(unused)
+
+    async def keep_swept(self) -> None:
+        """`sweep` for as long as the server runs."""
+        while True:
+            try:
+                await self.sweep()
+            except MainspringError as error:
+                _log.warning("files were not swept", error=error.message)
+            await asyncio.sleep(SWEEP_S)
+
+    async def _free(self, hashes: Sequence[str]) -> None:
+        """Remove the blobs that nothing refers to any more. What fails is for the next sweep."""
+        for sha256 in hashes:
+            try:
+                async with self._database.write() as connection:
+                    query = select(func.count()).select_from(files).where(files.c.sha256 == sha256)
+                    if not (await connection.execute(query)).scalar_one():
+                        await self._blobs.remove(sha256)
+                    await _erase_note(connection, sha256)
+            except (MainspringError, OSError) as error:
+                _log.warning("a blob was not removed", sha256=sha256, error=str(error))
+
+    def _lives(self) -> Any:
+        return or_(files.c.expires.is_(None), files.c.expires > self._clock.now())
+
+
+async def remove_all(connection: AsyncConnection, project: str, now_s: float) -> None:
+    """Delete the files of a project, in a transaction of `Database.write`; a sweep removes their blobs."""
+    await _remove(connection, now_s, files.c.project == project)
+
+
+async def _remove(connection: AsyncConnection, now_s: float, which: Any) -> set[str]:
+    """Delete files; the hashes of their contents, which are noted."""
+    hashes = set((await connection.execute(select(files.c.sha256).distinct().where(which))).scalars().all())
+    await connection.execute(delete(files).where(which))
+    await _note_unused(connection, now_s, sorted(hashes))
+    return hashes
+
+
+async def _note_unused(connection: AsyncConnection, now_s: float, hashes: list[str]) -> None:
+    for sha256 in hashes:
+        await _erase_note(connection, sha256)
+        await connection.execute(insert(unused_blobs).values(sha256=sha256, since=now_s))
+
+
+async def _erase_note(connection: AsyncConnection, sha256: str) -> None:
+    await connection.execute(delete(unused_blobs).where(unused_blobs.c.sha256 == sha256))
+
+
+def _file(row: RowMapping) -> File:
+    return File(**dict(row))
+
+
+def _no_file(id: str) -> NotFound:  # noqa: A002 - what the API calls it
+    return NotFound(f"No such File object: {id[:100]}", param="id")
+
+
+def _check_purpose(purpose: str) -> None:
+    if purpose not in PURPOSES:
+        raise InvalidRequest(
+            f"Invalid value for 'purpose': {purpose[:40]!r}. Supported values are: {', '.join(UPLOADED)}.",
+            param="purpose",
+        )
+
+
+def _clean(filename: str) -> str:
+    """The last part of a path, without what a terminal or a header would obey, and not too long."""
+    name = _CONTROLS.sub("", re.split(r"[/\\]", filename)[-1]).strip()
+    if len(name) > MAX_NAME:  # the end tells what it is
+        stem, dot, ending = name.rpartition(".")
+        ending = dot + ending if stem and len(ending) < 16 else ""
+        name = name[: MAX_NAME - len(ending)] + ending
+    return name if name.strip(".") else "file"
