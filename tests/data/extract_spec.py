@@ -23,6 +23,10 @@ ROOTS = (
     "ErrorResponse",
     "ListModelsResponse",
     "Model",
+    "RunGraderRequest",
+    "RunGraderResponse",
+    "ValidateGraderRequest",
+    "ValidateGraderResponse",
 )
 METHODS = ("get", "post", "put", "patch", "delete")
 PREFIX = "#/components/schemas/"

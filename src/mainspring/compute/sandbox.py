@@ -196,13 +196,7 @@ class Sandbox:
         config = {**places, "layers": self._wanted, "scratch": self._scratch}
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
-        interpreter = os.path.realpath(sys.executable)
-        # Nothing of this process's environment goes in: it may hold keys.
-        self._process = subprocess.Popen(
-            [interpreter, "-I", "-S", "-c", _BOOT.format(root=config["root"]), json.dumps(config)],
-            stdin=theirs, env={"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}, cwd="/",
-            stdout=subprocess.DEVNULL, stderr=None if os.environ.get("SBDEBUG") else subprocess.DEVNULL,
-        )  # fmt: skip
+        self._process = _launch(config, theirs)
         theirs.close()
         try:
             said = json.loads(await self._line())
@@ -247,6 +241,17 @@ class Sandbox:
             self._scratch = ""
 
 
+def _launch(config: Mapping[str, Any], control: socket.socket) -> subprocess.Popen[bytes]:
+    """A launcher that ends when the other end of `control` is closed. Nothing of this process's environment goes in: it
+    may hold keys."""
+    interpreter = os.path.realpath(sys.executable)
+    return subprocess.Popen(  # noqa: S603 - nothing in it is a stranger's
+        [interpreter, "-I", "-S", "-c", _BOOT.format(root=config["root"]), json.dumps(config)],
+        stdin=control.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+        env={"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
 def _suffice(layers: Iterable[str]) -> bool:
     """No network and no files but its own: seccomp for the one, either of the others for the other."""
     have = set(layers)
@@ -259,9 +264,7 @@ def _end(answer: _Answer) -> Any:
     return "cpu" if answer.exit_code == -24 else "killed"
 
 
-def _request(
-    code: str, argv: Sequence[str], files: Mapping[str, bytes], stdin: bytes, limits: SandboxLimits
-) -> bytes:
+def _request(code: str, argv: Sequence[str], files: Mapping[str, bytes], stdin: bytes, limits: SandboxLimits) -> bytes:
     if len(code) + len(stdin) + sum(map(len, files.values())) > MAX_INPUT_BYTES:
         raise InvalidRequest(f"What is given to the sandbox has more than {MAX_INPUT_BYTES} bytes.")
     for name in files:

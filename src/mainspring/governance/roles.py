@@ -29,6 +29,7 @@ __all__ = [
 Permission = Literal[
     "inference",  # requests to models, and everything that belongs to making them
     "training",  # fine-tuning jobs
+    "graders.run",  # which runs code in the sandbox, and asks models
     "models.read",
     "deployments.read",
     "deployments.write",
@@ -66,7 +67,7 @@ _READS: frozenset[Permission] = frozenset(
 
 _WRITES: frozenset[Permission] = frozenset({"deployments.write", "policies.write"})
 _USES: frozenset[Permission] = frozenset({"inference"})
-_TRAINS: frozenset[Permission] = frozenset({"training"})
+_TRAINS: frozenset[Permission] = frozenset({"training", "graders.run"})
 _MANAGES: frozenset[Permission] = frozenset({"projects.write", "keys.read", "keys.write", "filters.explain"})
 _WATCHES: frozenset[Permission] = frozenset({"quota.read", "usage.read", "server.read"})
 

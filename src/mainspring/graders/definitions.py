@@ -1,8 +1,8 @@
 """Graders as they are written in requests and in jobs: OpenAI's shapes, checked to the last template.
 
 `validate` takes what JSON holds and raises errors that name the place. Two shapes go beyond OpenAI's document: a
-`pass_threshold`, which its guide describes, and `graders` of a multi grader as the guide has them (an object, whose keys
-are the formula's variables) or as the document's example has them (a list, by name and by `<type>_score`).
+`pass_threshold`, which its guide describes, and `graders` of a multi grader as the guide has them (an object, whose
+keys are the formula's variables) or as the document's example has them (a list, by name and by `<type>_score`).
 """
 
 import re
@@ -283,7 +283,7 @@ def _named(given: Any, where: str) -> tuple[dict[str, Single], dict[str, str]]:
                 raise _invalid(f"{where}.{key}", "as a variable of the formula, a name of letters, digits and _ is due")
             found[key] = _single(each, f"{where}.{key}")
         return found, {}
-    listed = cast("list[Any]", given) if isinstance(given, list) else [given]
+    listed: list[Any] = cast("list[Any]", given) if isinstance(given, list) else [given]
     singles = [
         _single(each, f"{where}[{number}]" if isinstance(given, list) else where)
         for number, each in enumerate(listed[: MAX_GRADERS + 1])

@@ -16,15 +16,26 @@ __all__ = ["FUNCTIONS", "Formula", "parse"]
 MAX_LENGTH = 4096
 MAX_DEPTH = 64
 
-FUNCTIONS: dict[str, tuple[int, Callable[..., float]]] = {
-    "min": (0, min), "max": (0, max), "abs": (1, abs), "floor": (1, math.floor), "ceil": (1, math.ceil),
+_Function = Callable[..., float]
+
+
+def _least(*values: float) -> float:
+    return min(values)
+
+
+def _most(*values: float) -> float:
+    return max(values)
+
+
+FUNCTIONS: dict[str, tuple[int, _Function]] = {
+    "min": (0, _least), "max": (0, _most), "abs": (1, math.fabs), "floor": (1, math.floor), "ceil": (1, math.ceil),
     "exp": (1, math.exp), "sqrt": (1, math.sqrt), "log": (1, math.log),
 }  # fmt: skip
 """Name -> how many arguments (0 is any number) and what it does. log is the natural one."""
 
-_BINARY: dict[str, tuple[int, Callable[[float, float], float]]] = {
-    "+": (1, lambda a, b: a + b), "-": (1, lambda a, b: a - b), "*": (2, lambda a, b: a * b),
-    "/": (2, lambda a, b: a / b), "^": (4, math.pow),
+_BINARY: dict[str, tuple[int, _Function]] = {
+    "+": (1, float.__add__), "-": (1, float.__sub__), "*": (2, float.__mul__), "/": (2, float.__truediv__),
+    "^": (4, math.pow),
 }  # fmt: skip
 """Operator -> how strongly it binds and what it does; the sign is between, at 3."""
 _SIGN = 3
@@ -32,7 +43,7 @@ _SIGN = 3
 _TOKEN = re.compile(r"\s*(?:(\d{1,40}(?:\.\d{0,40})?(?:[eE][+-]?\d{1,3})?|\.\d{1,40}(?:[eE][+-]?\d{1,3})?)"
                     r"|([A-Za-z_]\w*)|(\*\*|[-+*/^(),]))", re.ASCII)  # fmt: skip
 
-_Step = float | str | tuple[Callable[..., float], int]
+_Step = float | str | tuple[_Function, int]
 """A number, a variable, or a function and how many values it takes from the stack."""
 
 
@@ -53,7 +64,7 @@ class Formula:
         try:
             for step in self._steps:
                 if isinstance(step, str):
-                    stack.append(values[step])
+                    stack.append(float(values[step]))
                 elif isinstance(step, tuple):
                     function, count = step
                     stack[-count:] = [float(function(*stack[-count:]))]
@@ -102,8 +113,8 @@ class _Parser:
             found = _TOKEN.match(text, at)
             if found is None:
                 raise self._wrong(f"{text[at:].strip()[:20]!r} is not understood")
-            number, name, operator = found.groups()
-            tokens.append(float(number) if number else name or operator.replace("**", "^"))
+            number, name, sign = found.groups()
+            tokens.append(float(number) if number else name or sign.replace("**", "^"))
             at = found.end()
         return tokens
 
@@ -129,31 +140,31 @@ class _Parser:
         if self._depth > MAX_DEPTH:
             raise self._wrong(f"brackets, signs and powers are nested more than {MAX_DEPTH} deep")
         self._operand()
-        while isinstance(token := self._peek(), str) and token in _BINARY and _BINARY[token][0] > above:
+        while isinstance(word := self._peek(), str) and word in _BINARY and _BINARY[word][0] > above:
             self._next()
-            strength, function = _BINARY[token]
-            self._expression(strength - 1 if token == "^" else strength)  # a power of a power is taken from the right
+            strength, function = _BINARY[word]
+            self._expression(strength - 1 if word == "^" else strength)  # a power of a power is taken from the right
             self._steps.append((function, 2))
         self._depth -= 1
 
     def _operand(self) -> None:
-        token = self._next()
-        if isinstance(token, float):
-            self._steps.append(token)
-        elif token == "(":
+        word = self._next()
+        if not isinstance(word, str):
+            self._steps.append(word)
+        elif word == "(":
             self._expression(0)
             self._expect(")")
-        elif token in ("-", "+"):
+        elif word in ("-", "+"):
             self._expression(_SIGN)
-            if token == "-":
-                self._steps.append((lambda a: -a, 1))
+            if word == "-":
+                self._steps.append((float.__neg__, 1))
         elif self._peek() == "(":
-            self._call(token)
-        elif token in self._names:
-            self._steps.append(token)
+            self._call(word)
+        elif word in self._names:
+            self._steps.append(word)
         else:
             known = ", ".join(sorted(self._names)[:20]) or "none"
-            raise self._wrong(f"{token!r} is not expected there; the variables are: {known}")
+            raise self._wrong(f"{word!r} is not expected there; the variables are: {known}")
 
     def _call(self, name: str) -> None:
         if name not in FUNCTIONS:
@@ -169,5 +180,4 @@ class _Parser:
         wanted, function = FUNCTIONS[name]
         if wanted and count != wanted:
             raise self._wrong(f"{name} takes {wanted} value, not {count}")
-        # min and max of one value are that value; Python's would want a list.
-        self._steps.append((function, count) if wanted or count > 1 else (lambda a: a, 1))
+        self._steps.append((function, count))

@@ -1,8 +1,8 @@
 """Graders that ask a model: any deployment can be the judge.
 
 The answer is held to a JSON schema while it is generated: a few steps of reasoning, then the result. OpenAI's guide
-names the same two fields, `steps` and `result`, so prompts may speak of them. The steps come first here, so that a small
-model thinks before it judges, and are bounded, so that it comes to an end.
+names the same two fields, `steps` and `result`, so prompts may speak of them. The steps come first here, so that a
+small model thinks before it judges, and are bounded, so that it comes to an end.
 """
 
 import asyncio

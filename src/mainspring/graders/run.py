@@ -170,9 +170,7 @@ async def _cosine(given: str, reference: str, seams: Seams) -> float:
 
 async def _multi(grader: Multi, item: Json, sample: Json, seams: Seams) -> Graded:
     async with asyncio.TaskGroup() as group:
-        tasks = {
-            name: group.create_task(grade(each, item, sample, seams)) for name, each in grader.graders.items()
-        }
+        tasks = {name: group.create_task(grade(each, item, sample, seams)) for name, each in grader.graders.items()}
     parts = {name: task.result() for name, task in tasks.items()}
     failures = [failure for part in parts.values() for failure in part.failures]
     score = 0.0

@@ -16,6 +16,7 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from mainspring.core.types import Embeddings
 from mainspring.graders.stem import stem
@@ -93,8 +94,7 @@ def meteor(text: str, reference: str) -> float:
         return 0.0
     precision, recall = len(matches) / len(given), len(matches) / len(wanted)
     mean = precision * recall / (0.9 * precision + 0.1 * recall)
-    steps = zip(matches, matches[1:], strict=False)
-    chunks = 1 + sum(after != (before[0] + 1, before[1] + 1) for before, after in steps)
+    chunks = 1 + sum(after != (before[0] + 1, before[1] + 1) for before, after in pairwise(matches))
     return (1 - 0.5 * (chunks / len(matches)) ** 3) * mean
 
 

@@ -8,7 +8,7 @@ import sys
 import traceback
 
 from mainspring.compute.inside import confine
-from mainspring.compute.inside.isolation import Isolation, Json
+from mainspring.compute.inside.isolation import TEMPORARY, WORK, Isolation, Json
 
 __all__ = ["Code"]
 
@@ -31,7 +31,7 @@ class Code:
             os.setsid()
             memory = self._memory_bytes() + self._request["limits"]["memory_bytes"]
             os.closerange(3, 1 << 16)
-            os.chdir(f"{self._box}/work")
+            os.chdir(f"{self._box}/{WORK}")
             self._confine(memory)
             code = self._run()
         except BaseException as error:  # noqa: BLE001 - what the code raises is the code's, and is shown
@@ -61,7 +61,7 @@ class Code:
 
     def _run(self) -> int:
         environment = {
-            "HOME": f"{self._box}/work", "TMPDIR": f"{self._box}/tmp", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8",
+            "HOME": f"{self._box}/{WORK}", "TMPDIR": f"{self._box}/{TEMPORARY}", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8",
             "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         if argv := self._request["argv"]:
@@ -72,7 +72,7 @@ class Code:
         if numpy := sys.modules.get("numpy"):
             numpy.random.seed()
         sys.argv = ["main.py"]
-        sys.path.insert(0, f"{self._box}/work")
+        sys.path.insert(0, f"{self._box}/{WORK}")
         space = {"__name__": "__main__", "__builtins__": __builtins__}
         exec(compile(self._request["code"], "main.py", "exec"), space)  # noqa: S102 - this is what it is for
         return 0

@@ -89,7 +89,7 @@ def _map_users(pid: int) -> bool:
     user, group, here = os.getuid(), os.getgid(), f"/proc/{pid}"
     both = (f"0 {user} 1\n{NOBODY} {NOBODY} 1\n", f"0 {group} 1\n{NOBODY} {NOBODY} 1\n")
     one = (f"{NOBODY} {user} 1\n", f"{NOBODY} {group} 1\n")
-    for users, groups in ((both, one) if user == 0 else (one,)):
+    for users, groups in (both, one) if user == 0 else (one,):
         with contextlib.suppress(OSError):
             _write(f"{here}/uid_map", users)
             if (users, groups) == one:
@@ -112,7 +112,8 @@ def own_processes() -> None:
 def mount(target: str, options: str) -> None:
     """An empty file system in memory. `options` are tmpfs's."""
     flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-    _check(_libc.mount(b"tmpfs", target.encode(), b"tmpfs", ctypes.c_ulong(flags), options.encode()), f"mount {target}")
+    given = (b"tmpfs", target.encode(), b"tmpfs", ctypes.c_ulong(flags), options.encode())
+    _check(_libc.mount(*given), f"mount {target}")
 
 
 def bind(source: str, target: str, *, read_only: bool) -> None:

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BOX", "Isolation", "Json"]
+__all__ = ["BOX", "TEMPORARY", "WORK", "Isolation", "Json"]
 
 BOX = "/box"
-"""The folder that code may write to, where it has files of its own: in it are work and tmp."""
+"""The folder that code may write to, where it has files of its own: in it are these two."""
+WORK, TEMPORARY = "work", "tmp"
 
 Json = dict[str, Any]
 

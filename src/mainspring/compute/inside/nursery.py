@@ -7,7 +7,7 @@ lives as long as one piece of code: it mounts the folder that the code may write
 passed, and sends back what came of it. When the server ends, or lets go of a run, everything below ends with it.
 
 Speaks over a socket pair on standard input: one JSON line says what became of the isolation, then each byte that
-arrives carries a connection of its own, on which a request and its result are one JSON text each with its length before.
+arrives carries a connection of its own, on which a request and its result are one JSON text each, its length before it.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 
 from mainspring.compute.inside import confine, warden
-from mainspring.compute.inside.isolation import BOX, Isolation, Json
+from mainspring.compute.inside.isolation import BOX, TEMPORARY, Isolation, Json
 
 __all__ = ["main"]
 
@@ -61,7 +61,7 @@ def _nurse(isolation: Isolation, control: socket.socket) -> None:
     nothing = os.open("/dev/null", os.O_RDWR)
     os.dup2(nothing, 0)
     if isolation.alone:
-        confine.enter_root(config["readable"], (BOX,), {"/tmp": f"{BOX}/tmp"})  # noqa: S108 - code expects the name
+        confine.enter_root(config["readable"], (BOX,), {"/tmp": f"{BOX}/{TEMPORARY}"})  # noqa: S108 - code expects the name
     _try_inner_layers(isolation)
     sys.path = [each for each in sys.path if each != config["root"]] + config["listed"]
     loaded = _preload(config["preload"])

@@ -17,7 +17,7 @@ import traceback
 
 from mainspring.compute.inside import confine
 from mainspring.compute.inside.code import Code
-from mainspring.compute.inside.isolation import BOX, Isolation, Json
+from mainspring.compute.inside.isolation import BOX, TEMPORARY, WORK, Isolation, Json
 
 __all__ = ["guard"]
 
@@ -39,7 +39,7 @@ def guard(isolation: Isolation, connection: socket.socket) -> int:
             owner = f",uid={confine.NOBODY},gid={confine.NOBODY}" if os.getuid() == 0 else ""
             confine.mount(BOX, f"size={limits['disk_bytes']},nr_inodes=4096,mode=0755{owner}")
         else:
-            box = tempfile.mkdtemp(dir=isolation.config["scratch"])
+            box = tempfile.mkdtemp(dir=str(isolation.config["scratch"]))
         result = _Run(isolation, connection, request, box).result()
     except Exception:  # noqa: BLE001 - whatever it is, the server is to hear of it
         result = {"fault": traceback.format_exc()[-2000:]}
@@ -71,14 +71,14 @@ class _Run:
     def __init__(self, isolation: Isolation, connection: socket.socket, request: Json, box: str) -> None:
         self._isolation, self._connection, self._request = isolation, connection, request
         self._limits: Json = request["limits"]
-        self._box, self._work = box, f"{box}/work"
+        self._box, self._work = box, f"{box}/{WORK}"
         self._given = {name: base64.b64decode(body) for name, body in request["files"].items()}
         self._out: dict[int, bytearray] = {}
         self._end = ""
 
     def result(self) -> Json:
         """Start it, watch it, and say what came of it."""
-        for folder in (self._work, f"{self._box}/tmp"):
+        for folder in (self._work, f"{self._box}/{TEMPORARY}"):
             self._make(folder)
         for name, body in self._given.items():
             self._put(name, body)
@@ -184,7 +184,7 @@ class _Run:
         for folder, _, names in os.walk(self._box):
             for name in names:
                 with contextlib.suppress(OSError):
-                    total += os.lstat(f"{folder}/{name}").st_blocks * 512  # noqa: PTH116
+                    total += os.lstat(f"{folder}/{name}").st_blocks * 512
         return total > self._limits["disk_bytes"]
 
     def _collect(self) -> dict[str, str]:
