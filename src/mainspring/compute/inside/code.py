@@ -61,16 +61,16 @@ class Code:
 
     def _run(self) -> int:
         environment = {
-            "HOME": f"{self._box}/{WORK}", "TMPDIR": f"{self._box}/{TEMPORARY}", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8",
-            "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": f"{self._box}/{WORK}", "TMPDIR": f"{self._box}/{TEMPORARY}", "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         if argv := self._request["argv"]:
             os.execvpe(argv[0], argv, environment)  # noqa: S606
         os.environ.clear()
         os.environ.update(environment)
         random.seed()  # the nursery's state is every child's otherwise
-        if numpy := sys.modules.get("numpy"):
-            numpy.random.seed()
+        if numbers := sys.modules.get("numpy.random"):
+            numbers.seed()
         sys.argv = ["main.py"]
         sys.path.insert(0, f"{self._box}/{WORK}")
         space = {"__name__": "__main__", "__builtins__": __builtins__}

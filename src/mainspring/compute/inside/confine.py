@@ -125,9 +125,9 @@ def bind(source: str, target: str, *, read_only: bool) -> None:
 
 
 def _read_only(path: str, *, recursive: bool) -> None:
-    attributes = struct.pack("QQQQ", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, 0, 0, 0)
-    _syscall("mount_setattr", _SYS_MOUNT_SETATTR, ctypes.c_int(_AT_FDCWD), path.encode(),
-             ctypes.c_uint(_AT_RECURSIVE if recursive else 0), attributes, ctypes.c_size_t(len(attributes)))  # fmt: skip
+    attributes, depth = struct.pack("QQQQ", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, 0, 0, 0), _AT_RECURSIVE * recursive
+    given = (ctypes.c_int(_AT_FDCWD), path.encode(), ctypes.c_uint(depth), attributes, ctypes.c_size_t(len(attributes)))
+    _syscall("mount_setattr", _SYS_MOUNT_SETATTR, *given)
 
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
