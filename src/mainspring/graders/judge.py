@@ -35,7 +35,9 @@ __all__ = ["label", "score"]
 
 MAX_STEPS = 4
 MAX_STEP_CHARACTERS = 300
-DEFAULT_TOKENS = 4096
+MANY_TOKENS = 4096
+"""From here on a limit is left out: the schema ends the answer before it, and a prompt and so much may not fit into the
+model's context. OpenAI's own example has 32,768."""
 _STEP = {
     "type": "object",
     "properties": {
@@ -109,7 +111,7 @@ async def _ask(
     request = GenerateRequest(
         id=f"grader-{uuid.uuid4().hex}", model=grader.model, prompt=_prompt(grader, given, scope),
         tenant=seams.tenant, project=seams.project, streams=False,
-        max_tokens=given.max_completions_tokens or DEFAULT_TOKENS,
+        max_tokens=wanted if (wanted := given.max_completions_tokens or MANY_TOKENS) < MANY_TOKENS else None,
         sampling=Sampling(
             temperature=0.0 if given.top_p == 0 else 1.0 if given.temperature is None else given.temperature,
             top_p=given.top_p or 1.0, seed=given.seed,
