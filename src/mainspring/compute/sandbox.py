@@ -40,8 +40,8 @@ PACKAGES = (
 )  # fmt: skip
 """What code may import if it is installed: what OpenAI's python graders may, as far as that is common."""
 PRELOADED = ("json", "math", "re", "collections", "datetime", "statistics", "string", "decimal", "fractions",
-             "itertools", "functools", "typing", "dataclasses", "random", "ast", "difflib", "encodings.idna", "numpy.random",
-             "rapidfuzz.fuzz")  # fmt: skip
+             "itertools", "functools", "typing", "dataclasses", "random", "ast", "difflib", "encodings.idna",
+             "numpy.random", "rapidfuzz.fuzz")  # fmt: skip
 START_S = 30.0
 GRACE_S = 10.0
 """For a warden to say what came of a run, after the run's own time."""

@@ -204,6 +204,7 @@ def note_users() -> None:
 
 # --- landlock
 
+_TRUNCATES = 3  # the first version that knows of it
 _READ = 1 << 0 | 1 << 2 | 1 << 3  # execute, read files, read folders
 _FILE = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15  # what can be done with a file that is no folder
 
@@ -217,7 +218,9 @@ def landlock(readable: Iterable[str], listed: Iterable[str], writable: Iterable[
     """From now on: read below `readable`, list the folders below `listed`, everything below `writable`, and no more.
     Where the kernel can: no TCP, no signals and no abstract sockets to processes outside."""
     version = landlock_version()
-    rights = (1 << {0: 0, 1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)) - 1
+    if version < _TRUNCATES:
+        raise OSError(38, "landlock: this kernel's cannot keep files from being emptied; Linux 6.2 can")
+    rights = (1 << {3: 15, 4: 15}.get(version, 16)) - 1
     attributes = struct.pack("QQQ", rights, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     rules = _syscall("landlock", _SYS_LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), ctypes.c_uint(0))
@@ -252,6 +255,11 @@ _ALLOW, _KILL, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _THREAD, _NEW = 0x10000, 0x7E020000  # of clone's flags: a thread; anything in a namespace of its own
 
+_TERMINAL, _OWNERS = (0x5412, 0x541C), (0x8901, 0x8902)
+"""Of ioctl: what types into a terminal, and who is signalled about a descriptor."""
+_SIGNALLED = (8, 10, 15)
+"""Of fcntl, the same: a way to send any signal to any process of the same user."""
+
 Program = list[tuple[int, int, int, int]]
 
 
@@ -265,9 +273,13 @@ def _only_if(number: int, place: int, value: int) -> Program:
             (_RETURN, 0, 0, _EPERM)]  # fmt: skip
 
 
-def _never_if(number: int, place: int, value: int) -> Program:
-    return [(_EQUAL, 0, 4, number), _argument(place), (_EQUAL, 0, 1, value), (_RETURN, 0, 0, _EPERM),
-            (_RETURN, 0, 0, _ALLOW)]  # fmt: skip
+def _never_if(number: int, place: int, *values: int) -> Program:
+    """Call `number` is refused if an argument is one of these."""
+    body = [_argument(place)]
+    for value in values:
+        body += [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _EPERM)]
+    body.append((_RETURN, 0, 0, _ALLOW))
+    return [(_EQUAL, 0, len(body), number), *body]
 
 
 def _clone(number: int, *, forks: bool) -> Program:
@@ -289,14 +301,15 @@ def _rules(*, forks: bool, starts: bool, alone: bool) -> Iterator[Program]:
     yield [(_EQUAL, 0, 1, numbers["clone3"]), (_RETURN, 0, 0, _ENOSYS)]  # libraries then use clone, which can be read
     refused = [*syscalls.REFUSED, *(() if starts else syscalls.STARTS), *(() if forks else ("fork", "vfork"))]
     if not alone:
-        refused += [*(name for name in syscalls.SIGNALS if name != "tgkill"), "clone"]
+        refused += [*(name for name in syscalls.SIGNALS if name != "tgkill"), *syscalls.ATTRIBUTES, "clone"]
         yield _only_if(numbers["tgkill"], 0, os.getpid())
     for name in refused:
         if name in numbers:
             yield [(_EQUAL, 0, 1, numbers[name]), (_RETURN, 0, 0, _EPERM)]
     yield _never_if(numbers["prctl"], 0, _PR_SET_PDEATHSIG)
     yield _only_if(numbers["prlimit64"], 0, 0)
-    yield _never_if(numbers["ioctl"], 1, 0x5412)  # TIOCSTI types into a terminal
+    yield _never_if(numbers["ioctl"], 1, *_TERMINAL, *_OWNERS)
+    yield _never_if(numbers["fcntl"], 1, *_SIGNALLED)
     yield [(_EQUAL, 0, 5, numbers["socketpair"]), _argument(1), (0x54, 0, 0, 0xF), (_EQUAL, 0, 1, 1),
            (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)]  # fmt: skip
     if alone:
@@ -310,7 +323,8 @@ def seccomp(*, forks: bool = False, starts: bool = False, alone: bool) -> None:
     Args:
         forks: it may make processes; threads it always may, if it is `alone`.
         starts: it may start other programs.
-        alone: it has a table of processes of its own; otherwise it may signal only itself, and make nothing.
+        alone: it has processes and files of its own. Otherwise it may signal only itself, make no process or thread,
+            and change no mode, owner or time of a file.
     """
     program = [each for rule in _rules(forks=forks, starts=starts, alone=alone) for each in rule]
     code = b"".join(struct.pack("HBBI", *each) for each in program)

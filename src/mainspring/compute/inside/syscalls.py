@@ -1,6 +1,6 @@
 """System calls that a sandboxed process is refused, by machine: seccomp's filter is made from this."""
 
-__all__ = ["AARCH64", "BEYOND", "FORKS", "NUMBERS", "REFUSED", "SIGNALS", "STARTS", "X86_64"]
+__all__ = ["AARCH64", "ATTRIBUTES", "BEYOND", "FORKS", "NUMBERS", "REFUSED", "SIGNALS", "STARTS", "X86_64"]
 
 X86_64, AARCH64 = 0xC000003E, 0xC00000B7
 """Audit architectures, as the kernel names them to a filter."""
@@ -27,7 +27,10 @@ sched_setaffinity 203 122, sched_setattr 314 274, ioprio_set 251 30, vhangup 153
 iopl 172 -, ioperm 173 -, modify_ldt 154 -, uselib 134 -,
 kill 62 129, tkill 200 130, tgkill 234 131, rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240,
 pidfd_send_signal 424 424, fork 57 -, vfork 58 -, clone 56 220, clone3 435 435, execve 59 221, execveat 322 281,
-socketpair 53 199, prctl 157 167, prlimit64 302 261, ioctl 16 29
+socketpair 53 199, prctl 157 167, prlimit64 302 261, ioctl 16 29, fcntl 72 25,
+chmod 90 -, fchmod 91 52, fchmodat 268 53, chown 92 -, fchown 93 55, lchown 94 -, fchownat 260 54, setxattr 188 5,
+lsetxattr 189 6, fsetxattr 190 7, removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16, utime 132 -,
+utimes 235 -, futimesat 261 -, utimensat 280 88, inotify_add_watch 254 27
 """
 
 
@@ -45,7 +48,12 @@ NUMBERS = _numbers()
 FORKS = ("fork", "vfork", "clone", "clone3")
 STARTS = ("execve", "execveat")
 SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
-_LOOKED_INTO = ("socketpair", "prctl", "prlimit64", "ioctl")  # refused by their arguments
+ATTRIBUTES = (
+    "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "setxattr", "lsetxattr", "fsetxattr",
+    "removexattr", "lremovexattr", "fremovexattr", "utime", "utimes", "futimesat", "utimensat", "inotify_add_watch",
+)  # fmt: skip
+"""What can be done to files that may not be opened, as far as landlock is concerned."""
+_LOOKED_INTO = ("socketpair", "prctl", "prlimit64", "ioctl", "fcntl")  # refused by their arguments
 
-REFUSED = tuple(name for name in NUMBERS[X86_64] if name not in (*FORKS, *STARTS, *SIGNALS, *_LOOKED_INTO))
+REFUSED = tuple(name for name in NUMBERS[X86_64] if name not in (*FORKS, *STARTS, *SIGNALS, *ATTRIBUTES, *_LOOKED_INTO))
 """Refused always."""
