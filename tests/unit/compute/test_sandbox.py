@@ -490,15 +490,18 @@ async def test_everything_ends_with_the_server(tmp_path: Path, any_sandbox: Sand
         "async def main():\n"
         "    sandbox = Sandbox()\n    await sandbox.start()\n"
         "    run = asyncio.create_task(sandbox.run('while True: pass'))\n"
-        "    await asyncio.sleep(0)\n    print(sandbox._process.pid, flush=True)\n    await run\n"
+        "    await asyncio.sleep(0)\n    print(sandbox._process.pid, sandbox._scratch, flush=True)\n    await run\n"
         "asyncio.run(main())"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=dict(os.environ)) as server:
-        launcher = psutil.Process(int(server.stdout.readline()))
+        number, scratch = server.stdout.readline().split()
+        launcher = psutil.Process(int(number))
+        assert Path(scratch.decode()).exists()
         await until(lambda: len(launcher.children(recursive=True)) >= 3)
         processes = launcher.children(recursive=True)
         server.kill()
     assert not psutil.wait_procs([launcher, *processes], timeout=20)[1]
+    assert not Path(scratch.decode()).exists()
 
 
 async def test_too_little_isolation_is_refused() -> None:

@@ -14,6 +14,7 @@ import contextlib
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -43,6 +44,7 @@ def main() -> None:
     control.close()
     os.close(0)
     _, status = os.waitpid(child, 0)
+    shutil.rmtree(config["scratch"], ignore_errors=True)  # a server that was killed no longer can
     os._exit(os.waitstatus_to_exitcode(status) & 0x7F)
 
 
