@@ -35,16 +35,20 @@ def main() -> None:
     with contextlib.suppress(OSError):
         os.nice(5)
         _set("/proc/self/oom_score_adj", "1000")  # if memory runs out, this goes first
+    # Held open: the nursery's change of root is the launcher's too.
+    parent, scratch = os.path.split(config["scratch"])
+    folder = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     isolation = Isolation(config)
     isolation.attempt("namespaces", confine.namespaces)
     child = os.fork()
     if child == 0:
+        os.close(folder)
         _nurse(isolation, control)
         os._exit(0)
     control.close()
     os.close(0)
     _, status = os.waitpid(child, 0)
-    shutil.rmtree(config["scratch"], ignore_errors=True)  # a server that was killed no longer can
+    shutil.rmtree(scratch, ignore_errors=True, dir_fd=folder)  # a server that was killed no longer can
     os._exit(os.waitstatus_to_exitcode(status) & 0x7F)
 
 
