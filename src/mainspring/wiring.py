@@ -28,6 +28,7 @@ from mainspring.serving.shelf import Shelf
 
 if TYPE_CHECKING:
     from mainspring.api.services import Services
+    from mainspring.compute.sandbox import Sandbox
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory, Need
     from mainspring.governance.filters.personal import PersonalData
@@ -138,10 +139,12 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         directory = control.directory
         meter = await _meter(settings, served, control, database, stack)
         files = await _files(settings, database, stack)
+        sandbox = await stack.enter_async_context(_sandbox(settings))
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
-            models=directory, replicas=served, control=control, files=files, rate=meter.rate, sums=control.reports.sums,
+            run_code=sandbox.run, files=files, models=directory, replicas=served, control=control, rate=meter.rate,
+            sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
             provisioned=lambda: [
@@ -217,6 +220,17 @@ async def _files(settings: Settings, database: "Database", stack: AsyncExitStack
     files = Files(database, blobs, SystemClock())
     stack.enter_context(_running(files.keep_swept()))
     return files
+
+
+def _sandbox(settings: Settings) -> "Sandbox":
+    """Starts nothing before its first run."""
+    from mainspring.compute.sandbox import Sandbox, SandboxLimits
+
+    wanted = settings.sandbox
+    limits = SandboxLimits(
+        wall_s=wanted.time_s, cpu_s=wanted.time_s, memory_bytes=wanted.memory_bytes, disk_bytes=wanted.disk_bytes
+    )
+    return Sandbox(limits=limits, concurrency=wanted.concurrency, weak=wanted.weak, hidden=(settings.home,))
 
 
 async def _screening(settings: Settings, directory: "Directory") -> "Screening":

@@ -250,6 +250,22 @@ class FilterSettings(BaseModel):
     )
 
 
+class SandboxSettings(BaseModel):
+    """Code that nobody trusts: python graders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weak: bool = Field(
+        False,
+        description="Run it even on a machine that cannot isolate it (docs/SAFETY.md). Only where all who may send "
+        "code may also do what the server's user may.",
+    )
+    time_s: float = Field(120.0, gt=0, description="Seconds that a run may take.")
+    memory_bytes: int = Field(2 * 2**30, ge=2**24, description="Memory of a run.")
+    disk_bytes: int = Field(256 * 2**20, ge=2**16, description="Files that a run may write, which are in memory.")
+    concurrency: int = Field(0, ge=0, description="Runs at a time; 0 means one for each processor.")
+
+
 class TracingSettings(BaseModel):
     """OpenTelemetry traces."""
 
@@ -299,6 +315,7 @@ class Settings(BaseSettings):
     metering: MeteringSettings = Field(MeteringSettings(), description="What requests are accounted with.")  # pyright: ignore[reportCallIssue]
     identity: IdentitySettings = Field(IdentitySettings(), description="Tokens, beside keys.")  # pyright: ignore[reportCallIssue]
     filters: FilterSettings = Field(FilterSettings(), description="The content filters.")  # pyright: ignore[reportCallIssue]
+    sandbox: SandboxSettings = Field(SandboxSettings(), description="The sandbox.")  # pyright: ignore[reportCallIssue]
     tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 

@@ -27,6 +27,7 @@ __all__ = [
     "ModelVersion",
     "Principal",
     "Prompt",
+    "Ran",
     "Rate",
     "Role",
     "Room",
@@ -465,3 +466,23 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     guessed: int = 0
     stood: int = 0
     queue_s: float = 0.0
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a run in a sandbox. All of it was written by code that nobody trusts.
+
+    Args:
+        exit_code: the program's, or a signal's number below zero.
+        ended: why it was ended before its own end, by which limit; empty if it was not.
+        files: what it left in its folder, by path.
+        cpu_s, memory_bytes: what it used; memory at its peak.
+    """
+
+    stdout: bytes
+    stderr: bytes
+    exit_code: int
+    ended: Literal["", "timeout", "cpu", "output", "disk", "killed", "cancelled"] = ""
+    files: dict[str, bytes] = {}
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes: int = 0

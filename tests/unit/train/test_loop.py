@@ -85,7 +85,9 @@ def test_killed_and_paused_anywhere_it_ends_in_the_same_bits(tmp_path, kind, ran
     for name in (path.name for path in last.folder.iterdir()):
         assert (folder / "out" / last.folder.name / name).read_bytes() == (last.folder / name).read_bytes()
     assert (folder / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
-    assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == list(range(1, 13))
+    assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == list(
+        range(1, 13)
+    )
 
 
 def test_with_other_data_or_another_seed_it_does_not(tmp_path):

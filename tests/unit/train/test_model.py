@@ -58,7 +58,9 @@ def test_a_new_adapter_changes_nothing_and_a_loaded_one_goes_on(tmp_path):
     micro = toy.packer(toy.examples(5)).batch(0).micro[0]
     plain = Trainee(toy.model(), rank=2, precision=torch.float32, length=32)
     base = toy.model()
-    hidden = base.model(input_ids=torch.from_numpy(micro.ids[:1, : int((micro.segments[0] == 1).sum())])).last_hidden_state
+    hidden = base.model(
+        input_ids=torch.from_numpy(micro.ids[:1, : int((micro.segments[0] == 1).sum())])
+    ).last_hidden_state
     length = hidden.shape[1]
     labels = torch.from_numpy(micro.labels[0, :length])
     wanted, _ = logprobs(hidden[0][labels != -100], base.lm_head.weight, labels[labels != -100])
@@ -85,7 +87,9 @@ def test_all_weights_can_be_trained_and_are_saved_as_transformers_reads_them(tmp
     assert all(each.grad is not None for each in trainee.trained.values())
 
     trainee.save(tmp_path / "whole", "base")
-    loaded = Trainee(LlamaForCausalLM.from_pretrained(tmp_path / "whole"), rank=None, precision=torch.float32, length=32)
+    loaded = Trainee(
+        LlamaForCausalLM.from_pretrained(tmp_path / "whole"), rank=None, precision=torch.float32, length=32
+    )
     torch.testing.assert_close(loaded.score(micro).logp_N, after)
 
 
