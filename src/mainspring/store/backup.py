@@ -134,6 +134,7 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _write_model(writer: Writer, catalog: Path, model: Model, progress: Progress) -> None:
+    place = f"{model.folder or model.name}/{model.version}"
     for name in model.files:
         progress(WRITING, writer.written, None)
-        writer.add_file(f"{MODELS}/{model.name}/{model.version}/{name}", catalog / model.name / model.version / name)
+        writer.add_file(f"{MODELS}/{place}/{name}", catalog / place / name)
