@@ -90,16 +90,20 @@ def _load(folder: Path, dtype: Dtype, attention: str) -> Any:
 
     causal: Any = transformers.AutoModelForCausalLM
     try:
-        model = causal.from_pretrained(
+        model, report = causal.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             attn_implementation=attention,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
         )
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
         raise UserMistake(f"transformers cannot load this model: {str(error).splitlines()[0][:300]}") from error
+    if report["missing_keys"]:  # they would be random
+        some = ", ".join(sorted(report["missing_keys"])[:3])
+        raise UserMistake(f"The model's files hold no weights for {some}: pull it again.")
     return model.eval()
 
 
