@@ -240,7 +240,7 @@ def _config(facts: _Facts, architecture: Architecture, tensors: Tensors) -> dict
 def _phi3(facts: _Facts, architecture: Architecture, tensors: Tensors) -> dict[str, Any]:
     config = _config(facts, architecture, tensors)
     return config | {
-        "sliding_window": facts.get("attention.sliding_window"),
+        "sliding_window": None,  # llama.cpp, which serves the model, lets it attend to everything
         "original_max_position_embeddings": facts.get(
             "rope.scaling.original_context_length", config["max_position_embeddings"]
         ),
