@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ from mainspring.models import gguf
 from mainspring.models.gguf import Layout, Tensor
 from mainspring.models.safetensors import TensorEntry, read_tensors
 
-__all__ = ["base_name", "check_adapter", "write_peft"]
+__all__ = ["PeftConfig", "base_name", "check_adapter", "matrix", "read_config", "scales", "write_peft"]
 
 Floats = NDArray[np.float32]
 
@@ -172,6 +172,11 @@ def _fits(a: tuple[int, ...], b: tuple[int, ...], weight: Tensor) -> bool:
     return 0 < a[1] == b[0] <= MAX_RANK and (a[0], b[1]) == weight.shape[:2]
 
 
+def scales(config: PeftConfig, module: str, rank: int) -> float:
+    """What PEFT multiplies the product of a module's matrices with."""
+    return _rescale(config, module, rank=rank) * config.lora_alpha / rank
+
+
 def write_peft(folder: Path, base: Sequence[Layout], target: Path) -> None:
     """Write the adapter in `folder` (`adapter_model.safetensors`, `adapter_config.json`) to `target` as GGUF, in 32
     bits.
@@ -231,6 +236,12 @@ def _matrices(
         if architecture in PERMUTED and target.endswith(("attn_q.weight", "attn_k.weight")):
             values = _permute(values, _num_heads(base, architecture, key="attn_k" in target), name)
         yield f"{target}.lora_b", values
+
+
+def matrix(name: str) -> tuple[str, Literal["A", "B"]] | None:
+    """The module that a tensor of PEFT's belongs to, and which half of the pair it is; None if it is neither."""
+    match = _MATRIX.fullmatch(name)
+    return (match["module"], "A" if match["which"] == "A" else "B") if match else None
 
 
 def _target(module: str) -> str | None:

@@ -154,6 +154,7 @@ async def _write_blob(writer: Writer, home: Path, sha256: str, progress: Progres
 
 
 def _write_model(writer: Writer, catalog: Path, model: Model, progress: Progress) -> None:
+    place = f"{model.folder or model.name}/{model.version}"
     for name in model.files:
         progress(WRITING, writer.written, None)
-        writer.add_file(f"{MODELS}/{model.name}/{model.version}/{name}", catalog / model.name / model.version / name)
+        writer.add_file(f"{MODELS}/{place}/{name}", catalog / place / name)
