@@ -4,9 +4,11 @@ Whatever is decided by measuring is written into `choices.json` before the first
 interruption computes exactly as it began.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import psutil
@@ -85,7 +87,7 @@ def train(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Out
     """
     if plan.method not in ("supervised", "dpo"):
         raise InvalidRequest(f"The method {plan.method!r} cannot be trained yet.", param="method")
-    torch.use_deterministic_algorithms(True)  # pyright: ignore[reportUnknownMemberType]
+    torch.use_deterministic_algorithms(True)
     checked = recall(folder / DATA) or _look(catalog, plan, folder)
     choices = _recalled(folder)
     torch.set_num_threads(choices.threads if choices else psutil.cpu_count(logical=False) or 1)
@@ -136,8 +138,8 @@ def _trainee(model: torch.nn.Module, plan: Plan, choices: Choices) -> Trainee:
 
 
 def _packer(checked: Checked, plan: Plan, choices: Choices) -> Packer:
-    shape = {"length": choices.length, "rows": choices.rows}
-    return Packer(checked.training, **shape, batch_size=choices.batch_size, seed=plan.seed)
+    length, rows = choices.length, choices.rows
+    return Packer(checked.training, length=length, rows=rows, batch_size=choices.batch_size, seed=plan.seed)
 
 
 def _method(trainee: Trainee, plan: Plan, checked: Checked, choices: Choices, folder: Path) -> Method:
@@ -157,8 +159,8 @@ def _method(trainee: Trainee, plan: Plan, checked: Checked, choices: Choices, fo
 
 def _decide(model: torch.nn.Module, plan: Plan, checked: Checked, reporter: Reporter) -> tuple[Choices, Trainee]:
     """What is left to decide, each with its reason in the job's events."""
-    config, report = model.config, checked.report
-    hidden: int = config.hidden_size
+    config: Any = model.config
+    report, hidden = checked.report, int(config.hidden_size)
     precision, why_precision = choose_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"), hidden)
     rank, why_rank = None, "all weights are trained"
     if not plan.full:
@@ -204,7 +206,7 @@ def _measure(trainee: Trainee, packer: Packer) -> _Measured:
     micro = packer.batch(0).micro[0]
     saved = saved_bytes(trainee, micro)
     started = time.perf_counter()
-    (-trainee.score(micro).logp_N.sum()).backward()  # pyright: ignore[reportUnknownMemberType]
+    (-trainee.score(micro).logp_N.sum()).backward()
     row_s = time.perf_counter() - started
     for each in trainee.trained.values():
         each.grad = None
