@@ -1,6 +1,8 @@
 """`mainspring train check`: a table, JSON, and every fault of a file."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -15,7 +17,9 @@ app.command()(check)
 
 
 @pytest.fixture
-def run(tmp_path, model_file, capsys):
+def run(tmp_path, model_file, capsys, monkeypatch):
+    monkeypatch.setattr("mainspring.core.log.configure", lambda level: None)  # it holds this test's standard error
+
     def call(lines, *more):
         path = tmp_path / "data.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -36,8 +40,13 @@ def test_a_table(run, tmp_path):
     assert "12 of 12 validation examples are in the training file too" in shown.err
 
 
-def test_json(run):
-    report = json.loads(run(LINES, "--json", "--max-tokens", "64").out)
+def test_json_and_nothing_else(tmp_path, model_file):
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    program = "import typer\nfrom mainspring.cli.train_check import check\ntyper.run(check)"
+    options = ["--model", f"file:{model_file}", "--home", str(tmp_path), "--json", "--max-tokens", "64"]
+    ran = subprocess.run([sys.executable, "-c", program, str(path), *options], capture_output=True, check=True)
+    report = json.loads(ran.stdout)
     assert report["training"]["examples"] == 12
     assert report["max_tokens"] == 64
     assert report["time_s"] > 0
