@@ -33,6 +33,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Look at training data without training: what is wrong, lengths, duplicates, and what "auto" would choose."""
+    from mainspring.core import log
     from mainspring.core.config import home_from
     from mainspring.core.errors import UserMistake
     from mainspring.models.catalog import Catalog
@@ -41,6 +42,7 @@ def check(
     from mainspring.train.render import Renderer
     from mainspring.train.tokens import open_vocabulary, read_shape
 
+    log.configure("warning")  # standard output is the report's
     for path in (file, validation):
         if path is not None and not path.is_file():
             raise UserMistake(f"There is no file {path}.")
