@@ -274,7 +274,8 @@ def test_embeddings_and_both_forms_agree(llama, tmp_path):
 
     one = adapters.read_peft(catalog.folder(version))
     other = adapters.read_gguf(catalog.path(version), weights.described(catalog, base))
-    assert one.keys() == other.keys() and "model.embed_tokens" in one
+    assert one.keys() == other.keys()
+    assert "model.embed_tokens" in one
     for module, pair in one.items():
         assert np.abs(pair.b @ pair.a - other[module].b @ other[module].a).max() < 1e-5, module
 
@@ -282,8 +283,8 @@ def test_embeddings_and_both_forms_agree(llama, tmp_path):
 # -- the default model -------------------------------------------------------------------------------------------------
 
 TOLERANCE = {"shipped": (0.25, 1.5), "q8_0": (0.25, 1.5), "f16": (0.12, 0.8)}
-"""Of an adapter over the default model, in nats: mean and largest difference of the log probabilities of 96 tokens, between
-the engine on the file in that format and PyTorch in 32 bits on the dequantised weights."""
+"""Of an adapter over the default model, in nats: mean and largest difference of the log probabilities of 96 tokens,
+between the engine on the file in that format and PyTorch in 32 bits on the dequantised weights."""
 
 
 @pytest.mark.model
