@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,8 +63,8 @@ def main() -> None:
     """Train as long as it is asked to."""
     asked = json.loads(sys.argv[1])
     torch.set_num_threads(asked["threads"])
-    with open(asked["data"], encoding="utf-8") as lines:
-        data = Dataset.from_list([json.loads(line) for line in lines])
+    lines = Path(asked["data"]).read_text(encoding="utf-8").splitlines()
+    data = Dataset.from_list([json.loads(line) for line in lines])
     kind = torch.bfloat16 if asked["weights"] == "bfloat16" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(asked["folder"], dtype=kind)
     turns = Turns(asked)
@@ -71,7 +72,7 @@ def main() -> None:
         output_dir=asked["out"], per_device_train_batch_size=asked["rows"], gradient_accumulation_steps=1,
         max_length=asked["length"], packing=True, learning_rate=asked["rate"], max_steps=asked["steps"],
         lr_scheduler_type="linear", warmup_steps=asked["warm"], logging_steps=1, save_strategy="no", report_to=[],
-        bf16=asked["bf16"], use_cpu=True, seed=0, weight_decay=0.0, adam_beta2=0.99, assistant_only_loss=True,
+        bf16=asked["bf16"], use_cpu=True, seed=0, weight_decay=0.0, adam_beta2=0.99, completion_only_loss=True,
         gradient_checkpointing=False, torch_compile=asked["compile"], disable_tqdm=True, dataloader_num_workers=0,
     )  # fmt: skip
     trainer = Counted(
