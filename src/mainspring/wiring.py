@@ -157,6 +157,7 @@ async def _control(settings: Settings, served: Served, database: "Database", sta
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory
     from mainspring.governance.keys import Keys
+    from mainspring.governance.owned import OwnedModels
     from mainspring.governance.policies import Policies
     from mainspring.governance.projects import Projects, installation_secret
     from mainspring.governance.usage import Reports
@@ -176,6 +177,9 @@ async def _control(settings: Settings, served: Served, database: "Database", sta
     return Control(
         projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
         audit=Audit(database, clock, "server"), reports=Reports(database), directory=directory,
+        models=OwnedModels(
+            database, clock, versions=catalog.list, remove=catalog.remove, changed=directory.poke
+        ),
         versions=catalog.list, status=served.status,
     )  # fmt: skip
 

@@ -38,6 +38,8 @@ EXPECTED: dict[str, set[str] | None] = {
             "models_retrieve": READ,
         }.items()
     },
+    "openai_models_delete": {"admin", "contributor"},
+    "azure_v1_models_delete": {"admin", "contributor"},
     "azure_deployments_list": READ,
     "azure_deployments_retrieve": READ,
     "infill_create": USE,

