@@ -18,9 +18,9 @@ from mainspring.train.weights import as_float, quantiser
 
 __all__ = ["Storage", "write_gguf"]
 
-Storage = Literal["f32", "f16", "q8_0"]
-F32, F16, Q8_0 = 0, 1, 8
-KINDS: Mapping[Storage, tuple[int, int]] = {"f32": (F32, 0), "f16": (F16, 1), "q8_0": (Q8_0, 7)}
+Storage = Literal["f32", "f16", "bf16", "q8_0"]
+F32, F16, Q8_0, BF16 = 0, 1, 8, 30
+KINDS: Mapping[Storage, tuple[int, int]] = {"f32": (F32, 0), "f16": (F16, 1), "bf16": (BF16, 32), "q8_0": (Q8_0, 7)}
 """The type of matrices, and llama.cpp's number for a file that is mostly so."""
 LARGEST_F16 = 65504.0
 
@@ -79,7 +79,7 @@ def _kind(tensor: Tensor, kind: int) -> int:
 def _encode(values: Floats, tensor: Tensor, library: Quantiser) -> NDArray[np.uint8]:
     if not np.isfinite(values).all():
         raise InvalidRequest(f"Some weights of {tensor.name} are not finite numbers: training went wrong.")
-    if tensor.kind != F32 and np.abs(values).max() > LARGEST_F16:
+    if tensor.kind in (F16, Q8_0) and np.abs(values).max() > LARGEST_F16:
         raise InvalidRequest(f"Some weights of {tensor.name} are too large for 16 bits: keep them as f32.")
     raw = values.reshape(-1).view(np.uint8)
     return library.convert_all(raw, F32, tensor.kind, tensor.shape[0])
