@@ -200,8 +200,9 @@ def in_catalog(
 
 
 class Served(FakeEngine):
-    """The fake in the place of the router: `wiring.Served`. It also has every version of `catalog`, by name@version, and
-    those that belong to a project by name; `states` says of some that they are not ready, or "gone": then requests fail."""
+    """The fake in the place of the router: `wiring.Served`. It also has every version of `catalog`, by name@version,
+    and those that belong to a project by name. `states` says of some that they are not ready, or "gone": then requests
+    fail."""
 
     ready = True
 

@@ -71,14 +71,24 @@ def test_another_project_cannot_list_call_describe_deploy_or_delete_it(target: G
                 attempt()
             assert found.value.code == "model_not_found"
     with target.http() as http:  # an administrator, whose rights are not what decides
-        body = {"sku": {"name": "Standard", "capacity": 1}, "properties": {"model": {"format": "OpenAI", "name": MODEL}}}
+        body = {
+            "sku": {"name": "Standard", "capacity": 1},
+            "properties": {"model": {"format": "OpenAI", "name": MODEL}},
+        }
         path = f"{ACCOUNTS}/{project}/deployments/mine"
         refused = http.put(path, params={"api-version": API_VERSION}, json=body)
-        absent = http.put(path, params={"api-version": API_VERSION}, json=msgspec.json.decode(
-            msgspec.json.encode(body).replace(MODEL.encode(), b"ft:tiny:red:gone:000000")))
-        assert refused.status_code == absent.status_code == 400, refused.text  # ARM's status for a model that is not there
+        absent = http.put(
+            path,
+            params={"api-version": API_VERSION},
+            json=msgspec.json.decode(msgspec.json.encode(body).replace(MODEL.encode(), b"ft:tiny:red:gone:000000")),
+        )
+        assert refused.status_code == absent.status_code == 400, (
+            refused.text
+        )  # ARM's status for a model that is not there
         message, of_absent = (each.json()["error"]["message"] for each in (refused, absent))
-        assert message.replace(MODEL, "") == of_absent.replace("ft:tiny:red:gone:000000", ""), "it is told that there is one"
+        assert message.replace(MODEL, "") == of_absent.replace("ft:tiny:red:gone:000000", ""), (
+            "it is told that there is one"
+        )
 
 
 def test_what_does_not_exist_names_nothing_of_others(target: GovernedTarget) -> None:

@@ -91,7 +91,9 @@ class Directory:
         deployment = self.snapshot.deployments.get((project, name))
         model = name if deployment is None else deployment.served_as
         owner = self._models.owner(model)
-        if not self.snapshot.lets(project, model, owner) or (deployment is None and owner is None and project != DEFAULT):
+        if not self.snapshot.lets(project, model, owner) or (
+            deployment is None and owner is None and project != DEFAULT
+        ):
             raise self._unknown(project, name)
         if deployment is None:
             return Target(project, name, name)  # whether there is such a model is the router's to say
@@ -117,7 +119,9 @@ class Directory:
                     deployed.append(self._info(each))
         names = {each.id for each in deployed}
         for each in self._models.list():
-            is_there = project == DEFAULT if each.project is None else self.snapshot.lets(project, each.id, each.project)
+            is_there = (
+                project == DEFAULT if each.project is None else self.snapshot.lets(project, each.id, each.project)
+            )
             if is_there and each.id not in names and "@" not in each.id:
                 deployed.append(each)
         return deployed

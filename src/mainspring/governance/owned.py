@@ -69,9 +69,7 @@ class OwnedModels:
         self._changed()
 
 
-def _check_unused(
-    before: Snapshot, project: str, found: Sequence[ModelVersion], every: Sequence[ModelVersion]
-) -> None:
+def _check_unused(before: Snapshot, project: str, found: Sequence[ModelVersion], every: Sequence[ModelVersion]) -> None:
     ids = {each.id for each in found}
     deployed = [each for each in before.deployments.values() if each.served_as in ids]
     if deployed:

@@ -20,7 +20,18 @@ from mainspring.core.errors import UserMistake
 from mainspring.models import folder, gguf, lora, safetensors
 from mainspring.models.architectures import Described
 
-__all__ = ["CONFIG", "EMBEDDINGS", "Pair", "Pairs", "changed", "joined", "read_gguf", "read_peft", "write_config", "write_peft"]
+__all__ = [
+    "CONFIG",
+    "EMBEDDINGS",
+    "Pair",
+    "Pairs",
+    "changed",
+    "joined",
+    "read_gguf",
+    "read_peft",
+    "write_config",
+    "write_peft",
+]
 
 Floats = NDArray[np.float32]
 CONFIG = folder.ADAPTER[1]
@@ -103,7 +114,7 @@ def changed(name: str, values: Floats, pairs: Pairs) -> Floats:
     pair = pairs.get(name.removesuffix(".weight"))
     if pair is None:
         return values
-    change = pair.b @ pair.a
+    change = (pair.b @ pair.a).astype(np.float32, copy=False)
     return values + (change.T if name == f"{EMBEDDINGS}.weight" else change)
 
 

@@ -281,7 +281,9 @@ def _scaling(facts: _Facts, config: Mapping[str, Any], table: Floats | None, the
     if table is not None:
         found = {"rope_type": "llama3", "factor": float(table.max()), **LLAMA3}
         if not np.allclose(_llama3(found, config["head_dim"], theta), table, rtol=1e-3):
-            raise UserMistake("The model scales its rotary positions in a way of its own, which training does not know.")
+            raise UserMistake(
+                "The model scales its rotary positions in a way of its own, which training does not know."
+            )
         return found
     if kind == "none" or factor in (0, 1):
         return {"rope_type": "default"}

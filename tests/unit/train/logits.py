@@ -26,7 +26,11 @@ def of_pytorch(model: Any, ids: list[int]) -> np.ndarray:
 def of_llama(path: Path, ids: list[int]) -> np.ndarray:
     probe = Probe(path, EngineSettings(threads=2, flash_attention=False), binding.load())
     probe.clear()
-    rows = [probe.decode(part, at, [0], len(part)).copy() for at in range(0, len(ids), ROWS) if (part := ids[at : at + ROWS])]
+    rows = [
+        probe.decode(part, at, [0], len(part)).copy()
+        for at in range(0, len(ids), ROWS)
+        if (part := ids[at : at + ROWS])
+    ]
     probe.close()
     return np.concatenate(rows).astype(np.float64)
 

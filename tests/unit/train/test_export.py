@@ -39,7 +39,9 @@ def plan(base: str, **fields) -> Plan:
     })  # fmt: skip
 
 
-def trained(model, folder: Path, *, seed: int, rank: int = 4, strength: float = 0.3, modules=LINEAR, **config) -> PeftModel:
+def trained(
+    model, folder: Path, *, seed: int, rank: int = 4, strength: float = 0.3, modules=LINEAR, **config
+) -> PeftModel:
     """A random adapter, such as training leaves, and the model with it."""
     torch.manual_seed(seed)
     made = get_peft_model(
@@ -104,8 +106,18 @@ def test_an_adapter_is_served_as_it_was_trained(based, tmp_path):
     made = Made(step=12, folder=tmp_path / "out", metrics={"train_loss": 0.5}, is_last=True)
     version = register(catalog, plan(base.id), made, project="acme")
     assert (version.name, version.base, version.is_adapter, version.format) == (NAME, base.id, True, "gguf")
-    assert (version.made_by, version.project, version.kind, version.source) == ("ftjob-1", "acme", base.kind, "job:ftjob-1/step-12")
-    assert files(catalog, version) == {"adapter.gguf", "adapter_model.safetensors", "adapter_config.json", "manifest.json"}
+    assert (version.made_by, version.project, version.kind, version.source) == (
+        "ftjob-1",
+        "acme",
+        base.kind,
+        "job:ftjob-1/step-12",
+    )
+    assert files(catalog, version) == {
+        "adapter.gguf",
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "manifest.json",
+    }
     assert catalog.get(NAME) == catalog.get(version.id) == version
     error = np.abs(served(catalog, version, IDS) - expected(model, IDS)).max()
     unchanged = np.abs(served(catalog, base, IDS) - expected(model, IDS)).max()
@@ -149,8 +161,12 @@ def test_the_same_adapter_is_the_same_version_whatever_order_sets_have(llama, tm
     config = tmp_path / "out" / "adapter_config.json"
     one = register(catalog, plan(base.id), Made(step=1, folder=tmp_path / "out", metrics={}))
     text = config.read_text()
-    config.write_text(text.replace('"q_proj",', "").replace('"target_modules": [', '"target_modules": [\n    "q_proj",'))
-    two = register(catalog, plan(base.id, job="ftjob-2", name="other"), Made(step=1, folder=tmp_path / "out", metrics={}))
+    config.write_text(
+        text.replace('"q_proj",', "").replace('"target_modules": [', '"target_modules": [\n    "q_proj",')
+    )
+    two = register(
+        catalog, plan(base.id, job="ftjob-2", name="other"), Made(step=1, folder=tmp_path / "out", metrics={})
+    )
     assert one.version == two.version
 
 
@@ -197,7 +213,10 @@ def test_whole_weights_over_a_gguf_base(based, tmp_path, storage):
     assert apart(of_pytorch(model, IDS), of_llama(catalog.path(base), IDS)).kl > 1e-3
     back = load_base(catalog, version)
     if storage == "f32":
-        assert all(torch.equal(one, other) for one, other in zip(back.model.state_dict().values(), model.state_dict().values(), strict=True))
+        assert all(
+            torch.equal(one, other)
+            for one, other in zip(back.model.state_dict().values(), model.state_dict().values(), strict=True)
+        )
 
 
 def test_whole_weights_that_are_not_all_there_are_refused(llama, tmp_path):
@@ -255,7 +274,8 @@ def test_embeddings_and_both_forms_agree(llama, tmp_path):
 
     one = adapters.read_peft(catalog.folder(version))
     other = adapters.read_gguf(catalog.path(version), weights.described(catalog, base))
-    assert one.keys() == other.keys() and "model.embed_tokens" in one
+    assert one.keys() == other.keys()
+    assert "model.embed_tokens" in one
     for module, pair in one.items():
         assert np.abs(pair.b @ pair.a - other[module].b @ other[module].a).max() < 1e-5, module
 
@@ -263,8 +283,8 @@ def test_embeddings_and_both_forms_agree(llama, tmp_path):
 # -- the default model -------------------------------------------------------------------------------------------------
 
 TOLERANCE = {"shipped": (0.25, 1.5), "q8_0": (0.25, 1.5), "f16": (0.12, 0.8)}
-"""Of an adapter over the default model, in nats: mean and largest difference of the log probabilities of 96 tokens, between
-the engine on the file in that format and PyTorch in 32 bits on the dequantised weights."""
+"""Of an adapter over the default model, in nats: mean and largest difference of the log probabilities of 96 tokens,
+between the engine on the file in that format and PyTorch in 32 bits on the dequantised weights."""
 
 
 @pytest.mark.model

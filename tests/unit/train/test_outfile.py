@@ -115,7 +115,9 @@ def test_the_default_model_for_transformers(model_file, tmp_path):
     assert done.remark == ""
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer(PASSAGE.read_text(), add_special_tokens=False)["input_ids"][:192] == tokens(model_file)
-    text = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True
+    )
     assert text.endswith("<|im_start|>assistant\n")
     pulled = catalog.pull(f"file:{tmp_path / 'out'}")
     assert (pulled.format, pulled.kind, pulled.num_params) == ("safetensors", "chat", base.num_params)
