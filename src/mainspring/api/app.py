@@ -176,7 +176,7 @@ def _openai_routes(services: Services, prefix: str, dialect: Dialect) -> list[Op
             f"{prefix}/models/{{model:path}}", models.retrieve, f"{dialect}_models_retrieve", "Describe one deployment",
             replies.Model,
         ),
-        *((_delete_model(prefix, models, dialect),) if services.control else ()),
+        _delete_model(prefix, models, dialect),
     ]  # fmt: skip
 
 

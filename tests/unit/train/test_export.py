@@ -282,9 +282,10 @@ def test_embeddings_and_both_forms_agree(llama, tmp_path):
 
 # -- the default model -------------------------------------------------------------------------------------------------
 
-TOLERANCE = {"shipped": (0.25, 1.5), "q8_0": (0.25, 1.5), "f16": (0.12, 0.8)}
+TOLERANCE = {"shipped": (0.15, 0.8), "q8_0": (0.15, 1.0), "f16": (0.08, 0.4)}
 """Of an adapter over the default model, in nats: mean and largest difference of the log probabilities of 96 tokens,
-between the engine on the file in that format and PyTorch in 32 bits on the dequantised weights."""
+between the engine on the file in that format and PyTorch in 32 bits on the dequantised weights. Measured, with an
+adapter that moves them by 1.5: 0.072 and 0.24; 0.078 and 0.39; 0.035 and 0.12."""
 
 
 @pytest.mark.model
