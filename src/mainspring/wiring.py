@@ -16,7 +16,7 @@ from mainspring.compute.local import launch_local
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import FilterSettings, Settings
-from mainspring.core.errors import UserMistake
+from mainspring.core.errors import ModelNotFound, UserMistake
 from mainspring.core.seams import Models
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, ModelVersion
 from mainspring.models.catalog import Catalog
@@ -249,9 +249,13 @@ async def _training(
     clock, catalog = SystemClock(), Catalog(settings.home / "models")
 
     def find(name: str, project: str) -> ModelVersion:
-        """A deployment of the project, or a model of the catalog."""
-        deployed = directory.snapshot.deployments.get((project, name))
-        return catalog.get(deployed.served_as if deployed else name)
+        """A deployment of the project, or a model of the catalog that it may use."""
+        snapshot = directory.snapshot
+        deployed = snapshot.deployments.get((project, name))
+        version = catalog.get(deployed.served_as if deployed else name)
+        if not snapshot.lets(project, version.name, version.project):
+            raise ModelNotFound(f"The model {name[:200]!r} does not exist.")
+        return version
 
     runner = Runner(
         database, clock, launch_local, settings.training, home=settings.home, url=settings.database, trainer=trainer

@@ -72,8 +72,9 @@ def validate(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> 
     """
     checked = _look(catalog, plan, folder)
     report = msgspec.to_builtins(checked.report)
+    chosen = {name: choice.value for name, choice in checked.report.hyperparameters.items()}
     for at, message in enumerate(checked.report.messages()):
-        reporter.say(message, data=report if at == 0 else None)
+        reporter.say(message, data={"report": report, "hyperparameters": chosen} if at == 0 else None)
 
 
 def train(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Outcome:

@@ -87,7 +87,7 @@ class Installation:
     async def until_free(self, job: Job) -> Job:
         """The job once no process holds it."""
         async with asyncio.timeout(WAIT_S):
-            while (now := await self.jobs.get(job.project, job.id)).until:
+            while (now := await self.jobs.get(job.project, job.id)).until:  # noqa: ASYNC110 - another process ends it
                 await asyncio.sleep(0.05)
             return now
 
