@@ -111,7 +111,7 @@ class Installation:
     def result(self, job: Job) -> dict[str, bytes]:
         """Everything that came out of it: bit by bit."""
         folder = self.folder(job) / "out"
-        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.json"))}
+        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("step-*/*.json"))}
 
     @contextlib.asynccontextmanager
     async def running(self, runner: Runner | None = None) -> AsyncGenerator[Runner]:
