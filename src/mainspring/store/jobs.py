@@ -115,9 +115,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _job(row: RowMapping) -> Job:
-    spec, state = (msgspec.json.decode(row[name]) for name in ("spec", "state"))
-    error = None if row["error"] is None else msgspec.json.decode(row["error"])
-    return msgspec.convert({**dict(row), "spec": spec, "state": state, "error": error}, Job)
+    fields = {name: row[name] for name in Job.__struct_fields__}
+    for name in ("spec", "state", "error"):
+        fields[name] = None if fields[name] is None else msgspec.json.decode(fields[name])
+    return msgspec.convert(fields, Job)
 
 
 def _text(value: Any) -> str:

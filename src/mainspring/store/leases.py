@@ -76,7 +76,7 @@ class Leases:
         now_s, takes = self._clock.now(), frozenset(statuses)
         open_jobs = await list_jobs(connection, kind=kind, statuses=takes)
         # What was cancelled or paused holds its lease until the process has noticed.
-        query = select(jobs.c.id).where(jobs.c.kind == kind, jobs.c.until > now_s)
+        query = select(jobs.c.id).where(jobs.c.kind == kind, jobs.c.until > now_s).order_by(jobs.c.id)
         names = list((await connection.execute(query)).scalars())
         held = [job for name in names if (job := await find_job(connection, name)) is not None]
         free = [job for job in open_jobs if job.until <= now_s and job.not_before <= now_s]

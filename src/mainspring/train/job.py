@@ -109,8 +109,7 @@ class Telling:
         name = self._plan.name if made.is_last else checkpoint_name(self._plan.name, made.step)
 
         async def keep() -> None:
-            async with keeper.leases.holding(keeper.lease) as (connection, before):
-                job, _ = await keeper.write_told(connection, before)
+            async with keeper.writing() as (connection, job):
                 if job.status == "cancelled":
                     return
                 now_s = keeper.clock.now()
@@ -334,7 +333,7 @@ def main() -> int:
 
     with _alone(folder):
         keeper = Keeper(open_database, SystemClock(), lease, folder, lease_s=first.lease_s)
-        
+
         def on_terminate(_signal: int, _frame: object) -> None:
             keeper.ask_to_stop()
 
@@ -354,8 +353,9 @@ def main() -> int:
 
 
 def _until_end(then: Callable[[], None]) -> None:
-    """Call `then` when the standard input ends."""
-    sys.stdin.buffer.read()
+    """Call `then` when the standard input ends. Not through `sys.stdin`, whose lock would be held at the exit."""
+    while os.read(0, 4096):
+        pass
     then()
 
 

@@ -12,7 +12,8 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,6 +111,7 @@ class Keeper:
                 job = await find_job(connection, self.lease.job)
             assert job is not None, "whoever holds a lease has a job"
             self._note(job)
+            await self.flush()  # what a process that was killed could not tell any more
             self._beats = self._loop.create_task(self._beat())
             return job
 
@@ -189,29 +191,44 @@ class Keeper:
             LeaseLost: somebody else has the job.
             Unavailable: the database does not answer.
         """
-        async with self._changing:
-            if self._given_back:
-                return
-            async with self.database.read() as connection:
-                job = await find_job(connection, self.lease.job)
-            assert job is not None, "jobs are not deleted while they are held"
-            told, _ = self.journal.read(job.state.get("told", 0))
-            late = time.monotonic() - self._beaten_s > self._lease_s / 4
-            if only_if_needed and not told and self._progress is None and not late:
-                self._note(job)
-                return
-            async with self.leases.holding(self.lease) as (connection, before):
-                job, new = await self.write_told(connection, before)
-            self._beaten_s = time.monotonic()
+        if self._given_back:
+            return
+        async with self.database.read() as connection:
+            job = await find_job(connection, self.lease.job)
+        assert job is not None, "jobs are not deleted while they are held"
+        told, _ = self.journal.read(job.state.get("told", 0))
+        late = time.monotonic() - self._beaten_s > self._lease_s / 4
+        if only_if_needed and not told and self._progress is None and not late:
             self._note(job)
+            return
+        async with self.writing() as (_, job):
+            self._note(job)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncGenerator[tuple[AsyncConnection, Job]]:
+        """A transaction that holds the lease, in which everything is written that was told so far, and a sign of life;
+        the job as it is then.
+
+        Raises:
+            LeaseLost: somebody else has the job.
+            Unavailable: the database does not answer.
+        """
+        async with self._changing:
+            progress = self._progress
+            async with self.leases.holding(self.lease) as (connection, before):
+                job, new = await self._write_told(connection, before, progress)
+                yield connection, job
+            self._beaten_s = time.monotonic()
+            if self._progress is progress:
+                self._progress = None
         await asyncio.to_thread(self._draw, new)
 
-    async def write_told(self, connection: AsyncConnection, job: Job, **fields: Any) -> tuple[Job, list[Told]]:
-        """In a transaction that holds the lease: everything that was told so far, and a sign of life. The job as it is
-        then, and what of it was new."""
+    async def _write_told(
+        self, connection: AsyncConnection, job: Job, progress: Progress | None
+    ) -> tuple[Job, list[Told]]:
         if job.status in ENDS:
             return job, []
-        state, new = dict(job.state), list[Told]()
+        state, new, step = dict(job.state), list[Told](), 0
         while True:
             told, offset = self.journal.read(state.get("told", 0))
             if not told:
@@ -220,18 +237,19 @@ class Keeper:
             state["told"] = offset
             for each in told:
                 state["chosen"] = {**state.get("chosen", {}), **each.data.get("hyperparameters", {})}
-        if (progress := self._progress) is not None:
-            self._progress = None
-            if progress.step > state.get("step", 0):
-                fields.setdefault("attempts", 0)  # it gets on
+                step = max(step, each.data.get("step", 0))
+        fields: dict[str, Any] = {"until": self.clock.now() + self._lease_s}
+        if max(step, progress.step if progress else 0) > state.get("step", 0):
+            fields["attempts"] = 0  # it gets on
+            state["step"] = step
+        if progress is not None:
             state |= {
                 "step": progress.step, "steps": progress.steps, "tokens": progress.tokens,
                 "tokens_per_s": progress.tokens_per_s, "finish_at": self.clock.now() + progress.left_s,
             }  # fmt: skip
         if job.status == "queued" and job.wanted == "run" and self.wanted == "run":
-            fields.setdefault("status", "running")  # it was paused and resumed before this process noticed
-        fields.setdefault("until", self.clock.now() + self._lease_s)
-        return await change_job(connection, job, state={**state, **fields.pop("state", {})}, **fields), new
+            fields["status"] = "running"  # it was paused and resumed before this process noticed
+        return await change_job(connection, job, state=state, **fields), new
 
     async def give_back(
         self, *, in_order: bool = True, not_before: float = 0.0, told: tuple[Told, ...] = (), **fields: Any
@@ -239,19 +257,16 @@ class Keeper:
         """The last thing that the process says: what is still to be told, `told` after it, and `fields` of the job.
 
         Those that follow from the work done are dropped if the owner has cancelled or paused the job meanwhile."""
-        async with self._changing:
-            async with self.leases.holding(self.lease) as (connection, before):
-                job, new = await self.write_told(connection, before)
-                if job.status in ENDS or (job.status == "paused" and fields.get("status") != "failed"):
-                    fields, told = {}, ()
-                await tell(connection, job.id, told, self.clock.now())
-                attempts = {"attempts": 0} if in_order else {}
-                state = {**job.state, **fields.pop("state", {})}
-                await change_job(
-                    connection, job, **{"until": 0.0, "not_before": not_before, "state": state, **attempts, **fields}
-                )
+        async with self.writing() as (connection, job):
+            if job.status in ENDS or (job.status == "paused" and fields.get("status") != "failed"):
+                fields, told = {}, ()
+            await tell(connection, job.id, told, self.clock.now())
+            attempts = {"attempts": 0} if in_order else {}
+            state = {**job.state, **fields.pop("state", {})}
+            await change_job(
+                connection, job, **{"until": 0.0, "not_before": not_before, "state": state, **attempts, **fields}
+            )
             self._given_back = True
-        await asyncio.to_thread(self._draw, new)
 
     def _note(self, job: Job) -> None:
         if job.status in ENDS:

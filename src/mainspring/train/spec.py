@@ -9,7 +9,18 @@ from mainspring.core.types import ModelVersion
 from mainspring.store.jobs import Job
 from mainspring.train.plan import Data, Hyperparameters, Method, Plan
 
-__all__ = ["FOLDER", "METHODS", "FileOf", "First", "Integration", "Spec", "checkpoint_name", "model_name", "plan_of", "spec_of"]
+__all__ = [
+    "FOLDER",
+    "METHODS",
+    "FileOf",
+    "First",
+    "Integration",
+    "Spec",
+    "checkpoint_name",
+    "model_name",
+    "plan_of",
+    "spec_of",
+]
 
 METHODS: tuple[Method, ...] = ("supervised", "dpo", "reinforcement", "reward")
 

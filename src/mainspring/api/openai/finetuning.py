@@ -1,11 +1,8 @@
 """fine_tuning/jobs and fine_tuning/checkpoints: parse, call `train.jobs`, render."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import msgspec
-from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,284 +10,39 @@ from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.errors import Dialect
 from mainspring.api.openai import replies
+from mainspring.api.openai.replies_finetuning import (
+    FineTuningCheckpointList,
+    FineTuningEvent,
+    FineTuningEventList,
+    FineTuningJob,
+    FineTuningJobList,
+    FineTuningPermissionGone,
+    FineTuningPermissionList,
+)
 from mainspring.api.openai.wire_finetuning import (
     CreateFineTuningJobRequest,
     CreateFineTuningPermissionRequest,
     FineTuningHyperparametersIn,
+    IntegrationIn,
 )
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services, Training
-from mainspring.core.errors import InvalidRequest, Unavailable
+from mainspring.core.errors import InvalidRequest
 from mainspring.governance.roles import DEFAULT_PROJECT, allows
-from mainspring.store.jobs import Checkpoint, Event, Job
 from mainspring.train.jobs import Wish
 from mainspring.train.plan import Hyperparameters
-from mainspring.train.sharing import Permission
-from mainspring.train.spec import Integration, Spec, spec_of
+from mainspring.train.spec import Integration
 
 __all__ = ["FineTuningRoutes", "fine_tuning_operations"]
 
 MAX_PAGE = 100
-Auto = int | float | str
-
-
-class FineTuningError(msgspec.Struct, frozen=True):
-    """Why a job failed."""
-
-    code: str
-    message: str
-    param: str | None
-
-
-class FineTuningHyperparameters(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was asked for, or chosen since; "auto" before that."""
-
-    n_epochs: Auto | UnsetType = UNSET
-    batch_size: Auto | UnsetType = UNSET
-    learning_rate_multiplier: Auto | UnsetType = UNSET
-    beta: Auto | UnsetType = UNSET
-    compute_multiplier: Auto | UnsetType = UNSET
-    eval_interval: Auto | UnsetType = UNSET
-    eval_samples: Auto | UnsetType = UNSET
-    reasoning_effort: str | UnsetType = UNSET
-
-
-class FineTuningWandb(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of Weights & Biases."""
-
-    project: str
-    name: str | None
-    entity: str | None
-    tags: list[str]
-
-
-class FineTuningIntegration(msgspec.Struct, frozen=True, kw_only=True):
-    """Where metrics go besides."""
-
-    type: str = "wandb"
-    wandb: FineTuningWandb
-
-
-class FineTuningMethodOf(msgspec.Struct, frozen=True, kw_only=True):
-    """How one method trains."""
-
-    hyperparameters: FineTuningHyperparameters
-    grader: dict[str, Any] | UnsetType = UNSET
-    response_format: dict[str, Any] | UnsetType = UNSET
-
-
-class FineTuningMethod(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job trains: the field that `type` names says the rest."""
-
-    type: str
-    supervised: FineTuningMethodOf | UnsetType = UNSET
-    dpo: FineTuningMethodOf | UnsetType = UNSET
-    reinforcement: FineTuningMethodOf | UnsetType = UNSET
-    reward: FineTuningMethodOf | UnsetType = UNSET
-
-
-class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job. Times are Unix seconds. `priority` is Mainspring's own, `trainingType` Azure's."""
-
-    object: str = "fine_tuning.job"
-    id: str
-    model: str
-    created_at: int
-    finished_at: int | None
-    estimated_finish: int | None
-    fine_tuned_model: str | None
-    organization_id: str
-    result_files: list[str]
-    status: str
-    training_file: str
-    validation_file: str | None
-    hyperparameters: FineTuningHyperparameters
-    trained_tokens: int | None
-    error: FineTuningError | None
-    seed: int
-    user_provided_suffix: str | None
-    integrations: list[FineTuningIntegration]
-    method: FineTuningMethod
-    metadata: dict[str, str] | None
-    priority: int
-    trainingType: str | UnsetType = UNSET  # noqa: N815 - Azure's name
-
-    @classmethod
-    def of(cls, job: Job) -> "FineTuningJob":
-        """From the job's row."""
-        spec, state = spec_of(job), job.state
-        given = _hyperparameters(spec, state.get("chosen", {}))
-        finish = state.get("finish_at") if job.status == "running" else None
-        return cls(
-            id=job.id, model=spec.model, created_at=int(job.created), finished_at=_whole(job.finished),
-            estimated_finish=_whole(finish), fine_tuned_model=state.get("fine_tuned_model"),
-            organization_id="mainspring", result_files=state.get("result_files", []), status=job.status,
-            training_file=spec.training.id, validation_file=spec.validation.id if spec.validation else None,
-            hyperparameters=FineTuningHyperparameters(
-                given.n_epochs, given.batch_size, given.learning_rate_multiplier
-            ),
-            trained_tokens=state.get("trained_tokens"),
-            error=None if job.error is None else msgspec.convert(job.error, FineTuningError), seed=spec.seed,
-            user_provided_suffix=spec.suffix, integrations=[_integration(each) for each in spec.integrations],
-            method=_method(spec, given), metadata=spec.metadata, priority=job.priority,
-            trainingType=spec.training_type or UNSET,
-        )  # fmt: skip
-
-
-def _whole(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds)
-
-
-_BY_METHOD: Mapping[str, tuple[str, ...]] = {
-    "dpo": ("beta",),
-    "reinforcement": ("beta", "compute_multiplier", "eval_interval", "eval_samples"),
-}
-_BY_ALL = ("n_epochs", "batch_size", "learning_rate_multiplier")
-
-
-def _hyperparameters(spec: Spec, chosen: Mapping[str, Any]) -> FineTuningHyperparameters:
-    names = (*_BY_ALL, *_BY_METHOD.get(spec.method, ()))
-    given = {name: getattr(spec.hyperparameters, name) for name in names}
-    values: dict[str, Any] = {
-        name: chosen.get(name, "auto") if value is None else value for name, value in given.items()
-    }
-    if spec.reasoning_effort is not None:
-        values["reasoning_effort"] = spec.reasoning_effort
-    return FineTuningHyperparameters(**values)
-
-
-def _method(spec: Spec, given: FineTuningHyperparameters) -> FineTuningMethod:
-    of = FineTuningMethodOf(
-        hyperparameters=given, grader=spec.grader or UNSET, response_format=spec.response_format or UNSET
-    )
-    named: dict[str, Any] = {spec.method: of}
-    return FineTuningMethod(type=spec.method, **named)
-
-
-def _integration(each: Integration) -> FineTuningIntegration:
-    run = FineTuningWandb(project=each.project, name=each.name, entity=each.entity, tags=list(each.tags))
-    return FineTuningIntegration(wandb=run)
-
-
-class FineTuningJobList(msgspec.Struct, frozen=True, kw_only=True):
-    """Jobs, newest first."""
-
-    object: str = "list"
-    data: list[FineTuningJob]
-    has_more: bool
-
-
-class FineTuningEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to a job."""
-
-    object: str = "fine_tuning.job.event"
-    id: str
-    created_at: int
-    level: str
-    message: str
-    data: dict[str, Any] | None
-    type: str
-
-    @classmethod
-    def of(cls, event: Event) -> "FineTuningEvent":
-        """From the event's row."""
-        return cls(
-            id=event.id, created_at=int(event.created), level=event.level, message=event.message,
-            data=event.data or None, type=event.type,
-        )  # fmt: skip
-
-
-class FineTuningEventList(msgspec.Struct, frozen=True, kw_only=True):
-    """Events, newest first."""
-
-    object: str = "list"
-    data: list[FineTuningEvent]
-    has_more: bool
-
-
-class FineTuningCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that came out of a job on its way."""
-
-    object: str = "fine_tuning.job.checkpoint"
-    id: str
-    created_at: int
-    fine_tuned_model_checkpoint: str
-    fine_tuning_job_id: str
-    metrics: dict[str, float]
-    step_number: int
-
-    @classmethod
-    def of(cls, found: Checkpoint) -> "FineTuningCheckpoint":
-        """From the checkpoint's row."""
-        return cls(
-            id=found.id, created_at=int(found.created), fine_tuned_model_checkpoint=found.name,
-            fine_tuning_job_id=found.job, metrics={"step": found.step, **found.metrics}, step_number=found.step,
-        )  # fmt: skip
-
-
-class FineTuningCheckpointList(msgspec.Struct, frozen=True, kw_only=True):
-    """Checkpoints, newest first."""
-
-    object: str = "list"
-    data: list[FineTuningCheckpoint]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
-class FineTuningPermission(msgspec.Struct, frozen=True, kw_only=True):
-    """A project that a checkpoint is shared with."""
-
-    object: str = "checkpoint.permission"
-    id: str
-    created_at: int
-    project_id: str
-
-    @classmethod
-    def of(cls, found: Permission) -> "FineTuningPermission":
-        """From the permission's row."""
-        return cls(id=found.id, created_at=int(found.created), project_id=found.project)
-
-
-class FineTuningPermissionList(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a checkpoint is shared with."""
-
-    object: str = "list"
-    data: list[FineTuningPermission]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-    @classmethod
-    def of(cls, found: list[Permission], has_more: bool) -> "FineTuningPermissionList":
-        """From their rows."""
-        data = [FineTuningPermission.of(each) for each in found]
-        return cls(data=data, has_more=has_more, **_ends(found))
-
-
-class FineTuningPermissionGone(msgspec.Struct, frozen=True, kw_only=True):
-    """It is shared no longer."""
-
-    object: str = "checkpoint.permission"
-    id: str
-    deleted: bool
-
-
-def _ends(found: list[Any]) -> dict[str, Any]:
-    return {"first_id": found[0].id if found else None, "last_id": found[-1].id if found else None}
 
 
 class FineTuningRoutes:
     """The handlers, the same ones in every dialect."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    @property
-    def _training(self) -> Training:
-        if self._services.training is None:
-            raise Unavailable("This server trains no models.", code="training_unavailable")
-        return self._services.training
+    def __init__(self, services: Services, training: Training) -> None:
+        self._services, self._training = services, training
 
     async def create(self, http: Request) -> Response:
         """Make a job."""
@@ -339,8 +91,7 @@ class FineTuningRoutes:
         """What came out of it on its way."""
         after, limit = _page(http, 10)
         found, more = await self._training.jobs.checkpoints(*_named(http), after=after, limit=limit)
-        data = [FineTuningCheckpoint.of(each) for each in found]
-        return replies.json(FineTuningCheckpointList(data=data, has_more=more, **_ends(found)))
+        return replies.json(FineTuningCheckpointList.of(found, more))
 
     async def share(self, http: Request) -> Response:
         """Share a checkpoint with projects."""
@@ -408,8 +159,8 @@ def _wish(body: CreateFineTuningJobRequest) -> Wish:
             )  # fmt: skip
     of = getattr(method, kind) if method is not None else None
     given: FineTuningHyperparametersIn | None = (of and of.hyperparameters) or body.hyperparameters
-    if kind == "reinforcement":
-        more = {"grader": of.grader, "response_format": of.response_format}
+    if method is not None and method.reinforcement is not None:
+        more = {"grader": method.reinforcement.grader, "response_format": method.reinforcement.response_format}
     values = {} if given is None else given.model_dump(exclude_none=True)
     effort = values.pop("reasoning_effort", None)
     values = {name: value for name, value in values.items() if value != "auto"}
@@ -418,27 +169,34 @@ def _wish(body: CreateFineTuningJobRequest) -> Wish:
         model=body.model, training_file=body.training_file, validation_file=body.validation_file, method=kind,
         hyperparameters=Hyperparameters(**values), reasoning_effort=effort, suffix=body.suffix, seed=body.seed,
         metadata=body.metadata, training_type=body.trainingType, priority=body.priority,
-        integrations=tuple(
-            Integration(**{**each.wandb.model_dump(), "tags": tuple(each.wandb.tags or ())})
-            for each in body.integrations or ()
-        ),
+        integrations=tuple(map(_integration, body.integrations or ())),
         **more, **options,
     )  # fmt: skip
 
 
-def fine_tuning_operations(services: Services, prefix: str, dialect: Dialect) -> list[Operation]:
+def _integration(each: IntegrationIn) -> Integration:
+    run = each.wandb
+    return Integration(project=run.project, name=run.name, entity=run.entity, tags=tuple(run.tags or ()))
+
+
+_PAGE = ("fine_tuning/after", "fine_tuning/limit")
+_LIST = (*_PAGE, "fine_tuning/metadata")
+_SHARES = (*_PAGE, "fine_tuning/project_id", "fine_tuning/order")
+
+
+def fine_tuning_operations(services: Services, training: Training, prefix: str, dialect: Dialect) -> list[Operation]:
     """Every route of a dialect, for the table of the application."""
-    routes, asks = FineTuningRoutes(services), partial(Operation, needs="training", dialect=dialect)
-    reads, posts = partial(asks, method="GET"), partial(asks, method="POST", extra_status=(400,))
+    routes, asks = FineTuningRoutes(services, training), partial(Operation, dialect=dialect)
+    reads, posts = partial(asks, method="GET", needs="training.read"), partial(asks, method="POST", needs="training")
     jobs, name = f"{prefix}/fine_tuning/jobs", f"{dialect}_fine_tuning"
     job = f"{jobs}/{{fine_tuning_job_id}}"
     shares = f"{prefix}/fine_tuning/checkpoints/{{fine_tuned_model_checkpoint}}/permissions"
-    paged: dict[str, Any] = {"query": ("after", "limit@100"), "extra_status": (400, 503)}
-    found = [
+    paged: dict[str, Any] = {"query": _PAGE, "extra_status": (400, 503)}
+    return [
         posts(path=jobs, handler=routes.create, name=f"{name}_jobs_create", summary="Make a fine-tuning job",
               body=CreateFineTuningJobRequest, reply=FineTuningJob),
         reads(path=jobs, handler=routes.list, name=f"{name}_jobs_list", summary="List fine-tuning jobs",
-              reply=FineTuningJobList, query=("after", "limit@100", "metadata"), extra_status=(400, 503)),
+              reply=FineTuningJobList, query=_LIST, extra_status=(400, 503)),
         reads(path=job, handler=routes.retrieve, name=f"{name}_jobs_retrieve", summary="Describe a fine-tuning job",
               reply=FineTuningJob, extra_status=(503,)),
         reads(path=f"{job}/events", handler=routes.events, name=f"{name}_jobs_events",
@@ -450,15 +208,13 @@ def fine_tuning_operations(services: Services, prefix: str, dialect: Dialect) ->
                   summary=f"{verb.capitalize()} a fine-tuning job", reply=FineTuningJob, extra_status=(400, 503))
             for verb, handler in (("cancel", routes.cancel), ("pause", routes.pause), ("resume", routes.resume))
         ),
-        Operation(method="POST", path=shares, handler=routes.share, name=f"{name}_permissions_create",
-                  summary="Share a checkpoint with projects", needs="projects.write", dialect=dialect,
-                  body=CreateFineTuningPermissionRequest, reply=FineTuningPermissionList),
-        Operation(method="GET", path=shares, handler=routes.permissions, name=f"{name}_permissions_list",
-                  summary="List whom a checkpoint is shared with", needs="projects.write", dialect=dialect,
-                  reply=FineTuningPermissionList, query=("after", "limit@100", "project_id", "order"),
-                  extra_status=(400, 503)),
-        Operation(method="DELETE", path=f"{shares}/{{permission_id}}", handler=routes.revoke,
-                  name=f"{name}_permissions_delete", summary="Share a checkpoint with a project no longer",
-                  needs="projects.write", dialect=dialect, reply=FineTuningPermissionGone, extra_status=(503,)),
+        asks(method="POST", path=shares, handler=routes.share, name=f"{name}_permissions_create",
+             summary="Share a checkpoint with projects", needs="projects.write",
+             body=CreateFineTuningPermissionRequest, reply=FineTuningPermissionList),
+        asks(method="GET", path=shares, handler=routes.permissions, name=f"{name}_permissions_list",
+             summary="List whom a checkpoint is shared with", needs="projects.write",
+             reply=FineTuningPermissionList, query=_SHARES, extra_status=(400, 503)),
+        asks(method="DELETE", path=f"{shares}/{{permission_id}}", handler=routes.revoke,
+             name=f"{name}_permissions_delete", summary="Share a checkpoint with a project no longer",
+             needs="projects.write", reply=FineTuningPermissionGone, extra_status=(503,)),
     ]  # fmt: skip
-    return found

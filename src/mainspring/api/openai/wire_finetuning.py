@@ -11,6 +11,7 @@ __all__ = [
     "CreateFineTuningPermissionRequest",
     "FineTuningHyperparametersIn",
     "FineTuningMethodIn",
+    "IntegrationIn",
 ]
 
 MAX_NAME = 256
@@ -151,4 +152,6 @@ class CreateFineTuningJobRequest(Wire):
 class CreateFineTuningPermissionRequest(Wire):
     """Projects to share a checkpoint with."""
 
-    project_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=100)]
+    project_ids: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=100)
+    ]
