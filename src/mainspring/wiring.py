@@ -15,8 +15,8 @@ import psutil
 from mainspring.compute.local import launch_local
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
-from mainspring.core.config import Settings
-from mainspring.core.errors import UserMistake
+from mainspring.core.config import FilterSettings, Settings
+from mainspring.core.errors import ModelNotFound, UserMistake
 from mainspring.core.seams import Models
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, ModelVersion
 from mainspring.models.catalog import Catalog
@@ -28,8 +28,10 @@ from mainspring.serving.shelf import Shelf
 
 if TYPE_CHECKING:
     from mainspring.api.services import Services, Training
+    from mainspring.compute.sandbox import Sandbox
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory, Need
+    from mainspring.governance.filters.personal import PersonalData
     from mainspring.governance.meter import Meter
     from mainspring.governance.screening import Screening
     from mainspring.store.db import Database
@@ -141,11 +143,12 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         directory = control.directory
         meter = await _meter(settings, served, control, database, stack)
         files = await _files(settings, database, stack)
+        sandbox = await stack.enter_async_context(_sandbox(settings))
         training = await _training(settings, directory, database, files, trainer=trainer, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
-            models=directory, replicas=served, control=control, files=files, training=training,
+            run_code=sandbox.run, files=files, training=training, models=directory, replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
@@ -166,6 +169,7 @@ async def _control(settings: Settings, served: Served, database: "Database", sta
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory
     from mainspring.governance.keys import Keys
+    from mainspring.governance.owned import OwnedModels
     from mainspring.governance.policies import Policies
     from mainspring.governance.projects import Projects, installation_secret
     from mainspring.governance.usage import Reports
@@ -185,6 +189,9 @@ async def _control(settings: Settings, served: Served, database: "Database", sta
     return Control(
         projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
         audit=Audit(database, clock, "server"), reports=Reports(database), directory=directory,
+        models=OwnedModels(
+            database, clock, versions=catalog.list, remove=catalog.remove, changed=directory.poke
+        ),
         versions=catalog.list, status=served.status,
     )  # fmt: skip
 
@@ -242,9 +249,13 @@ async def _training(
     clock, catalog = SystemClock(), Catalog(settings.home / "models")
 
     def find(name: str, project: str) -> ModelVersion:
-        """A deployment of the project, or a model of the catalog."""
-        deployed = directory.snapshot.deployments.get((project, name))
-        return catalog.get(deployed.served_as if deployed else name)
+        """A deployment of the project, or a model of the catalog that it may use."""
+        snapshot = directory.snapshot
+        deployed = snapshot.deployments.get((project, name))
+        version = catalog.get(deployed.served_as if deployed else name)
+        if not snapshot.lets(project, version.name, version.project):
+            raise ModelNotFound(f"The model {name[:200]!r} does not exist.")
+        return version
 
     runner = Runner(
         database, clock, launch_local, settings.training, home=settings.home, url=settings.database, trainer=trainer
@@ -253,6 +264,17 @@ async def _training(
     stack.enter_context(_running(runner.run()))
     stack.push_async_callback(runner.stop)
     return Training(jobs=jobs, sharing=Sharing(database, clock))
+
+
+def _sandbox(settings: Settings) -> "Sandbox":
+    """Starts nothing before its first run."""
+    from mainspring.compute.sandbox import Sandbox, SandboxLimits
+
+    wanted = settings.sandbox
+    limits = SandboxLimits(
+        wall_s=wanted.time_s, cpu_s=wanted.time_s, memory_bytes=wanted.memory_bytes, disk_bytes=wanted.disk_bytes
+    )
+    return Sandbox(limits=limits, concurrency=wanted.concurrency, weak=wanted.weak, hidden=(settings.home,))
 
 
 async def _screening(settings: Settings, directory: "Directory") -> "Screening":
@@ -265,7 +287,22 @@ async def _screening(settings: Settings, directory: "Directory") -> "Screening":
     if policy:  # while the models load; the first request does not wait for it
         await asyncio.to_thread(bundled().load)
     index = Index(wanted.protected) if wanted.protected else None
-    return Screening(directory.target, lambda: directory.snapshot, default=policy, index=index)
+    return Screening(
+        directory.target, lambda: directory.snapshot, default=policy, index=index, personal=await _personal(wanted)
+    )
+
+
+async def _personal(wanted: FilterSettings) -> "PersonalData":
+    from mainspring.governance.filters import personal
+
+    if wanted.personal == "builtin":
+        return personal.FORMS
+    from mainspring.governance.filters import presidio  # only here: it is an optional library, and takes seconds
+
+    return await asyncio.to_thread(
+        presidio.load, wanted.presidio_model, language=wanted.presidio_language,
+        threshold=wanted.presidio_threshold, also=wanted.presidio_also,
+    )  # fmt: skip
 
 
 @contextmanager

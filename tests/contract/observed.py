@@ -10,6 +10,41 @@ from tests.contract.target import Target
 
 TIMEOUT_S = 240
 
+_JUDGE = "Score how close the reference answer is to the model answer on a 0-1 scale. Return only the score.\n\n"
+GRADERS: dict[str, tuple[dict[str, Any], dict[str, Any], str, float | None]] = {
+    "string_check": (
+        {"type": "string_check", "name": "Example string check grader", "input": "{{sample.output_text}}",
+         "reference": "{{item.label}}", "operation": "eq"},
+        {"label": "yes"}, "yes", 1.0,
+    ),
+    "text_similarity": (
+        {"type": "text_similarity", "name": "similarity", "input": "{{ sample.output_text }}",
+         "reference": "{{ item.reference_answer }}", "evaluation_metric": "rouge_l"},
+        {"reference_answer": "a b c d"}, "a b", 2 / 3,
+    ),
+    "python": (
+        {"type": "python", "name": "Example python grader", "image_tag": "2025-05-08",
+         "source": "def grade(sample, item):\n    return sample['output_json']['n'] / item['of']"},
+        {"of": 4}, '{"n": 1}', 0.25,
+    ),
+    "score_model": (
+        {"type": "score_model", "name": "Example score model grader", "model": "fake",
+         "input": [{"role": "user", "content": [{"type": "input_text", "text": _JUDGE
+                    + "Reference answer: {{item.reference_answer}}\n\nModel answer: {{sample.output_text}}"}]}],
+         "sampling_params": {"temperature": 1, "top_p": 1, "seed": 42}},
+        {"reference_answer": "fuzzy wuzzy was a bear"}, "fuzzy wuzzy was a bear", None,
+    ),
+    "multi": (
+        {"type": "multi", "name": "both", "calculate_output": "(name + email) / 2", "graders": {
+            "name": {"type": "text_similarity", "name": "name_grader", "input": "{{sample.output_json.name}}",
+                     "reference": "{{item.name}}", "evaluation_metric": "fuzzy_match", "pass_threshold": 0.9},
+            "email": {"type": "string_check", "name": "email_grader", "input": "{{sample.output_json.email}}",
+                      "reference": "{{item.email}}", "operation": "eq"}}},
+        {"name": "John Doe", "email": "john@example.org"}, '{"name": "john doe", "email": "?"}', 0.5,
+    ),
+}  # fmt: skip
+"""Kind -> a grader as OpenAI's documents have it, an item, an answer, and the reward (None where a model decides)."""
+
 
 def run(command: list[str], target: Target) -> dict[str, Any]:
     """The JSON that a client program prints about `target`."""

@@ -184,31 +184,38 @@ def fake_target(**changes: Any) -> Generator[Target]:
         yield Target(base_url=base_url, key=KEY, model="fake", context_length=4096, engine=engine)
 
 
-def in_catalog(home: Path, name: str, version: str, created: int = 1_700_000_000, kind: Any = "chat") -> ModelVersion:
+def in_catalog(
+    home: Path, name: str, version: str, created: int = 1_700_000_000, kind: Any = "chat", **fields: Any
+) -> ModelVersion:
     """A model version with nothing in it, for what only has to know that there is one."""
     file = FileRef(path="weights.gguf", bytes=0, sha256="0" * 64)
     found = ModelVersion(
         name=name, version=version, kind=kind, format="gguf", files=(file,), source=f"file:{name}-{version}",
-        created=created, context_length=4096,
+        created=created, context_length=4096, **fields,
     )  # fmt: skip
-    folder = home / "models" / name / version
+    folder = Catalog(home / "models").folder(found)
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_bytes(msgspec.json.encode(found))
     return found
 
 
 class Served(FakeEngine):
-    """The fake in the place of the router: `wiring.Served`. It also has every version of `catalog`, by name@version;
-    `states` says of some that they are not ready, or "gone": then requests fail."""
+    """The fake in the place of the router: `wiring.Served`. It also has every version of `catalog`, by name@version,
+    and those that belong to a project by name. `states` says of some that they are not ready, or "gone": then requests
+    fail."""
 
     ready = True
 
     def __init__(self, catalog: Catalog) -> None:
         self._embedder = FakeEmbedder()
         versions = [
-            ModelInfo(id=each.id, version=each.version, created=each.created, context_length=4096, state="ready")
+            ModelInfo(
+                id=name, version=each.version, created=each.created, context_length=4096, state="ready",
+                project=each.project,
+            )
             for each in catalog.list()
-        ]
+            for name in (each.id, each.name)[: 2 if each.project else 1]
+        ]  # fmt: skip
         super().__init__(("fake",), others=(self._embedder.model, *versions))
         self.states: dict[str, str] = {}
 
@@ -240,6 +247,7 @@ class Served(FakeEngine):
 class GovernedTarget(Target):
     """A server with all of governance in a data directory. `key` is an administrator's."""
 
+    home: Path
     control: Control
     loop: asyncio.AbstractEventLoop
     app: App
@@ -302,7 +310,7 @@ def governed(home: Path, tokens: Authenticate | None = None, **changes: Any) -> 
     with serve(app) as base_url:
         try:
             yield GovernedTarget(
-                base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine,
+                base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine, home=home,
                 control=made["control"], loop=made["loop"], app=made["app"],
             )  # fmt: skip
         finally:  # `serve` ends without a farewell

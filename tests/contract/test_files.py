@@ -1,9 +1,14 @@
 """Files through both official packages and plain HTTP: what was uploaded comes back, and nothing of what was not."""
 
+import asyncio
+import contextlib
+import json
 import os
 import re
 import secrets
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -13,13 +18,15 @@ import httpx
 import openai
 import pytest
 
+from mainspring import wiring
 from mainspring.api import multipart
 from mainspring.api.openai import files as module
-from mainspring.core.config import ServerSettings
+from mainspring.core.config import ServerSettings, Settings
+from mainspring.models.catalog import Catalog
 from mainspring.store import blobs
 from tests.contract.observed import run
 from tests.contract.spec import check
-from tests.contract.target import DIALECTS, GovernedTarget, governed
+from tests.contract.target import DIALECTS, GovernedTarget, Served, governed
 from tests.contract.test_node import FOLDER, NODE, PACKAGE
 
 MAX_BYTES = 4 * 2**20
@@ -308,9 +315,9 @@ def test_names_of_files_are_only_names(client: httpx.Client, sent: str, named: s
     client.delete(f"/v1/files/{made['id']}")
 
 
-def head(target: GovernedTarget, length: int) -> bytes:
+def head(key: str, length: int) -> bytes:
     return (
-        f"POST /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {target.key}\r\ncontent-length: {length}\r\n"
+        f"POST /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: {length}\r\n"
         'content-type: multipart/form-data; boundary=b\r\n\r\n--b\r\ncontent-disposition: form-data; name="file"; '
         'filename="x"\r\n\r\n'
     ).encode()
@@ -329,7 +336,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(
 ) -> None:
     before, incoming = kept(home), home / "blobs" / blobs.INCOMING
     with socket.create_connection(("127.0.0.1", int(target.base_url.rpartition(":")[2]))) as connection:
-        connection.sendall(head(target, 3 * 2**20) + bytes(2 * 2**20))
+        connection.sendall(head(target.key, 3 * 2**20) + bytes(2 * 2**20))
         wait_for(lambda: any(incoming.glob("*.part")))
     wait_for(lambda: not any(incoming.glob("*.part")))
     assert kept(home) == before
@@ -342,7 +349,7 @@ def test_a_client_that_sends_nothing_is_not_waited_for(
     monkeypatch.setattr(multipart, "PIECE_TIMEOUT_S", 0.05)
     before = kept(home)
     with socket.create_connection(("127.0.0.1", int(target.base_url.rpartition(":")[2]))) as connection:
-        connection.sendall(head(target, 3 * 2**20) + bytes(2**20))
+        connection.sendall(head(target.key, 3 * 2**20) + bytes(2**20))
         answer = connection.recv(2**16)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"x-should-retry: false" in answer
@@ -386,3 +393,65 @@ def test_the_document_says_what_an_upload_is(target: GovernedTarget) -> None:
 
 def test_other_bodies_keep_their_limit(client: httpx.Client) -> None:
     assert client.post("/v1/chat/completions", json={"model": "x" * 2**16}).status_code == 413
+
+
+@contextlib.contextmanager
+def process(home: Path) -> Generator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    """A server in a process of its own."""
+    command = [sys.executable, "-m", "tests.contract.governed_server", str(home)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as running:
+        try:
+            assert running.stdout is not None
+            yield running, json.loads(running.stdout.readline())
+        finally:
+            running.kill()
+
+
+def test_a_server_that_is_killed_in_the_middle_leaves_neither_row_nor_part(tmp_path: Path) -> None:
+    incoming = tmp_path / "blobs" / blobs.INCOMING
+    with process(tmp_path) as (running, said):
+        with httpx.Client(base_url=said["base_url"], headers={"api-key": said["key"]}) as client:
+            whole = upload(client, b"whole")
+        address = ("127.0.0.1", int(said["base_url"].rpartition(":")[2]))
+        with socket.create_connection(address) as connection:
+            connection.sendall(head(said["key"], 3 * 2**20) + bytes(2 * 2**20))
+            wait_for(lambda: sum(path.stat().st_size for path in incoming.glob("*.part")) >= 2**20)
+            running.kill()
+            running.wait()
+    assert len([*incoming.glob("*.part")]) == 1
+
+    async def start_again() -> None:
+        settings = Settings(home=tmp_path)  # type: ignore[call-arg]
+        async with wiring.governed(settings, Served(Catalog(tmp_path / "models"))) as (services, _):
+            assert services.files is not None
+            [found], _ = await services.files.list("default")
+            assert found.id == whole["id"]
+            assert [piece async for piece in services.files.open(found)] == [b"whole"]
+
+    asyncio.run(start_again())
+    assert not any(incoming.glob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is read from /proc")
+def test_memory_does_not_grow_with_what_is_uploaded(tmp_path: Path) -> None:
+    """The peak of the whole process, after one upload has loaded what uploads need. 100 MB, both ways: 4 MB more."""
+
+    def peak(pid: int) -> int:
+        [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+
+    line = b'{"messages": [{"role": "user", "content": "%s"}]}\n' % (b"x" * 1000)
+    num_bytes = int(os.environ.get("MAINSPRING_TEST_UPLOAD_BYTES", 48 * 2**20))
+    with process(tmp_path) as (running, said):
+        headers = {"api-key": said["key"]}
+        with httpx.Client(base_url=said["base_url"], headers=headers, timeout=120) as client:
+            for purpose in ("user_data", "fine-tune"):
+                upload(client, line * 3000, purpose)
+            before = peak(running.pid)
+            for purpose in ("user_data", "fine-tune"):
+                made = upload(client, line * (num_bytes // len(line)), purpose)
+                with client.stream("GET", f"/v1/files/{made['id']}/content") as answer:
+                    assert sum(map(len, answer.iter_bytes())) == made["bytes"]
+            growth = peak(running.pid) - before
+    sys.stdout.write(f"{num_bytes / 1e6:.0f} MB up and down, twice: {growth / 1e6:.1f} MB more\n")
+    assert growth < 20e6

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.observed import check_answer, check_stream, run
+from tests.contract.observed import GRADERS, check_answer, check_stream, run
+from tests.contract.spec import check
 from tests.contract.target import Target
 
 FOLDER = Path(__file__).with_name("node")
@@ -86,3 +87,16 @@ def test_errors_become_the_packages_own_classes(
 
 def test_a_bad_field_is_named(seen: dict[str, Any]) -> None:
     assert seen["errors"]["badField"]["param"] == "temperature"
+
+
+def test_graders(fake: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    graders = {name: each for name, each in GRADERS.items() if name != "python"}  # the fake has no sandbox
+    monkeypatch.setenv("GRADERS", json.dumps(graders))
+    seen = run([str(NODE), str(FOLDER / "graders.mjs")], fake)
+    for client in ("openai", "azure"):
+        for name, (grader, _, _, reward) in graders.items():
+            found = seen[client][name]
+            check("RunGraderResponse", found["run"])
+            assert reward is None or found["run"]["reward"] == pytest.approx(reward)
+            assert found["validate"] == {"grader": grader}
+        assert seen[client]["error"] == {"kind": "BadRequestError", "status": 400, "param": "grader.name"}

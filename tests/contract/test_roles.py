@@ -21,6 +21,7 @@ from tests.contract.target import API_VERSION, GovernedTarget, governed
 from tests.issuer import AUDIENCE, ISSUER, FakeIssuer
 
 USE = {"admin", "user", "contributor"}
+TRAIN = {"admin", "contributor"}
 READ = USE | {"manager"}
 WATCH = {"admin", "manager", "reader"}
 MANAGE = {"admin", "manager"}
@@ -41,8 +42,12 @@ EXPECTED: dict[str, set[str] | None] = {
             "files_retrieve": USE,
             "files_content": USE,
             "files_delete": USE,
+            "graders_run": TRAIN,
+            "graders_validate": TRAIN,
         }.items()
     },
+    "openai_models_delete": {"admin", "contributor"},
+    "azure_v1_models_delete": {"admin", "contributor"},
     "azure_deployments_list": READ,
     "azure_deployments_retrieve": READ,
     "infill_create": USE,

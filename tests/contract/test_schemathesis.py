@@ -1,6 +1,7 @@
 """Requests drawn from /openapi.json, well-formed and malformed: no 500, and no body that is not documented."""
 
-from typing import Any
+from collections.abc import Generator
+from typing import Any, cast
 
 import hypothesis
 import pytest
@@ -15,9 +16,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mainspring.api.app import create_app
+from mainspring.core.clock import SystemClock
 from mainspring.engine.fake import FakeEngine
+from mainspring.store.files import Files
 from tests.contract.spec import check
-from tests.contract.target import KEY, services
+from tests.contract.target import KEY, GovernedTarget, governed, services
 
 ENGINE = FakeEngine()
 CHECKS = [
@@ -29,6 +32,19 @@ CHECKS = [
     unsupported_method,
 ]
 schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(services(ENGINE)))
+
+
+# Files need a database, which lives in one event loop: they are asked over a socket.
+files = create_app(services(ENGINE, files=Files(cast("Any", None), cast("Any", None), SystemClock()))).openapi
+files_schema = schemathesis.openapi.from_dict(
+    {**files, "paths": {path: operations for path, operations in files["paths"].items() if "/files" in path}}
+)
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[GovernedTarget]:
+    with governed(tmp_path_factory.mktemp("drawn")) as found:
+        yield found
 
 
 def is_name(value: Any) -> bool:
@@ -57,5 +73,21 @@ def test_every_operation_answers_as_it_is_documented(case: Any) -> None:
     response = case.call(headers={"api-key": KEY})
     case.validate_response(response, checks=CHECKS)
     assert response.headers["x-request-id"]
+    if response.status_code >= 400:
+        check("ErrorResponse", response.json())
+
+
+@pytest.mark.filterwarnings("ignore")  # of the tool's own making
+@files_schema.parametrize()
+@hypothesis.settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+def test_files_answer_as_they_are_documented(case: Any, target: GovernedTarget) -> None:
+    response = case.call(base_url=target.base_url, headers={"api-key": target.key})
+    case.validate_response(response, checks=CHECKS)
     if response.status_code >= 400:
         check("ErrorResponse", response.json())

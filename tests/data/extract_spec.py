@@ -26,6 +26,10 @@ ROOTS = (
     "ListModelsResponse",
     "Model",
     "OpenAIFile",
+    "RunGraderRequest",
+    "RunGraderResponse",
+    "ValidateGraderRequest",
+    "ValidateGraderResponse",
 )
 METHODS = ("get", "post", "put", "patch", "delete")
 PREFIX = "#/components/schemas/"

@@ -32,6 +32,13 @@ from mainspring.api.openai.completions import Completions
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.files import file_operations
 from mainspring.api.openai.finetuning import fine_tuning_operations
+from mainspring.api.openai.graders import (
+    GraderRoutes,
+    RunGraderRequest,
+    RunGraderResponse,
+    ValidateGraderRequest,
+    ValidateGraderResponse,
+)
 from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
 from mainspring.api.openapi import Operation, document
@@ -165,12 +172,37 @@ def _openai_routes(services: Services, prefix: str, dialect: Dialect) -> list[Op
     models, reads = ModelRoutes(services), partial(_read, needs="models.read", dialect=dialect)
     return [
         *_inference_routes(services, prefix, dialect),
+        *_grader_routes(services, prefix, dialect),
         reads(f"{prefix}/models", models.list, f"{dialect}_models_list", "List what is deployed", replies.ModelList),
         reads(
             f"{prefix}/models/{{model:path}}", models.retrieve, f"{dialect}_models_retrieve", "Describe one deployment",
             replies.Model,
         ),
+        _delete_model(prefix, models, dialect),
     ]  # fmt: skip
+
+
+def _grader_routes(services: Services, prefix: str, dialect: Dialect) -> list[Operation]:
+    graders, folder = GraderRoutes(services), f"{prefix}/fine_tuning/alpha/graders"
+    asks = partial(Operation, method="POST", needs="graders.run", dialect=dialect)
+    return [
+        asks(
+            path=f"{folder}/run", handler=graders.run, name=f"{dialect}_graders_run", summary="Grade one answer",
+            body=RunGraderRequest, reply=RunGraderResponse,
+        ),
+        asks(
+            path=f"{folder}/validate", handler=graders.validate, name=f"{dialect}_graders_validate",
+            summary="Check a grader", body=ValidateGraderRequest, reply=ValidateGraderResponse,
+        ),
+    ]  # fmt: skip
+
+
+def _delete_model(prefix: str, models: ModelRoutes, dialect: Dialect) -> Operation:
+    return Operation(
+        method="DELETE", path=f"{prefix}/models/{{model:path}}", handler=models.delete, name=f"{dialect}_models_delete",
+        summary="Delete a model that the project has trained", needs="training", reply=replies.ModelDeleted,
+        dialect=dialect,
+    )  # fmt: skip
 
 
 def _read(
@@ -185,6 +217,7 @@ def _classic_routes(services: Services) -> list[Operation]:
     folder = "/openai/deployments"
     return [
         *_inference_routes(services, f"{folder}/{{deployment:path}}", "azure"),
+        *_grader_routes(services, "/openai", "azure"),
         models("/openai/models", routes.list_models, "azure_models_list", "List models", azure.AzureModelList),
         models(
             "/openai/models/{model:path}", routes.retrieve_model, "azure_models_retrieve", "Describe a model",

@@ -30,8 +30,8 @@ def clean(value: bytes) -> bytes:
 
 
 def _new_id() -> str:
-    """128 bits, of which the first 48 are the time in milliseconds: rows of the ledger that are written together then lie
-    together in its index. Where they lay at random, each touched a page of its own, and the slower the more there were."""
+    """128 bits, of which the first 48 are the time in milliseconds: rows of the ledger that are written together then
+    lie together in its index. Where they lay at random, each touched a page of its own: the more rows, the slower."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mainspring.api.tracing import Tracing
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
-from mainspring.core.seams import Deployments, Embed, Generate, Models
+from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
@@ -51,6 +51,7 @@ class Services:
         provisioned: (project, deployment, how full its bucket is) of each provisioned deployment; 1 is full.
         tracing: makes traces; None makes none.
         sums: what was used: `governance.usage.Reports.sums`.
+        run_code: runs Python that nobody trusts, for graders; None runs none.
         control: what the control plane works with; None has none.
         files: what is uploaded; None takes nothing.
         training: fine-tuning; None trains nothing.
@@ -73,6 +74,7 @@ class Services:
     max_file_bytes: int = MAX_BYTES
     request_timeout_s: float = 600.0
     embed: Embed = no_embeddings
+    run_code: RunCode | None = None
     control: Control | None = None
     files: Files | None = None
     training: Training | None = None

@@ -95,7 +95,7 @@ async def _backup(
 
 
 def _models(home: Path, *, included: bool) -> "list[Model]":
-    from mainspring.models.catalog import MANIFEST, Catalog
+    from mainspring.models.catalog import MANIFEST, Catalog, folder_name
     from mainspring.store.archive import Model
 
     return [
@@ -106,6 +106,7 @@ def _models(home: Path, *, included: bool) -> "list[Model]":
             files=(*(file.path for file in version.files), MANIFEST),
             bytes=sum(file.bytes for file in version.files),
             included=included,
+            folder=folder_name(version.name),
         )
         for version in Catalog(home / "models").list()
     ]
@@ -242,4 +243,6 @@ def _say_restored(contents: "Contents", done: "Restored", home: Path, *, as_json
     if done.kept_configuration:
         tell("mainspring.toml was there and stayed; if the archive has one, it is mainspring.toml.restored.")
     for model in missing:
-        tell(f"{model.name}@{model.version} is missing: mainspring models pull {model.source} --name {model.name}")
+        trained = model.source.startswith("job:")
+        remedy = "train it again" if trained else f"mainspring models pull {model.source} --name {model.name}"
+        tell(f"{model.name}@{model.version} is missing: {remedy}")

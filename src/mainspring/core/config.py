@@ -230,6 +230,41 @@ class FilterSettings(BaseModel):
     protected: Path | None = Field(
         None, description="Index of protected material, as `mainspring policies index` writes it."
     )
+    personal: Literal["builtin", "presidio"] = Field(
+        "builtin",
+        description="What finds personal data: forms and check digits, or Presidio beside them, which knows names.",
+    )
+    presidio_model: str = Field(
+        "", description="spaCy's model for Presidio; empty takes the largest of the usual ones that is installed."
+    )
+    presidio_language: str = Field(
+        "en", pattern="^[a-z]{2,3}$", description="Language that Presidio reads every text in."
+    )
+    presidio_threshold: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="Least score of what Presidio finds: names have 0.85, most numbers 0.4 with context.",
+    )
+    presidio_also: tuple[Literal["LOCATION", "ORGANIZATION", "DATE_TIME"], ...] = Field(
+        (), description="What Presidio is asked for besides: most of it is nobody's, such as the names of countries."
+    )
+
+
+class SandboxSettings(BaseModel):
+    """Code that nobody trusts: python graders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weak: bool = Field(
+        False,
+        description="Run it even on a machine that cannot isolate it (docs/SAFETY.md). Only where all who may send "
+        "code may also do what the server's user may.",
+    )
+    time_s: float = Field(120.0, gt=0, description="Seconds that a run may take.")
+    memory_bytes: int = Field(2 * 2**30, ge=2**24, description="Memory of a run.")
+    disk_bytes: int = Field(256 * 2**20, ge=2**16, description="Files that a run may write, which are in memory.")
+    concurrency: int = Field(0, ge=0, description="Runs at a time; 0 means one for each processor.")
 
 
 class TrainingSettings(BaseModel):
@@ -250,9 +285,7 @@ class TrainingSettings(BaseModel):
     lease_s: float = Field(
         30.0, ge=3, le=600, description="Seconds without a sign of life after which another server takes over a job."
     )
-    stop_s: float = Field(
-        20.0, ge=0, description="Seconds that jobs have to write a checkpoint when the server stops."
-    )
+    stop_s: float = Field(20.0, ge=0, description="Seconds that jobs have to write a checkpoint when the server stops.")
 
 
 class TracingSettings(BaseModel):
@@ -305,6 +338,7 @@ class Settings(BaseSettings):
     identity: IdentitySettings = Field(IdentitySettings(), description="Tokens, beside keys.")  # pyright: ignore[reportCallIssue]
     filters: FilterSettings = Field(FilterSettings(), description="The content filters.")  # pyright: ignore[reportCallIssue]
     training: TrainingSettings = Field(TrainingSettings(), description="Fine-tuning jobs.")  # pyright: ignore[reportCallIssue]
+    sandbox: SandboxSettings = Field(SandboxSettings(), description="The sandbox.")  # pyright: ignore[reportCallIssue]
     tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 

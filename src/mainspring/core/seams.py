@@ -4,12 +4,12 @@
 in the tests all have it.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load, ModelInfo
+from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load, ModelInfo, Ran
 
-__all__ = ["Deployments", "Embed", "Generate", "Models", "Wrapper"]
+__all__ = ["Deployments", "Embed", "Generate", "Models", "RunCode", "Wrapper"]
 
 Generate = Callable[[GenerateRequest], AsyncGenerator[Event]]
 """Runs one request. Raises a `core.errors` exception, before the first event whenever possible. Closing the iterator
@@ -30,6 +30,10 @@ class Models(Protocol):
 
     def find(self, name: str) -> ModelInfo:
         """The model called `name`; raises `ModelNotFound`."""
+        ...
+
+    def owner(self, name: str) -> str | None:
+        """The project that the model called `name` belongs to; None if it is everybody's, or there is none."""
         ...
 
     def load(self, name: str) -> Load:
@@ -58,4 +62,12 @@ class Deployments(Protocol):
 
     def places(self, name: str, project: str) -> int:
         """How many requests its model holds; see `Models`."""
+        ...
+
+
+class RunCode(Protocol):
+    """Runs Python that nobody trusts. `compute.sandbox.Sandbox.run` is the real one."""
+
+    async def __call__(self, code: str, *, files: Mapping[str, bytes] = {}, stdin: bytes = b"") -> Ran:
+        """Raises `EngineUnavailable` if code cannot be run here at all, `Unavailable` if the sandbox failed."""
         ...

@@ -21,12 +21,14 @@ __all__ = [
     "Grant",
     "InfillPrompt",
     "Limits",
+    "Lineage",
     "Load",
     "Message",
     "ModelInfo",
     "ModelVersion",
     "Principal",
     "Prompt",
+    "Ran",
     "Rate",
     "Role",
     "Room",
@@ -342,14 +344,38 @@ class FileRef(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class Lineage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where trained weights come from: enough to train them again.
+
+    Args:
+        base: what was trained, as name@version. It may itself be an adapter, and has a lineage of its own then.
+        method: such as supervised or dpo.
+        training, validation: SHA-256 of the files of examples, in hex.
+        step: after which the weights are what they are.
+        settings: whatever else the job was asked for, as its plan has it.
+        scores: what was measured at that step (train_loss, ...).
+    """
+
+    base: str
+    method: str
+    training: str
+    validation: str | None = None
+    seed: int = 0
+    step: int = 0
+    settings: dict[str, Any] = {}
+    scores: dict[str, float] = {}
+
+
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An immutable set of weights in the catalog: what training makes and serving runs.
 
     `version` is the first 12 hex digits of the SHA-256 over the files' own hashes, so equal content is one version.
 
     Args:
-        base: the model that it was made from, as name@version.
+        base: the model that it was made from, as name@version; of an adapter, the whole model that it is applied to.
         is_adapter: the files hold a LoRA adapter of `base` and no weights of their own.
+        made_by: the id of the job that trained it.
+        project: whose it is, if it is not everybody's.
     """
 
     name: str
@@ -366,6 +392,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     base: str | None = None
     is_adapter: bool = False
     made_by: str | None = None
+    project: str | None = None
+    lineage: Lineage | None = None
 
     @property
     def id(self) -> str:
@@ -376,7 +404,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment as clients see it. `created` is in Unix seconds; `state` is idle (not loaded: the first request
     loads it), starting, ready, restarting or paused; `base` is the deployment that an adapter belongs to; `model` is
-    the catalog's name of what is deployed, if the deployment has another; one that is for batches takes no requests."""
+    the catalog's name of what is deployed, if the deployment has another; one that is for batches takes no requests;
+    `project` is whose the model is, if it is not everybody's."""
 
     id: str
     version: str
@@ -389,6 +418,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["chat", "completion", "embedding", "image"] = "chat"
     model: str = ""
     is_for_batches: bool = False
+    project: str | None = None
 
 
 Role = Literal["admin", "user", "contributor", "manager", "reader"]
@@ -465,3 +495,23 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     guessed: int = 0
     stood: int = 0
     queue_s: float = 0.0
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a run in a sandbox. All of it was written by code that nobody trusts.
+
+    Args:
+        exit_code: the program's, or a signal's number below zero.
+        ended: why it was ended before its own end, by which limit; empty if it was not.
+        files: what it left in its folder, by path.
+        cpu_s, memory_bytes: what it used; memory at its peak.
+    """
+
+    stdout: bytes
+    stderr: bytes
+    exit_code: int
+    ended: Literal["", "timeout", "cpu", "output", "disk", "killed", "cancelled"] = ""
+    files: dict[str, bytes] = {}
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes: int = 0

@@ -114,6 +114,10 @@ class FakeEngine:
             raise errors.ModelNotFound(f"The model '{name[:64]}' does not exist.", param="model")
         return self._models[name]
 
+    def owner(self, name: str) -> str | None:
+        """Whose it is."""
+        return self._models[name].project if name in self._models else None
+
     def load(self, name: str, project: str = "") -> Load:  # noqa: ARG002
         """How busy it is."""
         running = self._running.get(name, 0)

@@ -21,7 +21,7 @@ from mainspring.core.errors import InvalidRequest, UserMistake
 from mainspring.core.types import ModelVersion
 from mainspring.engine.formats import BOUND_NATS, FORMATS, SHIPPED, Measurement, choose, plan, planned_bytes
 from mainspring.models import prepared
-from mainspring.models.catalog import Catalog, locked
+from mainspring.models.catalog import Catalog, folder_name, locked
 from mainspring.models.gguf import read_layout
 from mainspring.models.prepared import Choice
 from mainspring.models.sources import Progress as Report
@@ -204,7 +204,7 @@ def _work(subject: _Subject, report: Report) -> Generator[Path]:
     catalog, version, _ = subject
     if not _can_be_prepared(version):
         raise UserMistake(f"{version.name} is served as it is: only models that generate text, in GGUF, are prepared.")
-    work = catalog.root / ".work" / f"prepare-{version.name}-{version.version}"
+    work = catalog.root / ".work" / f"prepare-{folder_name(version.name)}-{version.version}"
     work.parent.mkdir(exist_ok=True)
     with locked(work.with_name(f"{work.name}.lock"), report):
         shutil.rmtree(work, ignore_errors=True)

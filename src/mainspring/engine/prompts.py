@@ -96,6 +96,10 @@ class Prompts:
         num_chars = sum(map(len, pieces))
         if num_chars > self._vocabulary.context_length * MAX_CHARS_PER_TOKEN:
             self._too_long(num_chars // MAX_CHARS_PER_TOKEN, "at least ")
+        return self.encode(pieces), plan
+
+    def encode(self, pieces: Sequence[str]) -> list[int]:
+        """A prompt's pieces (`ChatTemplate.render`) as tokens: at least one, and however many there are."""
         tokens = [
             token
             for piece in pieces
@@ -103,7 +107,7 @@ class Prompts:
         ]
         if self._vocabulary.bos is not None and tokens[:1] != [self._vocabulary.bos]:
             tokens.insert(0, self._vocabulary.bos)
-        return tokens or self._empty(), plan
+        return tokens or self._empty()
 
     @functools.cached_property
     def _infill_tokens(self) -> InfillTokens | None:

@@ -8,6 +8,7 @@ from mainspring.core.types import ModelVersion
 from mainspring.governance.audit import Audit
 from mainspring.governance.directory import Directory
 from mainspring.governance.keys import Keys
+from mainspring.governance.owned import OwnedModels
 from mainspring.governance.policies import Policies
 from mainspring.governance.projects import Projects
 from mainspring.governance.usage import Reports
@@ -34,6 +35,7 @@ class Control:
     """The parts that change what is wanted, and those that say what was used.
 
     Args:
+        models: those that belong to projects.
         versions: of every model of the catalog, by name and then newest first.
         status: how a model is that is served.
     """
@@ -43,6 +45,7 @@ class Control:
     keys: Keys
     audit: Audit
     reports: Reports
+    models: OwnedModels
     directory: Directory
     versions: Callable[[], Sequence[ModelVersion]]
     status: Callable[[str], Status]

@@ -89,9 +89,13 @@ class Directory:
             DeploymentPaused: it is not to be used now.
         """
         deployment = self.snapshot.deployments.get((project, name))
+        model = name if deployment is None else deployment.served_as
+        owner = self._models.owner(model)
+        if not self.snapshot.lets(project, model, owner) or (
+            deployment is None and owner is None and project != DEFAULT
+        ):
+            raise self._unknown(project, name)
         if deployment is None:
-            if project != DEFAULT:
-                raise self._unknown(project, name)
             return Target(project, name, name)  # whether there is such a model is the router's to say
         if deployment.state == "Paused":
             raise DeploymentPaused(f"The deployment {name!r} is paused: an administrator can resume it.")
@@ -110,11 +114,16 @@ class Directory:
         """See `Deployments`."""
         deployed: list[ModelInfo] = []
         for each in self.snapshot.of(project):
-            with contextlib.suppress(ModelNotFound):  # its version has gone from the catalog
-                deployed.append(self._info(each))
-        if project == DEFAULT:
-            names = {each.id for each in deployed}
-            deployed += [each for each in self._models.list() if each.id not in names and "@" not in each.id]
+            with contextlib.suppress(ModelNotFound):  # its version has gone from the catalog, or is no longer shared
+                if self.snapshot.lets(project, each.model, self._models.owner(each.served_as)):
+                    deployed.append(self._info(each))
+        names = {each.id for each in deployed}
+        for each in self._models.list():
+            is_there = (
+                project == DEFAULT if each.project is None else self.snapshot.lets(project, each.id, each.project)
+            )
+            if is_there and each.id not in names and "@" not in each.id:
+                deployed.append(each)
         return deployed
 
     def find(self, name: str, project: str) -> ModelInfo:

@@ -23,6 +23,7 @@ from mainspring.governance.filters.policy import SYSTEM_POLICIES
 from mainspring.governance.keys import Keys, check_limits
 from mainspring.governance.state import read_snapshot, writing
 from mainspring.governance.wanted import DEFAULT, DEVELOPER_S, SKUS, Deployment, Project, Snapshot
+from mainspring.models.catalog import missing
 from mainspring.store.db import Database
 from mainspring.store.files import remove_all
 
@@ -225,6 +226,8 @@ class Projects:
         async with writing(self._database, self._audit) as change:
             before, now_s = change.before, self._clock.now()
             project = _project(before, wanted.project).name
+            if not before.lets(project, version.name, version.project):
+                raise missing(wanted.model)  # in the catalog's own words: it does not exist for this project
             old = before.deployments.get((project, wanted.name))
             wanted = msgspec.structs.replace(
                 wanted,

@@ -32,6 +32,7 @@ Permission = Literal[
     "training.read",
     "files.read",
     "files.write",  # upload and delete
+    "graders.run",  # which runs code in the sandbox, and asks models
     "models.read",
     "deployments.read",
     "deployments.write",
@@ -69,7 +70,7 @@ _READS: frozenset[Permission] = frozenset(
 
 _WRITES: frozenset[Permission] = frozenset({"deployments.write", "policies.write"})
 _USES: frozenset[Permission] = frozenset({"inference", "files.read", "files.write", "training.read"})
-_TRAINS: frozenset[Permission] = frozenset({"training"})
+_TRAINS: frozenset[Permission] = frozenset({"training", "graders.run"})
 _MANAGES: frozenset[Permission] = frozenset({"projects.write", "keys.read", "keys.write", "filters.explain"})
 _WATCHES: frozenset[Permission] = frozenset({"quota.read", "usage.read", "server.read"})
 

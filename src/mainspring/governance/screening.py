@@ -31,10 +31,12 @@ from mainspring.core.types import (
     TokenPrompt,
     Usage,
 )
+from mainspring.governance.apart import Apart
 from mainspring.governance.directory import Target
 from mainspring.governance.filters.blocklist import Blocklist
 from mainspring.governance.filters.guard import ask_guard
 from mainspring.governance.filters.hold import Annotation, Hold
+from mainspring.governance.filters.personal import FORMS, PersonalData
 from mainspring.governance.filters.policy import SYSTEM_POLICIES, Category, FilterRule, Policy, from_arm
 from mainspring.governance.filters.protected import Index
 from mainspring.governance.filters.screen import Screen
@@ -64,6 +66,7 @@ class Screening:
         snapshot: what is wanted now.
         default: the policy of deployments that name none; empty for none.
         index: of protected material.
+        personal: what finds personal data.
     """
 
     def __init__(
@@ -73,8 +76,10 @@ class Screening:
         *,
         default: str,
         index: Index | None = None,
+        personal: PersonalData = FORMS,
     ) -> None:
         self._find, self._snapshot, self._default, self._index = find, snapshot, default, index
+        self._personal, self._apart = personal, Apart()
         self._screens: dict[tuple[str, str], tuple[_Sources, Screen]] = {}
         self._revision = -1
         self._current: dict[tuple[str, str], Screen] = {}  # those that are known to be of this revision
@@ -103,14 +108,15 @@ class Screening:
             if before is None or before[0] != sources:
                 # Thousands of terms take a while: the server goes on meanwhile.
                 built = await asyncio.to_thread(
-                    Screen, sources.policy, sources.lists, index=self._index, bases=sources.bases
-                )
+                    Screen, sources.policy, sources.lists, personal=self._personal, index=self._index,
+                    bases=sources.bases,
+                )  # fmt: skip
                 self._screens[key] = before = sources, built
             self._current[key] = before[1]
             return before[1]
 
     async def _screened(self, inner: Generate, request: GenerateRequest, key: tuple[str, str]) -> AsyncGenerator[Event]:
-        case = _Case(inner, request, await self.screen(key))
+        case = _Case(inner, request, await self.screen(key), self._apart)
         verdict = await case.judge_prompt()
         found, reasons = annotations(verdict), _reasons(verdict)
         if verdict.blocked:
@@ -133,8 +139,8 @@ class Screening:
 class _Case:
     """One request, with what its policy looks for."""
 
-    def __init__(self, inner: Generate, request: GenerateRequest, screen: Screen) -> None:
-        self._inner, self._request, self._screen = inner, request, screen
+    def __init__(self, inner: Generate, request: GenerateRequest, screen: Screen, apart: Apart) -> None:
+        self._inner, self._request, self._screen, self._apart = inner, request, screen, apart
         self._turns = _turns(request)
         self._answer = _Answer(screen, request, [turn.content for turn in self._turns if turn.role == "tool"])
 
@@ -148,14 +154,20 @@ class _Case:
         rules = self._screen.prompt.rules
         if isinstance(self._request.prompt, TokenPrompt):
             return UNSEEN if rules else Verdict()
-        verdict = self._screen.check_prompt(self._turns)
+        if self._screen.prompt.is_slow:
+            verdict = await self._apart.prompt(lambda: self._screen.check_prompt(self._turns))
+        else:
+            verdict = self._screen.check_prompt(self._turns)
         if self._screen.policy.guard and rules and self._turns and not verdict.blocked:
             verdict += await self._ask(self._turns, rules, self._request.id)
         return verdict
 
     async def said(self, event: Said) -> list[Event]:
         """What goes out because of an event of the engine's."""
-        said = list(self._answer.take(event))
+        if self._screen.completion.is_slow:
+            said = await self._apart.answer(lambda: list(self._answer.take(event)))
+        else:
+            said = list(self._answer.take(event))
         if isinstance(event, Finished) and self._answer.is_guarded and event.choice not in self._answer.ended:
             # A guard model judges whole answers: what it looks at has been kept until now.
             conversation = [*self._turns, Message(role="assistant", content=self._answer.text(event.choice))]

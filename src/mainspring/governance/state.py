@@ -37,6 +37,9 @@ async def snapshot_in(connection: AsyncConnection) -> Snapshot:
     async def rows(table: Table) -> list[RowMapping]:
         return list((await connection.execute(select(table))).mappings())
 
+    shares: dict[str, set[str]] = {}
+    for row in await rows(tables.checkpoint_permissions):
+        shares.setdefault(row["checkpoint"], set()).add(row["project"])
     items: dict[tuple[str, str], list[BlocklistItem]] = {}
     for row in await rows(tables.blocklist_items):
         items.setdefault((row["project"], row["blocklist"]), []).append(_plain(row, BlocklistItem))
@@ -48,6 +51,7 @@ async def snapshot_in(connection: AsyncConnection) -> Snapshot:
         blocklists={(row["project"], row["name"]): _plain(row, Blocklist) for row in await rows(tables.blocklists)},
         items={key: tuple(sorted(found, key=lambda item: item.name)) for key, found in items.items()},
         capacities={(row["sku"], row["model"]): row["units"] for row in await rows(tables.capacities)},
+        shares={name: frozenset(projects) for name, projects in shares.items()},
     )
 
 
@@ -106,22 +110,23 @@ class Change:
         rest = {name: each for name, each in row.items() if name not in table.primary_key}
         if not (await self.connection.execute(update(table).where(*same).values(rest))).rowcount:
             await self.connection.execute(insert(table).values(row))
-        await self._note(action, subject, msgspec.structs.asdict(value))
+        await self.note(action, subject, msgspec.structs.asdict(value))
 
     async def remove(self, value: msgspec.Struct, action: str, subject: str) -> None:
         """Delete a row."""
         table, row = TABLES[type(value)], _row(value)
         await self.connection.execute(delete(table).where(*(c == row[c.name] for c in table.primary_key)))
-        await self._note(action, subject, {})
+        await self.note(action, subject, {})
 
     async def set_capacity(self, sku: str, model: str, units: int) -> None:
         """How many units of a model all projects together may deploy."""
         c = tables.capacities.c
         await self.connection.execute(delete(tables.capacities).where(c.sku == sku, c.model == model))
         await self.connection.execute(insert(tables.capacities).values(sku=sku, model=model, units=units))
-        await self._note("quota.set", f"{sku}.{model}", {"units": units})
+        await self.note("quota.set", f"{sku}.{model}", {"units": units})
 
-    async def _note(self, action: str, subject: str, detail: Mapping[str, Any]) -> None:
+    async def note(self, action: str, subject: str, detail: Mapping[str, Any]) -> None:
+        """Make an entry in the audit log, and have every server look at what is wanted."""
         await self._audit.record(self.connection, action, subject, detail)
         table = tables.wanted
         await self.connection.execute(update(table).values(revision=table.c.revision + 1))

@@ -143,7 +143,11 @@ class BlocklistItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """All of one revision. Everything in a project is keyed by (project, name)."""
+    """All of one revision. Everything in a project is keyed by (project, name).
+
+    Args:
+        shares: of models that belong to a project, by name: the other projects that may use them.
+    """
 
     revision: int = -1
     projects: Mapping[str, Project] = {}
@@ -152,6 +156,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     blocklists: Mapping[tuple[str, str], Blocklist] = {}
     items: Mapping[tuple[str, str], tuple[BlocklistItem, ...]] = {}
     capacities: Mapping[tuple[str, str], int] = {}
+    shares: Mapping[str, frozenset[str]] = {}
+
+    def lets(self, project: str, model: str, owner: str | None) -> bool:
+        """Whether a project may know of and use the model called so, which is everybody's if it has no owner."""
+        if owner is None or owner == project:
+            return True
+        return bool(self.shares) and project in self.shares.get(model.partition("@")[0], ())
 
     def of(self, project: str) -> list[Deployment]:
         """The deployments of a project, by name."""

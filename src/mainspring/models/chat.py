@@ -125,13 +125,19 @@ class ChatTemplate:
         return probe(attempt)
 
     def render(
-        self, messages: Iterable[Message], tools: ToolUse | None = None, thinking: bool | None = None
+        self,
+        messages: Iterable[Message],
+        tools: ToolUse | None = None,
+        thinking: bool | None = None,
+        *,
+        to_answer: bool = True,
     ) -> list[str]:
         """The prompt up to where the assistant speaks, as pieces to be tokenised separately and joined.
 
         Args:
             tools: listed in the prompt unless no call may be made.
             thinking: see `ChatPrompt`.
+            to_answer: False ends with the last message, for training.
         """
         listed = tool_turns(tools.tools, self._strict) if tools and tools.choice != "none" else []
         turns = self._turns(list(messages), bool(listed))
@@ -139,8 +145,8 @@ class ChatTemplate:
             self._teach(turns, listed)
             listed = []
         flags = {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
-        text = self._run(turns, listed or None, **flags)
-        if thinking is False:
+        text = self._run(turns, listed or None, to_answer=to_answer, **flags)
+        if thinking is False and to_answer:
             text += self._no_thought(text)
         if len(text) > MAX_PROMPT_CHARS:
             _raise("the prompt would be too long")
@@ -152,12 +158,14 @@ class ChatTemplate:
         thinking = self.think is not None and "".join(pieces[-3:]).rstrip().endswith(self.think[0])
         return AnswerPlan(prompt, format_=self.format, think=self.think, thinking=thinking, constraint=constraint)
 
-    def _run(self, turns: list[Turn], tools: list[dict[str, Any]] | None, **flags: bool) -> str:
+    def _run(
+        self, turns: list[Turn], tools: list[dict[str, Any]] | None, *, to_answer: bool = True, **flags: bool
+    ) -> str:
         given = {"tools": tools} if tools else {}
         try:
             with time_limit(MAX_RENDER_S):
                 return self._template.render(
-                    messages=turns, add_generation_prompt=True, **given, **flags, **self._tokens
+                    messages=turns, add_generation_prompt=to_answer, **given, **flags, **self._tokens
                 )
         except OutOfTime:
             _raise(f"it ran for more than {MAX_RENDER_S:.0f} seconds")

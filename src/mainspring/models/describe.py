@@ -47,10 +47,6 @@ def describe(root: Path, fetched: sources.Fetched, source: str, base: FindBase) 
     return _gguf(root, fetched, source)
 
 
-def _version(files: tuple[FileRef, ...]) -> str:
-    return hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()[:12]
-
-
 def _folder_name(source: str) -> str:
     """Files are called alike in every such model, so the folder, the repository or the package gives the name."""
     kind, _, rest = source.partition(":")
@@ -66,7 +62,7 @@ def _gguf(root: Path, fetched: sources.Fetched, source: str) -> ModelVersion:
     context_length = header.of_architecture("context_length")
     return ModelVersion(
         name=sources.model_name(fetched.files[0].path),
-        version=_version(fetched.files),
+        version=sources.version_of(fetched.files),
         kind="embedding" if embeds else "chat" if template else "completion",
         format="gguf",
         files=fetched.files,
@@ -95,7 +91,7 @@ def _adapter(root: Path, fetched: sources.Fetched, source: str, base: FindBase) 
     lora.check_adapter(root / files[0].path, layouts)
     return ModelVersion(
         name=_folder_name(source) if is_peft else sources.model_name(files[0].path),
-        version=_version(files),
+        version=sources.version_of(files),
         kind=of.version.kind,
         format="gguf",
         files=files,
@@ -114,7 +110,7 @@ def _causal(root: Path, about: folder.About, fetched: sources.Fetched, source: s
     shards = [file for file in fetched.files if file.path.endswith(".safetensors")]
     return ModelVersion(
         name=_folder_name(source),
-        version=_version(fetched.files),
+        version=sources.version_of(fetched.files),
         kind="chat" if about.chat_template else "completion",
         format="safetensors",
         files=fetched.files,
@@ -147,7 +143,7 @@ def _embedding(root: Path, fetched: sources.Fetched, source: str) -> ModelVersio
         raise UserMistake(f"The model's configuration is not what it should be ({error}).") from error
     return ModelVersion(
         name=_folder_name(source),
-        version=_version(fetched.files),
+        version=sources.version_of(fetched.files),
         kind="embedding",
         format="safetensors",
         files=fetched.files,

@@ -14,10 +14,10 @@ from typing import TypeVar
 import msgspec
 
 from mainspring.core.errors import UserMistake
+from mainspring.models.safetensors import WEIGHTS
 
 __all__ = ["ADAPTER", "NESTED", "About", "choose", "read_about"]
 
-WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 REQUIRED = ("config.json", "tokenizer.json")
 EMBEDDING = {"sentence_bert_config.json": "sentence_bert_config.json", "1_Pooling/config.json": "pooling.json"}

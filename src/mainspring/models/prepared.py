@@ -95,7 +95,7 @@ def _processor() -> str:
 
 def folder(catalog: Catalog, version: ModelVersion) -> Path:
     """Where a version's prepared files lie."""
-    return catalog.root / version.name / version.version / "prepared"
+    return catalog.folder(version) / "prepared"
 
 
 def file_name(name: str, settings: EngineSettings) -> str:

@@ -1,18 +1,27 @@
-"""Reads the header of a safetensors file: which tensors it holds and where. The weights themselves are the engine's.
+"""Reads and writes safetensors files: which tensors one holds and where, and the values of those that are numbers.
 
-The file is downloaded, so nothing in it is believed before it was checked against the file's size.
+A file is downloaded, so nothing in it is believed before it was checked against the file's size.
 Format: github.com/huggingface/safetensors, "Format".
 """
 
 import math
 import struct
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
 from mainspring.core.errors import InvalidRequest
 
-__all__ = ["DTYPE_BYTES", "TensorEntry", "read_tensors"]
+if TYPE_CHECKING:  # the server reads headers, and does without numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["DTYPE_BYTES", "WEIGHTS", "TensorEntry", "encode", "floats", "read_tensors", "write"]
+
+WEIGHTS = "model.safetensors"
+"""What a whole model's file is called."""
 
 MAX_HEADER_BYTES = 100 * 2**20
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
@@ -66,6 +75,61 @@ def _checked(name: str, entry: _Entry, start: int, size: int) -> TensorEntry:
     if not fits or entry.dtype not in DTYPE_BYTES or end - begin != math.prod(entry.shape) * DTYPE_BYTES[entry.dtype]:
         raise _damaged(f"the tensor {name[:80]!r} does not lie where it says")
     return TensorEntry(entry.dtype, entry.shape, start + begin, start + end)
+
+
+def floats(path: Path, entry: TensorEntry) -> "NDArray[np.float32]":
+    """The values of a tensor, in its shape.
+
+    Raises:
+        InvalidRequest: it is stored as something else than F32, F16 or BF16, or some values are not finite.
+    """
+    import numpy as np
+
+    if entry.dtype not in ("F32", "F16", "BF16"):
+        raise InvalidRequest(f"Weights are stored as {entry.dtype} here: save them in 32 or 16 bits.")
+    raw = np.fromfile(path, np.uint8, entry.end - entry.begin, offset=entry.begin)
+    if entry.dtype == "F32":
+        values = raw.view(np.float32)
+    elif entry.dtype == "F16":
+        values = raw.view(np.float16).astype(np.float32)
+    else:
+        values = (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    if not np.isfinite(values).all():
+        raise InvalidRequest("Some of the weights are not finite numbers: the file is damaged.")
+    return values.reshape(entry.shape)
+
+
+def encode(values: "NDArray[np.float32]", dtype: str) -> memoryview:
+    """Values as F32, F16 or BF16 (rounded to the nearest, ties to even)."""
+    import numpy as np
+
+    values = np.ascontiguousarray(values, np.float32)
+    if dtype == "BF16":
+        bits = values.view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16).data
+    return values.astype({"F32": np.float32, "F16": np.float16}[dtype]).data
+
+
+def write(file: BinaryIO, shapes: Mapping[str, tuple[int, ...]], dtype: str, weights: Iterable[memoryview]) -> None:
+    """Write a file.
+
+    Args:
+        shapes: of the tensors, by name.
+        dtype: of all of them.
+        weights: the bytes of each, in the same order: what `encode` gives.
+    """
+    head: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, shape in shapes.items():
+        size = math.prod(shape) * DTYPE_BYTES[dtype]
+        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": (at, at + size)}
+        at += size
+    text = msgspec.json.encode(head)
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for (name, shape), data in zip(shapes.items(), weights, strict=True):
+        assert data.nbytes == math.prod(shape) * DTYPE_BYTES[dtype], f"{name} has not the bytes that its shape takes"
+        file.write(data)
 
 
 def _damaged(why: str) -> InvalidRequest:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -25,7 +25,18 @@ from mainspring.core.errors import UserMistake
 from mainspring.core.types import FileRef
 from mainspring.models import folder
 
-__all__ = ["Context", "Fetched", "Progress", "copy_verified", "fetch", "is_source", "model_name", "normalise"]
+__all__ = [
+    "Context",
+    "Fetched",
+    "Progress",
+    "copy_verified",
+    "fetch",
+    "is_source",
+    "model_name",
+    "normalise",
+    "silent",
+    "version_of",
+]
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the phase, the bytes done and the bytes in all (None while that is not known)."""
@@ -72,6 +83,10 @@ class Fetched(msgspec.Struct, frozen=True):
     licence: str | None = None
 
 
+def silent(_phase: str, _done: int, _total: int | None) -> None:
+    """A `Progress` for nobody."""
+
+
 def is_source(text: str) -> bool:
     """Whether `text` names a source rather than a model of the catalog."""
     return text.partition(":")[0] in {"file", "hf", "pypi"} and ":" in text
@@ -90,6 +105,11 @@ def model_name(file_name: str) -> str:
     """
     stem = _FORMAT_SUFFIX.sub("", file_name.lower().removesuffix(".gguf"))
     return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("._-")[:96] or "model"
+
+
+def version_of(files: Iterable[FileRef]) -> str:
+    """The version that files make: equal content is one version."""
+    return hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()[:12]
 
 
 def fetch(source: str, context: Context) -> Fetched:

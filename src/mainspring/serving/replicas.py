@@ -117,6 +117,8 @@ class ReplicaSet:
             state=next(state for state in ("ready", "starting", "restarting", "idle") if state in states),
             num_params=version.num_params,
             kind=version.kind,
+            project=version.project,
+            owner=version.project or "mainspring",
         )
 
     @property

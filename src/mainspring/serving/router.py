@@ -237,7 +237,15 @@ class Router:
             created=version.created,
             base=adapter.base,
             num_params=version.num_params,
+            project=version.project,
+            owner=version.project or info.owner,
         )
+
+    def owner(self, name: str) -> str | None:
+        """See `Models`."""
+        self._refresh()
+        spec = self._adapters.get(name) or self._models.get(name)
+        return spec.version.project if spec else None
 
     def load(self, name: str) -> Load:
         """See `Models`."""
@@ -269,5 +277,7 @@ class Router:
         try:
             return self._models[adapter.base if adapter else name]
         except KeyError:
-            names = ", ".join(sorted({*self._offer.models, *self._offer.adapters})) or "none"
+            offered = (*self._offer.models.items(), *self._offer.adapters.items())
+            # What belongs to a project is nobody else's business.
+            names = ", ".join(sorted({each for each, spec in offered if spec.version.project is None})) or "none"
             raise ModelNotFound(f"The model {name!r} does not exist here. Deployed: {names}.") from None

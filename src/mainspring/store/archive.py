@@ -60,7 +60,7 @@ MAX_FILE = 2**20
 MAX_CHUNK = 64 * 2**20
 MAX_SIZE = 2**53
 
-_PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,254}"
+_PART = r"[A-Za-z0-9_][A-Za-z0-9._+~%-]{0,254}"
 _LIMITS = (
     (re.compile("|".join(map(re.escape, FILES))), MAX_FILE),
     (re.compile(r"ledger/\d{6,9}\.journal"), MAX_CHUNK),
@@ -91,7 +91,8 @@ class TableRows(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A version of the catalog; `included` says whether its files are in the archive."""
+    """A version of the catalog; `included` says whether its files are in the archive, `folder` what the folder of the
+    name is called if it is not the name."""
 
     name: str
     version: str
@@ -99,11 +100,15 @@ class Model(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     bytes: int
     included: bool
+    folder: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an archive holds. `created` is in Unix seconds, `revision` the schema of the tables, `gone` the hashes of blobs
-    that were missing: their files were deleted while the backup was made, and are not restored."""
+    """What an archive holds. `created` is in Unix seconds, `revision` the schema of the tables.
+
+    Args:
+        gone: hashes of blobs that were missing; their files were deleted meanwhile, and do not come back.
+    """
 
     format: int = FORMAT
     mainspring: str

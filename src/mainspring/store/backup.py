@@ -5,8 +5,8 @@ ledger moves it from the one to the other and removes it only then. So the journ
 holds is in the state of the database that is read next, and what both hold is one row when the restored installation
 starts, since the ledger moves no id twice.
 
-What files hold is read after the rows that name it. A blob that is gone by then was deleted meanwhile; the manifest says
-so, and its file is not restored.
+What files hold is read after the rows that name it. A blob that is gone by then was deleted meanwhile; the manifest
+says so, and its file is not restored.
 
 Rows are written in a form of ours and not as a copy of SQLite's file or as PostgreSQL's dump: that is how a backup of
 the one can be restored into the other.
@@ -154,6 +154,7 @@ async def _write_blob(writer: Writer, home: Path, sha256: str, progress: Progres
 
 
 def _write_model(writer: Writer, catalog: Path, model: Model, progress: Progress) -> None:
+    place = f"{model.folder or model.name}/{model.version}"
     for name in model.files:
         progress(WRITING, writer.written, None)
-        writer.add_file(f"{MODELS}/{model.name}/{model.version}/{name}", catalog / model.name / model.version / name)
+        writer.add_file(f"{MODELS}/{place}/{name}", catalog / place / name)

@@ -25,7 +25,7 @@ from mainspring.core.types import ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.train.plan import Made, Outcome, Plan, Progress, Reporter, Wanted
 
-__all__ = ["register", "train"]
+__all__ = ["register", "train", "validate"]
 
 WIDTH = 8
 
@@ -38,12 +38,16 @@ class State(msgspec.Struct):
     weights: list[float]
 
 
-def register(_catalog: Catalog, _plan: Plan, _made: Made) -> ModelVersion | None:
+def validate(_catalog: Catalog, _plan: Plan, _folder: Path, _reporter: Reporter) -> None:
+    """It takes everything."""
+
+
+def register(_catalog: Catalog, _plan: Plan, _made: Made, *, project: str | None = None) -> ModelVersion | None:  # noqa: ARG001
     """Nothing was made that could be served."""
     return None
 
 
-def train(plan: Plan, folder: Path, reporter: Reporter) -> Outcome:
+def train(_catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Outcome:
     """See `plan.Train`."""
     examples = Path(plan.training.path).read_bytes().splitlines()
     spells, examples[0] = _spells(examples), b""  # what is ordered does not change what comes out

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,28 +47,27 @@ FULL_RETRY_S = 60.0
 NICE = 10
 """Whoever is being served goes first."""
 
-Register = Callable[[Catalog, Plan, Made], ModelVersion | None]
-Check = Callable[[Plan, Reporter], None]
 _log = log.get("mainspring.train")
 
 
 class Parts(msgspec.Struct, frozen=True):
     """What does the work."""
 
+    validate: Callable[[Plan, Path, Reporter], None]
     train: Train
-    register: Register
-    check: Check | None
+    register: Callable[[Plan, Made], ModelVersion | None]
 
 
-def _parts(trainer: str) -> Parts:
+def _parts(trainer: str, catalog: Catalog, project: str) -> Parts:
+    """PyTorch is loaded here, and only in this process."""
+
     def part(module: str, name: str) -> Any:
         return getattr(importlib.import_module(trainer or f"mainspring.train.{module}"), name)
 
-    try:
-        check = part("check", "check")
-    except (ModuleNotFoundError, AttributeError):
-        check = None
-    return Parts(part("run", "train"), part("export", "register"), check)
+    return Parts(
+        partial(part("run", "validate"), catalog), partial(part("run", "train"), catalog),
+        partial(part("export", "register"), catalog, project=project),
+    )  # fmt: skip
 
 
 class Telling:
@@ -133,6 +133,7 @@ class Work:
     def __init__(self, first: First, keeper: Keeper, job: Job, folder: Path) -> None:
         self._keeper, self._job, self._folder = keeper, job, folder
         self._home, self._trainer, self._spec = Path(first.home), first.trainer, spec_of(job)
+        self._catalog = Catalog(self._home / "models")
         self._files = Files(keeper.database, Directory(self._home / BLOBS), keeper.clock)
 
     def run(self) -> None:
@@ -184,26 +185,24 @@ class Work:
         return Data(path=str(path), sha256=file.sha256)
 
     def _validate(self) -> None:
-        plan, parts = self._plan(), _parts(self._trainer)
+        plan, parts = self._plan(), _parts(self._trainer, self._catalog, self._job.project)
         for data, kind in ((plan.training, "Training"), (plan.validation, "Validation")):
             if data is not None:
                 _check_count(Path(data.path), kind)
-        if parts.check is not None:
-            parts.check(plan, Telling(self._keeper, plan, lambda _: ""))
+        parts.validate(plan, self._folder, Telling(self._keeper, plan, lambda _: ""))
         said = Told(message="Files validated, moving job to queued state", key="validated")
         self._keeper.insist(lambda: self._keeper.give_back(told=(said,), status="queued"))
 
     def _train(self) -> None:
-        keeper, plan, parts = self._keeper, self._plan(), _parts(self._trainer)
+        keeper, plan, parts = self._keeper, self._plan(), _parts(self._trainer, self._catalog, self._job.project)
         if self._job.state.get("step"):
             said = Told(message="Fine-tuning job goes on from its last checkpoint", key=f"on:{keeper.lease.number}")
         else:
             said = Told(message="Fine-tuning job started", key="started")
         keeper.tell(said)
-        catalog = Catalog(self._home / "models")
 
         def register(made: Made) -> str:
-            version = parts.register(catalog, plan, made)
+            version = parts.register(plan, made)
             return "" if version is None else version.id
 
         outcome = parts.train(plan, self._folder, Telling(keeper, plan, register))

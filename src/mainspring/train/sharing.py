@@ -8,6 +8,8 @@ from sqlalchemy import RowMapping, and_, delete, insert, or_, select
 
 from mainspring.core.clock import Clock
 from mainspring.core.errors import InvalidRequest, ModelNotFound, NotFound
+from mainspring.governance.audit import Audit
+from mainspring.governance.state import writing
 from mainspring.store.db import Database
 from mainspring.store.jobs import checkpoint_named
 from mainspring.store.tables import checkpoint_permissions
@@ -27,21 +29,16 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sharing:
-    """The permissions of checkpoints."""
+    """The permissions of checkpoints: what is wanted (`governance.wanted.Snapshot.shares`), so every change is in the
+    audit log as the doing of `actor`, and every server hears of it."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, actor: str = "server") -> None:
         self._database, self._clock = database, clock
+        self._audit = Audit(database, clock, actor)
 
-    async def may_use(self, checkpoint: str, project: str) -> bool:
-        """Whether a project may use what is called so; what no job here made is everybody's."""
-        query = select(checkpoint_permissions.c.id).where(
-            checkpoint_permissions.c.checkpoint == checkpoint, checkpoint_permissions.c.project == project
-        )
-        async with self._database.read() as connection:
-            found = await checkpoint_named(connection, checkpoint)
-            if found is None or found[1] == project:
-                return True
-            return (await connection.execute(query)).first() is not None
+    def by(self, actor: str) -> "Sharing":
+        """The same, on behalf of somebody else."""
+        return Sharing(self._database, self._clock, actor)
 
     async def share(self, owner: str, checkpoint: str, projects: Sequence[str]) -> list[Permission]:
         """Let projects use a checkpoint of the project `owner`; those that may already keep what they have.
@@ -55,7 +52,8 @@ class Sharing:
         await self._check(owner, checkpoint)
         now_s, made = self._clock.now(), list[Permission]()
         table = checkpoint_permissions
-        async with self._database.write() as connection:
+        async with writing(self._database, self._audit) as change:
+            connection = change.connection
             for project in dict.fromkeys(projects):
                 same = and_(table.c.checkpoint == checkpoint, table.c.project == project)
                 row = (await connection.execute(select(table).where(same))).mappings().one_or_none()
@@ -67,6 +65,7 @@ class Sharing:
                 )
                 await connection.execute(insert(table).values(msgspec.structs.asdict(new)))
                 made.append(new)
+                await change.note("model.share", checkpoint, {"project": project})
         return made
 
     async def list(
@@ -106,10 +105,11 @@ class Sharing:
         """
         await self._check(owner, checkpoint)
         table = checkpoint_permissions
-        async with self._database.write() as connection:
+        async with writing(self._database, self._audit) as change:
             query = delete(table).where(table.c.id == id, table.c.checkpoint == checkpoint)
-            if not (await connection.execute(query)).rowcount:
+            if not (await change.connection.execute(query)).rowcount:
                 raise NotFound(f"No such permission: {id[:100]}", param="permission_id")
+            await change.note("model.unshare", checkpoint, {"permission": id})
 
     async def _check(self, owner: str, checkpoint: str) -> None:
         async with self._database.read() as connection:

@@ -1,5 +1,7 @@
 """The wrappers around `Generate`, each over a scripted engine."""
 
+import asyncio
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from unittest.mock import patch
 
@@ -26,6 +28,7 @@ from mainspring.governance import screening
 from mainspring.governance.directory import Target
 from mainspring.governance.filters.fold import fold
 from mainspring.governance.filters.hold import Hold
+from mainspring.governance.filters.personal import GIVEN_UP, Found, PersonalData
 from mainspring.governance.screening import Screening
 from mainspring.governance.spill import spilling
 from mainspring.governance.stack import routing
@@ -298,3 +301,56 @@ async def test_a_guard_model_that_fails_is_said_to_have_failed() -> None:
     first, *rest = await heard(screened(Guarded(*ANSWER, fails=True), [], **GUARD)(ask()))
     assert first.results["error"]["code"] == "content_filter_error"
     assert rest[-1] == ANSWER[-1]
+
+
+def looking_for_personal_data(script: Script, finder: PersonalData):
+    """The script behind a policy that looks for personal data, both ways."""
+    filters = [
+        {"name": "Personally Identifiable Information", "source": source, "enabled": True, "blocking": True}
+        for source in ("Prompt", "Completion")
+    ]
+    policy = Policy(project="default", name="p", properties={"contentFilters": filters, "mode": "Blocking"})
+    snapshot = Snapshot(revision=1, policies={("default", "p"): policy})
+    return Screening(deployed, lambda: snapshot, default="", personal=finder).generate(script.generate)
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+async def test_the_event_loop_does_not_wait_for_a_slow_finder(is_slow: bool) -> None:
+    threads = list[str]()
+
+    def find(text: str) -> list[Found]:
+        threads.append(threading.current_thread().name.rpartition("_")[0])
+        at = text.find("Anna")
+        return [Found("Person", at, at + 4)] if at >= 0 else []
+
+    finder = PersonalData(find=find, open_tail=len, is_slow=is_slow)
+    script = Script(Token(0, "It is "), Token(0, "Anna"), Token(0, " here"), Finished(0, "stop", USAGE))
+    *said, last = await heard(looking_for_personal_data(script, finder)(ask(streams=True)))
+    assert [event.text for event in said if isinstance(event, Token)] == ["It is "]
+    assert isinstance(last, Finished)
+    assert last.reason == "content_filter"
+    if is_slow:
+        assert threads == ["filters-prompts", "filters-answers", "filters-answers"]
+    else:
+        assert not {"filters-prompts", "filters-answers"} & set(threads)
+
+
+async def test_a_client_that_has_gone_leaves_no_slow_work_behind() -> None:
+    begun, given_up = threading.Event(), list[threading.Event | None]()
+
+    def find(text: str) -> list[Found]:
+        given_up.append(GIVEN_UP.get())
+        begun.set()
+        assert given_up[0] is not None
+        assert given_up[0].wait(10)
+        return []
+
+    finder = PersonalData(find=find, open_tail=len, is_slow=True)
+    run = looking_for_personal_data(Script(Finished(0, "stop", USAGE)), finder)
+    task = asyncio.create_task(heard(run(ask())))
+    await asyncio.to_thread(begun.wait, 10)
+    assert not given_up[0].is_set()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert given_up[0].is_set()

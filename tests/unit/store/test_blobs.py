@@ -4,7 +4,6 @@ import asyncio
 import errno
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -142,13 +141,15 @@ async def test_what_a_killed_writer_left_is_cleaned_and_a_living_one_s_is_not(tm
     blobs = Directory(tmp_path)
     assert blobs.clean() == 0
     staged = await blobs.stage(stream(b"living"), max_bytes=10)
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"begun\n"
-        assert blobs.clean() == 0
-        assert len(below(tmp_path / INCOMING)) == 2
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: ASYNC220 - nothing else runs meanwhile
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            assert blobs.clean() == 0
+            assert len(below(tmp_path / INCOMING)) == 2
+        finally:
+            process.kill()
     assert blobs.clean() == 1
     assert below(tmp_path) == [staged.part]
     await blobs.keep(staged)

@@ -5,6 +5,7 @@ import hashlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,7 @@ async def test_pages_neither_lose_nor_repeat_what_was_made_at_one_time(world: Wo
         for purpose in (None, "vision"):
             found, after, has_more = list[File](), None, True
             while has_more:
-                page, has_more = await world.list(
-                    "lab", purpose=purpose, after=after, limit=5, descending=descending
-                )
+                page, has_more = await world.list("lab", purpose=purpose, after=after, limit=5, descending=descending)
                 found += page
                 after = page[-1].id
             wanted = [each for each in ordered if purpose in (None, each.purpose)]
@@ -140,7 +139,7 @@ async def test_pages_neither_lose_nor_repeat_what_was_made_at_one_time(world: Wo
 
 async def test_names_and_blobs_agree_whoever_comes_and_goes(world: World) -> None:
     """Few contents, many tasks, some of them cancelled somewhere."""
-    draw, contents = random.Random(1), [b"a", b"b", b"c" * 100_000]  # noqa: S311
+    draw, contents = random.Random(1), [b"a", b"b", b"c" * 100_000]
 
     async def one(data: bytes, is_kept: bool) -> None:
         project = "lab" if is_kept else "shop"
@@ -246,7 +245,7 @@ def test_where_lines_are_cut_changes_nothing(lines: list[bytes], cuts: list[int]
     whole, cut = Lines(), Lines()
     whole.feed(data)
     whole.end()
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         cut.feed(data[start:end])
     cut.end()
     good = [b'{"a": "\xc3\xbc"}', b"{}", b'{"b": 1}\r']

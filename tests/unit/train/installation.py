@@ -87,7 +87,7 @@ class Installation:
     async def until_free(self, job: Job) -> Job:
         """The job once no process holds it."""
         async with asyncio.timeout(WAIT_S):
-            while (now := await self.jobs.get(job.project, job.id)).until:
+            while (now := await self.jobs.get(job.project, job.id)).until:  # noqa: ASYNC110 - another process ends it
                 await asyncio.sleep(0.05)
             return now
 
@@ -111,7 +111,7 @@ class Installation:
     def result(self, job: Job) -> dict[str, bytes]:
         """Everything that came out of it: bit by bit."""
         folder = self.folder(job) / "out"
-        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.json"))}
+        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("step-*/*.json"))}
 
     @contextlib.asynccontextmanager
     async def running(self, runner: Runner | None = None) -> AsyncGenerator[Runner]:

@@ -51,7 +51,7 @@ def test_what_an_owner_may_do(before: str, to: str) -> None:
 
 def test_the_table_is_sound() -> None:
     assert {each for following in LEGAL.values() for each in following} <= LEGAL.keys()
-    assert ENDS == {"succeeded", "failed", "cancelled"}
+    assert {"succeeded", "failed", "cancelled"} == ENDS
     assert not ACTIVE & ENDS
     for status in LEGAL.keys() - ENDS:
         assert "cancelled" in LEGAL[status]

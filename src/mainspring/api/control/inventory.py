@@ -171,17 +171,27 @@ class InventoryRoutes:
     async def account_models(self, http: Request) -> Response:
         """What an account could deploy: all that is in the catalog."""
         call = Call(http, self._control)
-        snapshot, _ = await call.found()
-        shown, link = page(call, self._control.versions(), "id")
+        snapshot, project = await call.found()
+        shown, link = page(call, self._control.models.usable(snapshot, project.name), "id")
         return answer(AccountModelList(value=[self._model(snapshot, each) for each in shown], next_link=link))
 
     async def models(self, http: Request) -> Response:
         """The same, for a location."""
         call = Call(http, self._control)
         snapshot = await self._control.projects.snapshot()
-        shown, link = page(call, self._control.versions(), "id")
+        shown, link = page(call, self._versions(call, snapshot), "id")
         models = [LocationModel(model=self._model(snapshot, each), kind=KIND, sku_name=SKU) for each in shown]
         return answer(ModelList(value=models, next_link=link))
+
+    def _versions(self, call: Call, snapshot: Snapshot) -> list[ModelVersion]:
+        """What the caller may know of: what belongs to nobody, and to projects that the caller has a role in."""
+        seen = [name for name in snapshot.projects if call.may("models.read", name)]
+        versions = self._control.versions()
+        return [
+            each
+            for each in versions
+            if each.project is None or any(snapshot.lets(name, each.name, each.project) for name in seen)
+        ]
 
     def _model(self, snapshot: Snapshot, version: ModelVersion) -> AccountModel:
         newest = next(each for each in self._control.versions() if each.name == version.name)
@@ -206,8 +216,8 @@ class InventoryRoutes:
         """What is left of a model, with each SKU."""
         call, query = Call(http, self._control), http.query_params
         name, wanted = query.get("modelName", ""), query.get("modelVersion", "")
-        found = [each for each in self._control.versions() if each.name == name and wanted in ("", each.version)]
         snapshot = await self._control.projects.snapshot()
+        found = [each for each in self._versions(call, snapshot) if each.name == name and wanted in ("", each.version)]
         left = [self._capacity(call, snapshot, each, sku) for each in found for sku in SKUS]
         shown, link = page(call, left)
         return answer(ModelCapacityList(value=shown, next_link=link))
@@ -231,11 +241,13 @@ class InventoryRoutes:
 
     async def calculate(self, http: Request) -> Response:
         """How many units a workload needs."""
+        call, snapshot = Call(http, self._control), await self._control.projects.snapshot()
         body = await read_body(http, CalculateBody, self._services.max_body_bytes)
         if body.sku_name not in SKUS:
             raise InvalidRequest(f"There is no SKU {body.sku_name[:40]!r}: use one of {', '.join(SKUS)}.", param="sku")
         name, version = body.model.name or "", body.model.version
-        found = [each for each in self._control.versions() if each.name == name and version in (None, "", each.version)]
+        known = self._versions(call, snapshot)
+        found = [each for each in known if each.name == name and version in (None, "", each.version)]
         if not found:
             raise ModelNotFound(f"The model {name[:100]!r} is not in the catalog.", param="model.name")
         requests = sum(each.request_per_minute for each in body.workloads)
@@ -267,7 +279,8 @@ class InventoryRoutes:
         return self._usages(call, snapshot, own)
 
     def _usages(self, call: Call, snapshot: Snapshot, counted: Snapshot) -> Response:
-        pools = {usage_name(sku, each.name): (sku, each.name) for each in self._control.versions() for sku in SKUS}
+        known = self._versions(call, snapshot)
+        pools = {usage_name(sku, each.name): (sku, each.name) for each in known for sku in SKUS}
         names, link = page(call, [SkuName(name=name) for name in pools])
         value: list[Usage] = []
         for each in names:

@@ -31,6 +31,7 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.governance.roles import DEFAULT_PROJECT, allows
 from mainspring.train.jobs import Wish
 from mainspring.train.plan import Hyperparameters
+from mainspring.train.sharing import Sharing
 from mainspring.train.spec import Integration
 
 __all__ = ["FineTuningRoutes", "fine_tuning_operations"]
@@ -96,7 +97,7 @@ class FineTuningRoutes:
     async def share(self, http: Request) -> Response:
         """Share a checkpoint with projects."""
         body = await read_body(http, CreateFineTuningPermissionRequest, self._services.max_body_bytes)
-        made = await self._training.sharing.share(*_checkpoint(http), body.project_ids)
+        made = await self._sharing(http).share(*_checkpoint(http), body.project_ids)
         return replies.json(FineTuningPermissionList.of(made, has_more=False))
 
     async def permissions(self, http: Request) -> Response:
@@ -114,8 +115,13 @@ class FineTuningRoutes:
     async def revoke(self, http: Request) -> Response:
         """Share it with a project no longer."""
         permission = http.path_params["permission_id"]
-        await self._training.sharing.revoke(*_checkpoint(http), permission)
+        await self._sharing(http).revoke(*_checkpoint(http), permission)
         return replies.json(FineTuningPermissionGone(id=permission, deleted=True))
+
+    def _sharing(self, http: Request) -> Sharing:
+        principal = context_of(http).principal
+        assert principal is not None, "the route needs a permission"
+        return self._training.sharing.by(principal.id)
 
 
 def _named(http: Request) -> tuple[str, str]:

@@ -32,6 +32,7 @@ __all__ = [
     "FinishReason",
     "Meta",
     "Model",
+    "ModelDeleted",
     "ModelList",
     "OpenApi",
     "PromptFilterResult",
@@ -406,6 +407,14 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
             state=model.state,
             parent=model.base or UNSET,
         )
+
+
+class ModelDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """That a model is gone."""
+
+    id: str
+    object: Literal["model"] = "model"
+    deleted: bool = True
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,6 @@ has the measurements). Flash attention on: prefill is 25 % faster, and masked ce
 """
 
 import ctypes as c
-import functools
 import os
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from mainspring.core.types import Adapter
 from mainspring.engine.kv import Drop, Fork, Op, Restore, Save, Trim
 from mainspring.engine.llama import binding
 from mainspring.engine.llama.adapters import Adapters
+from mainspring.engine.llama.vocabulary import LlamaVocabulary
 from mainspring.engine.scheduler import Batch
 from mainspring.engine.sequence import MAX_DECODE_TOKENS
-from mainspring.engine.vocabulary import InfillTokens
 
 __all__ = ["LlamaBackend"]
 
@@ -32,17 +31,12 @@ NUM_IDLE_SLOTS = 32
 """Slots beyond the running ones, for finished sequences that are kept."""
 
 
-class LlamaBackend:
+class LlamaBackend(LlamaVocabulary):
     """Loads `path` (GGUF) and computes. See `Backend`."""
 
     def __init__(self, path: Path, settings: EngineSettings) -> None:
-        self._lib = binding.load(settings.library)
-        lib = self._lib
-        self._model = lib.model_load_from_file(os.fsencode(path), lib.model_default_params())
-        if not self._model:
-            raise EngineUnavailable(f"{path.name} is not a model that this build of llama.cpp can load.")
-        self._vocab = lib.model_get_vocab(self._model)
-        self.num_tokens: int = lib.vocab_n_tokens(self._vocab)
+        lib = binding.load(settings.library)
+        super().__init__(lib, path)
         if lib.model_is_recurrent(self._model) or lib.model_is_hybrid(self._model):
             raise EngineUnavailable("Recurrent and hybrid models are not supported yet: their state cannot be forked.")
         trained: int = lib.model_n_ctx_train(self._model)
@@ -67,10 +61,6 @@ class LlamaBackend:
         self._adapters = Adapters(lib, self._model, self._context, settings.max_adapters)
         self._saved: dict[int, NDArray[np.uint8]] = {}
         self._allocate_batch(self._max_batch)
-        self.eos: int = lib.vocab_eos(self._vocab)
-        self.bos: int | None = lib.vocab_bos(self._vocab) if lib.vocab_get_add_bos(self._vocab) else None
-        template: bytes | None = lib.model_chat_template(self._model, None)
-        self.chat_template = template.decode(errors="replace") if template else None
         self.bytes_per_token = self._measure_token()
 
     def _context_params(self, settings: EngineSettings) -> binding.ContextParams:
@@ -104,51 +94,6 @@ class LlamaBackend:
             sizes.append(self._lib.state_seq_get_size(self._context, 0))
         self._lib.memory_seq_rm(self._memory, 0, -1, -1)
         return sizes[1] - sizes[0]
-
-    # -- text ----------------------------------------------------------------------------------------------------------
-
-    @property
-    def special_ids(self) -> list[int]:
-        """See `Backend`. Takes 30 ms for a vocabulary of 49,152."""
-        is_control = self._lib.vocab_is_control
-        return [token for token in range(self.num_tokens) if is_control(self._vocab, token)]
-
-    @property
-    def infill(self) -> InfillTokens | None:
-        """See `FillsIn`."""
-        names = ("pre", "suf", "mid", "rep", "sep")
-        ids: list[int | None] = [getattr(self._lib, f"vocab_fim_{name}")(self._vocab) for name in names]
-        prefix, suffix, middle, repository, file = (id_ if id_ is not None and id_ >= 0 else None for id_ in ids)
-        if prefix is None or suffix is None or middle is None:
-            return None
-        return InfillTokens(prefix, suffix, middle, repository, file)
-
-    @functools.cache  # noqa: B019  one backend lives as long as its process
-    def is_end(self, token: int) -> bool:
-        """See `Backend`."""
-        return bool(self._lib.vocab_is_eog(self._vocab, token))
-
-    @functools.cache  # noqa: B019
-    def piece(self, token: int) -> bytes:
-        """See `Backend`."""
-        if not 0 <= token < self.num_tokens:
-            raise IndexError(token)
-        for size in (64, 4096):
-            buffer = c.create_string_buffer(size)
-            length: int = self._lib.token_to_piece(self._vocab, token, buffer, size, 0, True)
-            if length >= 0:
-                return buffer.raw[:length]
-        return b""
-
-    def tokenize(self, text: bytes, *, special: bool = False) -> list[int]:
-        """See `Backend`."""
-        size = len(text) + 8
-        buffer = (c.c_int32 * size)()
-        count: int = self._lib.tokenize(self._vocab, text, len(text), buffer, size, False, special)
-        if count < 0:
-            buffer = (c.c_int32 * -count)()
-            count = self._lib.tokenize(self._vocab, text, len(text), buffer, -count, False, special)
-        return buffer[:count]
 
     # -- adapters ------------------------------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ class Direction:
         self.terms = Terms(terms)
         known: tuple[Category, ...] = (*GRADED, "jailbreak") if policy.guard is None else ()
         self.classified: frozenset[Category] = frozenset(each for each in known if each in self.rules)
-        self.classifier, self._personal = classifier, personal
+        self.classifier, self.finder = classifier, personal
         self.index = index if PROTECTED & self.rules.keys() else None
         if self.index is None:  # what is not looked for is not annotated as not found either
             self.rules = {name: rule for name, rule in self.rules.items() if name not in PROTECTED}
@@ -84,6 +84,11 @@ class Direction:
     def looks_for_personal(self) -> bool:
         """Whether personal data is."""
         return "personally_identifiable_information" in self.rules
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether looking takes milliseconds, for which the event loop should not wait."""
+        return self.looks_for_personal and self.finder.is_slow
 
     def named(self, matches: Iterable[Match], where: Sequence[int] | None = None) -> list[Hit]:
         """Hits of matches of terms or patterns; `where` turns positions in folded text into those of the text."""
@@ -106,7 +111,7 @@ class Direction:
     def personal(self, text: str) -> list[Hit]:
         """Personal data in a text, by what finds it here."""
         category: Category = "personally_identifiable_information"
-        return [Hit(category=category, matched=kind, span=(start, end)) for kind, start, end in self._personal(text)]
+        return [Hit(category=category, matched=kind, span=(start, end)) for kind, start, end in self.finder.find(text)]
 
     def protected(self, text: str) -> list[Hit]:
         """Runs of a text that stand in the index."""

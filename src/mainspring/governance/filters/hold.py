@@ -5,7 +5,8 @@ How long text is held when it may be blocked, by what is looked for:
   all, and no part of a blocked term ever leaves;
 - regular expressions: as many characters as their longest match has, at most `patterns.WINDOW`; the part of a longer
   match that lies before the window may have left;
-- personal data: while what the text ends with may be the beginning of some;
+- personal data: while what the text ends with may be the beginning of some; by a finder of names also until a few words
+  more have come;
 - hate, sexual, violence, self-harm: until four more words or the end of a clause have come. They are judged by the
   words around them, so the beginning of a sentence may have left when its end gives it away;
 - protected material: it is recognised by its length, so what comes before that has left;
@@ -22,7 +23,7 @@ from mainspring.governance.filters.direction import MAX_HITS, Direction
 from mainspring.governance.filters.fold import Folder, is_boundary
 from mainspring.governance.filters.grounded import ungrounded
 from mainspring.governance.filters.patterns import PatternStream
-from mainspring.governance.filters.personal import LOOK_BACK, open_tail
+from mainspring.governance.filters.personal import LOOK_BACK
 from mainspring.governance.filters.policy import GRADED, SEVERITIES
 from mainspring.governance.filters.terms import TermStream
 from mainspring.governance.filters.verdict import Hit, Verdict
@@ -139,11 +140,17 @@ class Hold:
     """How many folded characters are no longer kept."""
 
     def _personal(self, hits: list[Hit], *, at_end: bool) -> int:
-        begin = max(0, self._searched - self._start)
-        context = max(0, begin - 1)  # what stands before decides whether a number begins
-        found = self._direction.personal(self._text[context:])
-        tail = len(self._text) if at_end else max(begin, open_tail(self._text))
-        for hit in found:
+        finder, begin = self._direction.finder, max(0, self._searched - self._start)
+        tail = len(self._text) if at_end else max(begin, finder.open_tail(self._text))
+        if tail - begin < finder.step and not at_end:
+            return self._searched
+        context = max(0, begin - finder.context)  # what stands before decides whether a number begins
+        if context:  # with a whole word, if there is one
+            space = self._text.find(" ", context, begin)
+            context = space + 1 if space >= 0 else begin - 1
+        for hit in self._direction.personal(self._text[context:]):
+            if hit.span[1] + context <= begin:
+                continue  # it was looked at with what stands before it
             if hit.span[1] + context <= tail or at_end:
                 hits.append(_moved(hit, context + self._start))
             else:

@@ -1,15 +1,19 @@
 """Finds personal data by its form: e-mail, telephone, bank and card numbers, national numbers, addresses of machines.
 
 Numbers with check digits are checked, so most that only look alike are not found. Names and street addresses have no
-form: they take a model that knows them, such as Presidio's (`presidio.py`), behind the same signature.
+form: they take a model that knows them, such as Presidio's (`presidio.py`), as another `PersonalData`.
 """
 
 import ipaddress
 import re
+import threading
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import NamedTuple
 
-__all__ = ["Found", "PersonalData", "find_personal", "open_tail"]
+import msgspec
+
+__all__ = ["FORMS", "GIVEN_UP", "Found", "PersonalData", "find_personal", "open_tail"]
 
 
 class Found(NamedTuple):
@@ -20,7 +24,27 @@ class Found(NamedTuple):
     end: int
 
 
-PersonalData = Callable[[str], Sequence[Found]]
+class PersonalData(msgspec.Struct, frozen=True, kw_only=True):
+    """What finds personal data, and what it takes to ask it of a text that still grows.
+
+    Args:
+        find: all of it in a text, in the order of the text.
+        open_tail: text -> from where on its end may still turn out to be personal data; at most `LOOK_BACK` characters
+            before the end.
+        context: so many characters before what is new it must see; less than `LOOK_BACK`.
+        step: new text is looked at in pieces of at least so many characters.
+        is_slow: it takes milliseconds, so the event loop does not wait for it.
+    """
+
+    find: Callable[[str], Sequence[Found]]
+    open_tail: Callable[[str], int]
+    context: int = 0
+    step: int = 0
+    is_slow: bool = False
+
+
+GIVEN_UP: ContextVar[threading.Event | None] = ContextVar("GIVEN_UP", default=None)
+"""Set once nobody waits any more for what a slow finder finds in this thread: it is to stop."""
 
 
 def _digits(text: str) -> list[int]:
@@ -149,3 +173,7 @@ def open_tail(text: str) -> int:
     tail = text[-LONGEST_NUMBER:]
     match = _NUMBER.search(tail) if any(map(str.isdigit, tail)) else None
     return min(start, len(text) - len(tail) + match.start()) if match else start
+
+
+FORMS = PersonalData(find=find_personal, open_tail=open_tail, context=16)
+"""What has a form. Its context is for the word before a number, which may say that it is a version."""

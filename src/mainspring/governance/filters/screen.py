@@ -13,7 +13,7 @@ from mainspring.governance.filters.blocklist import Blocklist
 from mainspring.governance.filters.classifier import Classifier, bundled
 from mainspring.governance.filters.direction import Direction
 from mainspring.governance.filters.hold import Hold
-from mainspring.governance.filters.personal import PersonalData, find_personal
+from mainspring.governance.filters.personal import FORMS, PersonalData
 from mainspring.governance.filters.policy import GRADED, Category, Policy
 from mainspring.governance.filters.protected import Index
 from mainspring.governance.filters.verdict import Hit, Verdict
@@ -59,7 +59,7 @@ class Screen:
         blocklists: Mapping[str, Blocklist] | None = None,
         *,
         classifier: Classifier | None = None,
-        personal: PersonalData = find_personal,
+        personal: PersonalData = FORMS,
         index: Index | None = None,
         bases: Mapping[str, Policy] | None = None,
     ) -> None:

@@ -1,0 +1,31 @@
+"""What graders are given to work with."""
+
+from dataclasses import dataclass
+
+from mainspring.core.seams import Embed, Generate, RunCode
+from mainspring.core.types import Tier
+
+__all__ = ["Seams"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seams:
+    """What graders are given to work with; those that need what is None fail, the others do not.
+
+    Args:
+        generate: answers for score_model and label_model; it sees a deployment's name as its model.
+        embed, embedding: vectors for the cosine, and the deployment that makes them.
+        run: runs the source of python graders.
+        tenant, project: whose requests to models these are.
+        deadline_s: for each question to a model.
+        tier: of these requests; grading in the background gives way with "flex".
+    """
+
+    generate: Generate | None = None
+    embed: Embed | None = None
+    embedding: str | None = None
+    run: RunCode | None = None
+    tenant: str = ""
+    project: str = "default"
+    deadline_s: float = 120.0
+    tier: Tier = "default"
