@@ -67,7 +67,7 @@ QUERY: dict[str, Json] = {
     "fine_tuning/limit": {"type": "integer", "minimum": 1, "maximum": 100},
     "fine_tuning/order": {"type": "string", "enum": ["ascending", "descending"]},
     "fine_tuning/project_id": {"type": "string"},
-    "fine_tuning/metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+    "fine_tuning/metadata": {"type": "object"},  # of texts, as everything in a query is
 }
 """Parameters in the query, by name; before a slash stands whose, where one name means several things."""
 REQUIRED = ("start_time", "modelName")

@@ -15,6 +15,7 @@ from mainspring.core.clock import Clock
 from mainspring.core.config import TrainingSettings
 from mainspring.core.errors import InvalidRequest, ModelNotFound, NotFound, RateLimited
 from mainspring.core.types import ModelVersion
+from mainspring.graders.definitions import LabelModel, validate
 from mainspring.store import jobs as rows
 from mainspring.store.db import Database
 from mainspring.store.files import File
@@ -75,7 +76,6 @@ class FineTuning:
 
     Args:
         find: (name, project) -> the model version of that name; raises `ModelNotFound`.
-        check_grader: raises `InvalidRequest` for a grader that cannot work.
         changed: called after each change, so that whoever starts processes looks at once.
     """
 
@@ -87,12 +87,10 @@ class FineTuning:
         *,
         find: Callable[[str, str], ModelVersion],
         settings: TrainingSettings,
-        check_grader: Callable[[Mapping[str, Any]], None] = lambda _: None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._database, self._clock, self._files = database, clock, files
-        self._find, self._settings = find, settings
-        self._check_grader, self._changed = check_grader, changed
+        self._find, self._settings, self._changed = find, settings, changed
 
     async def create(self, wish: Wish, *, project: str, by: str, may_hurry: bool = False) -> Job:
         """Make a job.
@@ -112,7 +110,7 @@ class FineTuning:
         validation = await self._file(project, wish.validation_file, "validation_file")
         assert training is not None
         if wish.method == "reinforcement":
-            self._check_grader(wish.grader or {})
+            _check_grader(wish.grader)
         now_s, id = self._clock.now(), f"ftjob-{secrets.token_hex(16)}"  # noqa: A001 - what the API calls it
         given = msgspec.structs.asdict(wish)
         for name in ("training_file", "validation_file", "seed", "priority"):
@@ -259,6 +257,14 @@ async def _job_in(connection: AsyncConnection, project: str, id: str) -> Job:  #
     if job is None or job.project != project or job.kind != KIND:
         raise NotFound(f"Could not find fine tune: {id[:100]}", code="fine_tune_not_found", param="fine_tune_id")
     return job
+
+
+def _check_grader(given: dict[str, Any] | None) -> None:
+    where = "method.reinforcement.grader"
+    if isinstance(validate(given or {}, where), LabelModel):
+        raise InvalidRequest(
+            f"Invalid '{where}': a label_model grader gives no reward; evaluations use it. Use score_model.", param=where
+        )
 
 
 def _priority(wish: Wish, may_hurry: bool) -> int:

@@ -187,7 +187,7 @@ async def test_a_job_that_is_resumed_before_its_process_has_noticed_goes_on(tmp_
 
 async def test_a_more_urgent_job_goes_first_and_the_other_goes_on_by_itself(tmp_path: Path) -> None:
     async with installation(tmp_path) as installed, installed.running():
-        slow = await installed.create("!slow 0.15")
+        slow = await installed.create("!slow 0.4")
         await installed.until(slow, "running", step=2)
         urgent = await installed.create(priority=1, may_hurry=True)
         first = await installed.until(urgent)
@@ -276,7 +276,7 @@ async def test_several_servers_on_one_database_run_a_job_once(tmp_path: Path, da
         runners = [await stack.enter_async_context(each.running()) for each in servers]
         jobs = [await servers[0].create("!slow 0.02") for _ in range(4)]
         seen = 0
-        while not all((await servers[1].jobs.get("p", job.id)).finished for job in jobs):
+        while not all([(await servers[1].jobs.get("p", job.id)).finished for job in jobs]):
             seen = max(seen, sum(len(runner.processes) for runner in runners))
             await asyncio.sleep(0.02)
         for job in jobs:

@@ -147,7 +147,10 @@ def _metadata(http: Request) -> tuple[dict[str, str], bool]:
         for name, value in http.query_params.multi_items()
         if name.startswith("metadata[") and name.endswith("]")
     }
-    return wanted, http.query_params.get("metadata") == "null"
+    plain = http.query_params.get("metadata")
+    if plain not in (None, "null"):
+        raise InvalidRequest("'metadata' is given as metadata[key]=value, or as metadata=null.", param="metadata")
+    return wanted, plain == "null"
 
 
 def _wish(body: CreateFineTuningJobRequest) -> Wish:

@@ -179,7 +179,7 @@ class FineTuningEvent(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     level: str
     message: str
-    data: dict[str, Any] | None
+    data: dict[str, Any]
     type: str
 
     @classmethod
@@ -187,7 +187,7 @@ class FineTuningEvent(msgspec.Struct, frozen=True, kw_only=True):
         """From the event's row."""
         return cls(
             id=event.id, created_at=int(event.created), level=event.level, message=event.message,
-            data=event.data or None, type=event.type,
+            data=event.data, type=event.type,
         )  # fmt: skip
 
 
