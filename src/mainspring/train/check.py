@@ -21,7 +21,7 @@ from mainspring.train.plan import Hyperparameters, Method
 from mainspring.train.render import Renderer
 from mainspring.train.similar import Leak, Texts
 
-__all__ = ["MICRO_TOKENS", "Checked", "Choice", "FileReport", "Lengths", "Report", "check", "recall"]
+__all__ = ["MICRO_TOKENS", "Checked", "Choice", "FileReport", "Lengths", "Report", "check", "duration", "recall"]
 
 MAX_LABELS, MAX_LABEL_CHARS = 50, 64
 MIN_VALIDATION = 1
@@ -127,7 +127,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             if choice.is_auto
         ]
         if self.time_s is not None:
-            said.append(f"It will take about {_duration(self.time_s)}.")
+            said.append(f"It will take about {duration(self.time_s)}.")
         if self.memory_bytes is not None:
             said.append(f"It needs about {self.memory_bytes / 2**20:,.0f} MiB of memory.")
         return [*said, *self.problems]
@@ -352,7 +352,8 @@ def _problems_of(looked: _Looked, name: str, max_tokens: int) -> list[str]:
     return found
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For people."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     if seconds < 5400:

@@ -18,7 +18,7 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.models.catalog import Catalog
 from mainspring.train import auto
 from mainspring.train.base import load_base
-from mainspring.train.check import MICRO_TOKENS, Checked, check, recall
+from mainspring.train.check import MICRO_TOKENS, Checked, check, duration, recall
 from mainspring.train.examples import ExampleFile
 from mainspring.train.loop import Fit, Method
 from mainspring.train.methods import Preferences, Supervised
@@ -189,7 +189,7 @@ def _decide(model: torch.nn.Module, plan: Plan, checked: Checked, reporter: Repo
         f"The learning rate is at most {choices.rate:.2e}: {why_rate}, times {multiplier:g}.",
         f"{rows} rows of {choices.length} tokens are computed together: {why_rows}.",
         f"The model is {'' if compiles else 'not '}compiled: {why_compile}.",
-        f"It will take about {left_s / 60:.0f} minutes.",
+        f"It will take about {duration(left_s)}.",
     ):
         reporter.say(said)
     return msgspec.structs.replace(choices, compile=compiles), trainee
