@@ -1,4 +1,4 @@
-"""Data for `learning.py`: made by a seed, or read from Debian's list of packages. Trained and held-out examples apart."""
+"""Data for `learning.py`: made by a seed, or read from Debian's list of packages; held-out examples apart."""
 
 import random
 import subprocess
@@ -12,7 +12,7 @@ __all__ = ["closing_questions", "orders", "sections"]
 Lines = Sequence[Mapping[str, Any]]
 
 NAMES = (
-    "anna ben carl dora emil finn gina hugo ida jon kira leo mia nils olga paul rosa sven tina uwe vera willy xenia yara"
+    "anna ben carl dora emil finn gina hugo ida jon kira leo mia nils olga paul rosa sven tina uwe vera willy yara"
 ).split()
 ITEMS = "lamp chair table sofa desk shelf clock mirror carpet vase kettle toaster mixer pan pot bowl plate cup".split()
 CITIES = "berlin paris rome oslo madrid vienna prague dublin lisbon athens".split()
@@ -82,8 +82,8 @@ def sections(num: int, held: int, seed: int) -> tuple[Lines, Lines]:
 
 
 TOPICS = (
-    "a late parcel", "a broken lamp", "a wrong invoice", "a lost password", "an open seat", "a new contract", "a refund",
-    "a missing part", "a noisy machine", "a change of address", "a gift card", "a double booking", "a slow connection",
+    "a late parcel", "a broken lamp", "a wrong invoice", "a lost password", "an open seat", "a new contract",
+    "a refund", "a missing part", "a noisy machine", "a change of address", "a gift card", "a double booking", "a slow connection",
     "an unread letter", "a scratched table", "a closed account",
 )  # fmt: skip
 HELPS = (
