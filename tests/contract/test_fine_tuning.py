@@ -293,9 +293,7 @@ def test_permissions_of_a_checkpoint(target: GovernedTarget, dialect: str) -> No
     assert [each.project_id for each in permissions.list(name)] == whole[::-1]
     assert [each.project_id for each in permissions.list(name, limit=1)] == whole[::-1], "pages go on"
     assert [each.project_id for each in permissions.list(name, project_id="two")] == ["two"]
-    check(
-        "ListFineTuningCheckpointPermissionResponse", raw(target, dialect, f"checkpoints/{name}/permissions").json()
-    )
+    check("ListFineTuningCheckpointPermissionResponse", raw(target, dialect, f"checkpoints/{name}/permissions").json())
     gone = permissions.delete(made[0].id, fine_tuned_model_checkpoint=name)
     assert (gone.id, gone.deleted) == (made[0].id, True)
     check("DeleteFineTuningCheckpointPermissionResponse", json.loads(gone.to_json()))

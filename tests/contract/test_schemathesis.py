@@ -52,9 +52,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[GovernedTarget
     home = tmp_path_factory.mktemp("drawn")
     in_catalog(home, "fake", "abc")
     with governed(home) as found:
-        found.ids["file"] = found.sdk("openai").files.create(
-            file=("data.jsonl", examples("!fail")), purpose="fine-tune"
-        ).id
+        found.ids["file"] = (
+            found.sdk("openai").files.create(file=("data.jsonl", examples("!fail")), purpose="fine-tune").id
+        )
         yield found
 
 

@@ -263,7 +263,8 @@ def _check_grader(given: dict[str, Any] | None) -> None:
     where = "method.reinforcement.grader"
     if isinstance(validate(given or {}, where), LabelModel):
         raise InvalidRequest(
-            f"Invalid '{where}': a label_model grader gives no reward; evaluations use it. Use score_model.", param=where
+            f"Invalid '{where}': a label_model grader gives no reward; evaluations use it. Use score_model.",
+            param=where,
         )
 
 
