@@ -20,6 +20,7 @@ from mainspring.cli import (
     policies,
     projects,
     quota,
+    train,
     up,
     usage,
 )
@@ -41,6 +42,7 @@ app.command()(chat.chat)
 app.command()(chat.complete)
 app.add_typer(models.app, name="models")
 app.add_typer(files.app, name="files")
+app.add_typer(train.app, name="train")
 app.add_typer(projects.app, name="projects")
 app.add_typer(deployments.app, name="deployments")
 app.command()(deployments.deploy)

@@ -10,6 +10,7 @@ database.
 
 import asyncio
 import os
+import secrets
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -41,17 +42,32 @@ T = TypeVar("T")
 _log = log.get("mainspring.train")
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """The first line of a journal."""
+
+    journal: str
+
+
 class Journal:
-    """Lines that were told, in a file. What is written is in the operating system's hands when `append` returns."""
+    """Lines that were told, in a file. What is written is in the operating system's hands when `append` returns.
+
+    `id` tells it apart from the one that another machine has of the same job: offsets belong to one file.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._file = path.open("ab", buffering=0)
-        if self._file.tell():  # the last line may be half of one
-            with path.open("rb") as file:
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    self._file.write(b"\n")
+        self._file = path.open("a+b", buffering=0)
+        self._file.seek(0)
+        lines = self._file.read().splitlines(keepends=True)
+        try:
+            self.id = msgspec.json.decode(lines[0], type=_Head).journal
+        except (IndexError, msgspec.DecodeError):  # new, or killed before it had a first line
+            self.id = secrets.token_hex(8)
+            self._file.truncate(0)
+            self._file.write(msgspec.json.encode(_Head(self.id)) + b"\n")
+        else:
+            if not lines[-1].endswith(b"\n"):  # half a line
+                self._file.write(b"\n")
 
     def append(self, told: Told) -> None:
         """Write a line. Raises OSError."""
@@ -59,11 +75,9 @@ class Journal:
             self._file.write(msgspec.json.encode(told) + b"\n")
 
     def read(self, offset: int) -> tuple[list[Told], int]:
-        """The whole lines from an offset on, not too many at a time, and the offset behind them. Of a file that is
-        shorter, because it is another machine's, everything was told already."""
+        """The whole lines from an offset on, not too many at a time, and the offset behind them."""
         with self._path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(min(offset, size))
+            file.seek(offset)
             data = file.read(MAX_FLUSH_BYTES)
         data = data[: data.rfind(b"\n") + 1]
         found: list[Told] = []
@@ -71,8 +85,8 @@ class Journal:
             try:
                 found.append(msgspec.json.decode(line, type=Told))
             except msgspec.DecodeError:
-                continue  # cut off by a kill: it was never told
-        return found, min(offset, size) + len(data)
+                continue  # the first line; or one that was cut off by a kill, and so was never told
+        return found, offset + len(data)
 
     def close(self) -> None:
         """Close the file."""
@@ -196,7 +210,7 @@ class Keeper:
         async with self.database.read() as connection:
             job = await find_job(connection, self.lease.job)
         assert job is not None, "jobs are not deleted while they are held"
-        told, _ = self.journal.read(job.state.get("told", 0))
+        told, _ = self.journal.read(self._told(job.state))
         late = time.monotonic() - self._beaten_s > self._lease_s / 4
         if only_if_needed and not told and self._progress is None and not late:
             self._note(job)
@@ -223,6 +237,10 @@ class Keeper:
                 self._progress = None
         await asyncio.to_thread(self._draw, new)
 
+    def _told(self, state: dict[str, Any]) -> int:
+        """How far the journal is in the database. What another one had to tell is told again, and is there once."""
+        return state["told"] if state.get("journal") == self.journal.id else 0
+
     async def _write_told(
         self, connection: AsyncConnection, job: Job, progress: Progress | None
     ) -> tuple[Job, list[Told]]:
@@ -230,11 +248,11 @@ class Keeper:
             return job, []
         state, new, step = dict(job.state), list[Told](), 0
         while True:
-            told, offset = self.journal.read(state.get("told", 0))
+            told, offset = self.journal.read(self._told(state))
             if not told:
                 break
             new += await tell(connection, job.id, told, self.clock.now())
-            state["told"] = offset
+            state |= {"journal": self.journal.id, "told": offset}
             for each in told:
                 state["chosen"] = {**state.get("chosen", {}), **each.data.get("hyperparameters", {})}
                 step = max(step, each.data.get("step", 0))

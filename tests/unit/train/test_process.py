@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 from pathlib import Path
 
 import psutil
@@ -126,6 +127,30 @@ async def test_kill_9_of_everything_and_another_server_takes_over(
         async with installed.running(installed.make_runner()):
             done = await installed.until(job)
         assert done.status == "succeeded"
+        await check_whole(installed, job, expected)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_kill_9_of_the_server_at_random_moments(tmp_path: Path, database_url: str, seed: int) -> None:
+    """Its jobs see that their standard input has ended; sometimes they are killed with it."""
+    expected, draw = await reference(tmp_path), random.Random(seed)
+    async with installation(tmp_path, database_url, lease_s=3.0) as installed:
+        job = await installed.create("!every 4 !slow 0.2")
+        command = (sys.executable, "-m", "tests.unit.train.server", str(tmp_path), database_url)
+        for n in range(3):
+            server = await asyncio.create_subprocess_exec(*command)
+            try:
+                await installed.until(job, "running", step=3 * n + 1)
+                await asyncio.sleep(draw.uniform(0.0, 0.8))
+                children = psutil.Process(server.pid).children()
+            finally:
+                server.kill()
+                await server.wait()
+            for child in children if draw.random() < 0.5 else ():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+        async with installed.running():
+            assert (await installed.until(job)).status == "succeeded"
         await check_whole(installed, job, expected)
 
 
@@ -284,3 +309,16 @@ async def test_several_servers_on_one_database_run_a_job_once(tmp_path: Path, da
             assert (done.status, done.lease) == ("succeeded", 2), "one claim to look at the files, one to train"
             assert steps(await servers[0].events(job)) == list(range(1, 19))
         assert seen <= 4, "two that train, and of each server one that looks at files"
+
+
+async def test_another_machine_begins_anew_and_doubles_nothing(tmp_path: Path) -> None:
+    """The folder of the job was the first machine's."""
+    expected = await reference(tmp_path)
+    async with installation(tmp_path) as installed:
+        job = await installed.create("!every 4 !slow 0.1")
+        async with installed.running():
+            await installed.until(job, "running", step=8)
+        installed.folder(job).rename(tmp_path / "gone")
+        async with installed.running(installed.make_runner()):
+            assert (await installed.until(job)).status == "succeeded"
+        await check_whole(installed, job, expected)

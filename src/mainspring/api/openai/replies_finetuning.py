@@ -80,8 +80,17 @@ class FineTuningMethod(msgspec.Struct, frozen=True, kw_only=True):
     reward: FineTuningMethodOf | UnsetType = UNSET
 
 
+class FineTuningProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a job is: steps done of so many, tokens trained on, and how fast it is."""
+
+    step: int
+    steps: int
+    tokens: int
+    tokens_per_s: float
+
+
 class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job. Times are Unix seconds. `priority` is Mainspring's own, `trainingType` Azure's."""
+    """A job. Times are Unix seconds. `priority` and `progress` are Mainspring's own, `trainingType` Azure's."""
 
     object: str = "fine_tuning.job"
     id: str
@@ -104,6 +113,7 @@ class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
     method: FineTuningMethod
     metadata: dict[str, str] | None
     priority: int
+    progress: FineTuningProgress | UnsetType = UNSET
     trainingType: str | UnsetType = UNSET  # noqa: N815 - Azure's name
 
     @classmethod
@@ -124,6 +134,7 @@ class FineTuningJob(msgspec.Struct, frozen=True, kw_only=True):
             error=None if job.error is None else msgspec.convert(job.error, FineTuningError), seed=spec.seed,
             user_provided_suffix=spec.suffix, integrations=[_integration(each) for each in spec.integrations],
             method=_method(spec, given), metadata=spec.metadata, priority=job.priority,
+            progress=msgspec.convert(state, FineTuningProgress) if "steps" in state else UNSET,
             trainingType=spec.training_type or UNSET,
         )  # fmt: skip
 
