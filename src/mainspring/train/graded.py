@@ -8,10 +8,9 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
-import psutil
 import torch
 
 from mainspring.compute.sandbox import Sandbox
@@ -19,6 +18,7 @@ from mainspring.core.config import EngineSettings
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.seams import Generate
 from mainspring.core.types import ChatPrompt, Constraint
+from mainspring.engine.llama.backend import physical_cores
 from mainspring.graders.definitions import (
     Grader,
     LabelModel,
@@ -146,23 +146,29 @@ def _parts(grader: Grader) -> list[tuple[str, Single]]:
     return [("grader", grader)]
 
 
+class _Schema(msgspec.Struct):
+    schema: dict[str, Any]
+
+
+class _Format(msgspec.Struct):
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: _Schema | None = None
+
+
 def _constraint(given: Mapping[str, Any] | None) -> Constraint | None:
     """What a response_format binds answers to."""
-    match (given or {}).get("type", "text"):
-        case "text":
-            return None
-        case "json_object":
-            return Constraint("json_object")
-        case "json_schema":
-            schema: Any = ((given or {}).get("json_schema") or {}).get("schema")
-            if isinstance(schema, dict):
-                return Constraint("json_schema", msgspec.json.encode(schema).decode())
-        case _:
-            pass
-    raise InvalidRequest(
-        'The response_format must be {"type": "json_schema", "json_schema": {"name", "schema"}}.',
-        param="method.reinforcement.response_format",
-    )
+    try:
+        found = msgspec.convert(given or {}, _Format)
+    except msgspec.ValidationError:
+        found = None
+    if found is None or (found.type == "json_schema" and found.json_schema is None):
+        raise InvalidRequest(
+            'The response_format must be {"type": "json_schema", "json_schema": {"name", "schema"}}.',
+            param="method.reinforcement.response_format",
+        )
+    if found.json_schema is not None:
+        return Constraint("json_schema", msgspec.json.encode(found.json_schema.schema).decode())
+    return Constraint("json_object") if found.type == "json_object" else None
 
 
 def train(  # noqa: PLR0917 - as `plan.Train`, with what is known of the data
@@ -178,7 +184,7 @@ def train(  # noqa: PLR0917 - as `plan.Train`, with what is known of the data
     """
     grader = check_plan(catalog, plan, generate)
     choices = _recalled(folder)
-    torch.set_num_threads(choices.threads if choices else psutil.cpu_count(logical=False) or 1)
+    torch.set_num_threads(choices.threads if choices else physical_cores())
     base = catalog.get(plan.base)
     model = load_base(catalog, base).model
     if torch.cuda.is_available():
@@ -192,7 +198,7 @@ def train(  # noqa: PLR0917 - as `plan.Train`, with what is known of the data
     with contextlib.ExitStack() as stack:
         sampler = EngineSampler(
             catalog, base, folder / "engine", weights=weights if weights.exists() else None,
-            tokens=_cells(decided, longest),
+            tokens=_cells(decided, longest), threads=decided.threads,
         )  # fmt: skip
         stack.callback(sampler.close)
         rewards = stack.enter_context(_rewards(catalog, grader, decided.precision, generate))

@@ -24,7 +24,7 @@ from the same answers, even where a grader would now give another grade.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -44,11 +44,23 @@ from mainspring.train.packing import Batch, MicroBatch, order
 from mainspring.train.rows import ADVANTAGE, BASE, NOTES, OLD, SAMPLED, Given, Group, Rollouts, lay
 from mainspring.train.sampling import Answer, Answered, Ask, Sampler
 
-__all__ = ["Grade", "Question", "Questions", "Recipe", "Reinforcement", "advantages", "answer_logps", "surrogate"]
+__all__ = [
+    "Grade",
+    "Played",
+    "Question",
+    "Questions",
+    "Recipe",
+    "Reinforcement",
+    "advantages",
+    "answer_logps",
+    "kept",
+    "surrogate",
+]
 
 CLIP_LOW, CLIP_HIGH = 0.2, 0.28
 MAX_WEIGHT = 2.0
 SERVED = 3
+SAMPLES = "samples"
 GLIMPSE = 64
 """Validation questions that are looked at between epochs."""
 KEPT = 64
@@ -104,8 +116,9 @@ class Recipe(NamedTuple):
     constraint: Constraint | None = None
 
 
-class _Played(msgspec.Struct, frozen=True):
-    """A question of a step with its answers, what each is worth, and `rows.OLD` of their tokens if it is needed."""
+class Played(msgspec.Struct, frozen=True):
+    """A question of a step with its answers, what each is worth, and `rows.OLD` of their tokens if it is needed; `item`
+    is its number in the file."""
 
     item: int
     asked: Answered
@@ -117,7 +130,14 @@ class _Played(msgspec.Struct, frozen=True):
 class _Round(msgspec.Struct, frozen=True):
     """What was sampled at once: of each step, its questions."""
 
-    steps: list[list[_Played]]
+    steps: list[list[Played]]
+
+
+def kept(folder: Path) -> Iterator[tuple[int, list[Played]]]:
+    """What was learnt from in the last steps of the job in `folder`: the step, counted from 0, and its questions."""
+    for path in sorted((folder / SAMPLES).glob("step-*.msgpack")):
+        found = msgspec.msgpack.decode(path.read_bytes(), type=_Round)
+        yield from enumerate(found.steps, int(path.stem.removeprefix("step-")))
 
 
 class Reinforcement:
@@ -136,7 +156,7 @@ class Reinforcement:
     ) -> None:  # fmt: skip
         self._trainee, self._questions, self._valid, self._recipe = trainee, questions, valid, recipe
         self._sampler, self._grade, self._seed, self._base = sampler, grade, seed, base
-        self._samples, self._adapter = folder / "samples", folder / "adapter"
+        self._samples, self._adapter = folder / SAMPLES, folder / "adapter"
         self._samples.mkdir(parents=True, exist_ok=True)
         self._per_epoch = -(-len(questions) // recipe.batch_size)
         whole = self._per_epoch * epochs
@@ -218,7 +238,7 @@ class Reinforcement:
             temperature=recipe.temperature, constraint=recipe.constraint,
         )  # fmt: skip
 
-    def _play(self, items: Sequence[int], of: Questions, asks: Sequence[Ask]) -> list[_Played]:
+    def _play(self, items: Sequence[int], of: Questions, asks: Sequence[Ask]) -> list[Played]:
         """Answers of the model as it is now, and what they are worth."""
         self._trainee.save(self._adapter, self._base)
         self._sampler.use(self._adapter)
@@ -234,11 +254,11 @@ class Reinforcement:
                 f"The grader failed on all of {len(graded)} answers: {_why(graded[0])[:500]}", param="grader"
             )
         left = iter(graded)
-        played: list[_Played] = []
+        played: list[Played] = []
         for item, asked in zip(items, found, strict=True):
             grades = [next(left) for _ in asked.answers]
             rewards = [each.score if math.isfinite(each.score) else 0.0 for each in grades]
-            played.append(_Played(item, asked, rewards, [_why(each) for each in grades if each.failed]))
+            played.append(Played(item, asked, rewards, [_why(each) for each in grades if each.failed]))
         return played
 
     def _with_old(self, made: _Round) -> _Round:
@@ -246,7 +266,7 @@ class Reinforcement:
         logps = iter(answer_logps(self._trainee, [each.asked for each in flat], self._recipe.length))
         return _Round([[msgspec.structs.replace(each, old=next(logps)) for each in step] for step in made.steps])
 
-    def _note(self, played: Sequence[_Played], num_groups: int) -> dict[str, float]:
+    def _note(self, played: Sequence[Played], num_groups: int) -> dict[str, float]:
         answers = [answer for each in played for answer in each.asked.answers]
         return {
             "train_reward": float(np.mean([value for each in played for value in each.rewards])),
@@ -322,12 +342,12 @@ def answer_logps(trainee: Trainee, asked: Sequence[Answered], length: int) -> li
     found: list[float] = []
     with torch.no_grad():
         for micro in lay(groups, length):
-            found += trainee.score(micro).logp_N.tolist()
+            found.extend(map(float, trainee.score(micro).logp_N.cpu().numpy()))
     left = iter(found)
     return [[[next(left) for _ in answer.ids] for answer in each.answers] for each in asked]
 
 
-def _group(played: _Played) -> Group | None:
+def _group(played: Played) -> Group | None:
     """What is learnt of a question."""
     worth = advantages(played.rewards)
     if worth is None:

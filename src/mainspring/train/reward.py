@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
 from mainspring.core.errors import InvalidRequest
@@ -149,7 +149,8 @@ def scores_of(judge: Judge, samples: Sequence[Sample]) -> list[float]:
     with torch.no_grad():
         for micro in packer.batch(0).micro:
             scored = judge.score(micro)
-            place = dict(zip(scored.segment_N.tolist(), scored.logp_N.tolist(), strict=True))
+            segments, scores = scored.segment_N.cpu().numpy(), scored.logp_N.cpu().numpy()
+            place = dict(zip(map(int, segments), map(float, scores), strict=True))
             for item, _, row, segment in micro.parts.tolist():
                 found[item] = place[row * (length + 1) + segment]
     return found.tolist()

@@ -153,8 +153,8 @@ class EngineSampler:
         base: a GGUF model, or an adapter of one: what is trained lies on top of it.
         work: a folder of its own, for adapters on their way into the engine.
         weights: the base in another format (`models/prepared.py`); None takes the file that training dequantises.
-        settings: of the engine; by default one that fits `tokens`.
         tokens: about as many tokens are asked and answered at once.
+        threads: that compute; 0 means one for each physical core.
 
     Raises:
         InvalidRequest: the base is not in GGUF.
@@ -163,7 +163,7 @@ class EngineSampler:
 
     def __init__(
         self, catalog: Catalog, base: ModelVersion, work: Path, *, tokens: int = MIN_CELLS,
-        weights: Path | None = None, settings: EngineSettings | None = None,
+        weights: Path | None = None, threads: int = 0,
     ) -> None:  # fmt: skip
         root = root_of(catalog, base)
         if root.format != "gguf":
@@ -177,7 +177,7 @@ class EngineSampler:
         work.mkdir(parents=True)
         self._below = pairs_of(catalog, base) if base.is_adapter else {}
         self._layouts = [gguf.read_layout(catalog.path(root, file)) for file in root.files]
-        self._settings = settings or _settings(tokens)
+        self._settings = _settings(tokens, threads)
         self._backend = LlamaBackend(weights or catalog.path(root), self._settings)
         self._preparer = Preparer(self._backend, speculate=False)
         self._config = SchedulerConfig(
@@ -254,9 +254,9 @@ class EngineSampler:
         shutil.rmtree(self._work, ignore_errors=True)
 
 
-def _settings(tokens: int) -> EngineSettings:
+def _settings(tokens: int, threads: int) -> EngineSettings:
     cells = min(MAX_CELLS, max(MIN_CELLS, tokens))
-    return EngineSettings(kv_tokens=cells, max_running=MAX_RUNNING, max_adapters=1, speculation="off")  # pyright: ignore[reportCallIssue]
+    return EngineSettings(threads=threads, kv_tokens=cells, max_running=MAX_RUNNING, max_adapters=1, speculation="off")  # pyright: ignore[reportCallIssue]
 
 
 class _Heard:
