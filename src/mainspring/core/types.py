@@ -372,6 +372,7 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     `version` is the first 12 hex digits of the SHA-256 over the files' own hashes, so equal content is one version.
 
     Args:
+        kind: what it is for; a "reward" model says how good an answer is, to training, and is never served.
         base: the model that it was made from, as name@version; of an adapter, the whole model that it is applied to.
         is_adapter: the files hold a LoRA adapter of `base` and no weights of their own.
         made_by: the id of the job that trained it.
@@ -380,7 +381,7 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     name: str
     version: str
-    kind: Literal["chat", "completion", "embedding", "image"]
+    kind: Literal["chat", "completion", "embedding", "image", "reward"]
     format: Literal["gguf", "onnx", "safetensors"]
     files: tuple[FileRef, ...]
     source: str

@@ -1,7 +1,7 @@
 """Graders as they are written in requests and in jobs: OpenAI's shapes, checked to the last template.
 
-`validate` takes what JSON holds and raises errors that name the place. Two shapes go beyond OpenAI's document: a
-`pass_threshold`, which its guide describes, and `graders` of a multi grader as the guide has them (an object, whose
+`validate` takes what JSON holds and raises errors that name the place. Three shapes go beyond OpenAI's document: the
+type `reward_model`, a `pass_threshold`, which its guide describes, and `graders` of a multi grader as the guide has them (an object, whose
 keys are the formula's variables) or as the document's example has them (a list, by name and by `<type>_score`).
 """
 
@@ -20,6 +20,7 @@ __all__ = [
     "Message",
     "Multi",
     "Python",
+    "RewardModel",
     "SamplingParams",
     "ScoreModel",
     "Single",
@@ -135,7 +136,15 @@ class LabelModel(_Base, frozen=True, kw_only=True, tag="label_model"):
     passing_labels: tuple[str, ...]
 
 
-Single = StringCheck | TextSimilarity | Python | ScoreModel | LabelModel
+class RewardModel(_Base, frozen=True, kw_only=True, tag="reward_model"):
+    """What a reward model of the catalog, trained from preferences, makes of the answer: any number. Not OpenAI's, and
+    of reinforcement jobs only: such models are not served."""
+
+    model: str
+    pass_threshold: float | None = None
+
+
+Single = StringCheck | TextSimilarity | Python | ScoreModel | LabelModel | RewardModel
 
 
 class Multi(_Base, frozen=True, kw_only=True, tag="multi"):
@@ -145,7 +154,7 @@ class Multi(_Base, frozen=True, kw_only=True, tag="multi"):
     calculate_output: str
 
 
-Grader = StringCheck | TextSimilarity | Python | ScoreModel | LabelModel | Multi
+Grader = StringCheck | TextSimilarity | Python | ScoreModel | LabelModel | RewardModel | Multi
 
 
 def validate(given: Any, where: str = "grader") -> Grader:
@@ -221,6 +230,9 @@ def _check(grader: Single, where: str) -> None:
         template.parse(grader.reference, f"{where}.reference")
     elif isinstance(grader, Python):
         _check_source(grader.source, f"{where}.source")
+    elif isinstance(grader, RewardModel):
+        if not grader.model:
+            raise _invalid(f"{where}.model", "a reward model's name is expected")
     else:
         _check_messages(grader.input, f"{where}.input")
         if not grader.model:

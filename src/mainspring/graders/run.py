@@ -16,7 +16,16 @@ import msgspec
 from mainspring.core.errors import InvalidRequest, MainspringError
 from mainspring.core.types import EmbedRequest, FinishReason, Usage
 from mainspring.graders import formula, judge, template
-from mainspring.graders.definitions import Grader, LabelModel, Multi, Python, ScoreModel, StringCheck, TextSimilarity
+from mainspring.graders.definitions import (
+    Grader,
+    LabelModel,
+    Multi,
+    Python,
+    RewardModel,
+    ScoreModel,
+    StringCheck,
+    TextSimilarity,
+)
 from mainspring.graders.python import check_source, grade_python
 from mainspring.graders.result import Failure, Graded, GraderFailed
 from mainspring.graders.seams import Seams
@@ -104,7 +113,7 @@ async def _single(grader: Grader, scope: Json, seams: Seams) -> Graded:
 def _passed(grader: Grader, score: float) -> bool | None:
     if isinstance(grader, StringCheck | LabelModel):
         return score == 1.0
-    least = grader.pass_threshold if isinstance(grader, TextSimilarity | Python | ScoreModel) else None
+    least = grader.pass_threshold if isinstance(grader, TextSimilarity | Python | ScoreModel | RewardModel) else None
     return None if least is None else score >= least
 
 
@@ -121,8 +130,19 @@ async def _score(grader: Grader, scope: Json, seams: Seams) -> tuple[float, dict
         case LabelModel():
             found, usage = await judge.label(grader, scope, seams)
             return float(found in grader.passing_labels), usage
+        case RewardModel():
+            return await _reward(grader, scope, seams), {}
         case Multi():
             raise AssertionError("multi graders do not nest")
+
+
+async def _reward(grader: RewardModel, scope: Json, seams: Seams) -> float:
+    if seams.reward is None:
+        raise GraderFailed("other_error", "Reward models grade the answers of reinforcement jobs, nothing else.")
+    try:
+        return await seams.reward(grader.model, scope["item"], scope["sample"])
+    except MainspringError as error:
+        raise GraderFailed("other_error", error.message, error.code) from None
 
 
 def _texts(grader: StringCheck | TextSimilarity, scope: Json) -> tuple[str, str]:

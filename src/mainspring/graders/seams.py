@@ -1,11 +1,16 @@
 """What graders are given to work with."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mainspring.core.seams import Embed, Generate, RunCode
 from mainspring.core.types import Tier
 
-__all__ = ["Seams"]
+__all__ = ["Reward", "Seams"]
+
+Reward = Callable[[str, Mapping[str, Any], Mapping[str, Any]], Awaitable[float]]
+"""Raises `core.errors.MainspringError` if there is no such model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +21,7 @@ class Seams:
         generate: answers for score_model and label_model; it sees a deployment's name as its model.
         embed, embedding: vectors for the cosine, and the deployment that makes them.
         run: runs the source of python graders.
+        reward: what a reward model makes of an answer, by the model's name, the item and the sample.
         tenant, project: whose requests to models these are.
         deadline_s: for each question to a model.
         tier: of these requests; grading in the background gives way with "flex".
@@ -25,6 +31,7 @@ class Seams:
     embed: Embed | None = None
     embedding: str | None = None
     run: RunCode | None = None
+    reward: Reward | None = None
     tenant: str = ""
     project: str = "default"
     deadline_s: float = 120.0

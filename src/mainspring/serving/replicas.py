@@ -109,6 +109,7 @@ class ReplicaSet:
     def info(self) -> ModelInfo:
         """As clients see it."""
         version, states = self.spec.version, [keeper.state for keeper in self._keepers]
+        assert version.kind != "reward"  # never on the shelf
         return ModelInfo(
             id=version.id,
             version=version.version,

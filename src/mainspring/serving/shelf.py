@@ -63,7 +63,7 @@ class Shelf:
                 version=each, adapter=Adapter(each.id, str(self._catalog.path(each))), base=bases[each.base]
             )
             for name, each in named.items()
-            if each.is_adapter and each.base in bases
+            if each.is_adapter and each.kind != "reward" and each.base in bases
         }
         return Offer(models=models, adapters=adapters)
 

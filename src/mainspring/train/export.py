@@ -82,6 +82,8 @@ def register(
     root = root_of(catalog, base)
     with catalog.work(progress) as work:
         parts = _Parts(catalog, base, root, made.folder, work)
+        if plan.method == "reward":
+            return _reward(parts, plan, made, project)
         is_adapter = (made.folder / folder.ADAPTER[0]).exists()
         names = _adapter(parts) if is_adapter else _whole(parts, storage, progress)
         files = tuple(_file(work / each) for each in names)
@@ -111,6 +113,22 @@ class _Parts(NamedTuple):
     root: ModelVersion
     source: Path
     work: Path
+
+
+def _reward(parts: _Parts, plan: Plan, made: Made, project: str | None) -> ModelVersion:
+    """A reward model as PEFT keeps it: its matrices with the head beside them. It is read by `reward.load` alone, which
+    merges whatever adapter it was trained on top of; so its base is just that."""
+    catalog, base, _, source, work = parts
+    for name in folder.ADAPTER:
+        shutil.copyfile(source / name, work / name)
+    files = tuple(_file(work / name) for name in folder.ADAPTER)
+    version = ModelVersion(
+        name=checkpoint_name(plan, made), version=version_of(files), kind="reward", format="safetensors", files=files,
+        source=f"job:{plan.job}/step-{made.step}", created=int(time.time()), context_length=base.context_length,
+        num_params=_num_params(work / folder.ADAPTER[0]), licence=base.licence, base=base.id, is_adapter=True,
+        made_by=plan.job, project=project, lineage=lineage_of(plan, made, base),
+    )  # fmt: skip
+    return catalog.add(work, version)
 
 
 def _adapter(parts: _Parts) -> list[str]:

@@ -17,7 +17,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from mainspring.train.model import Scored, Trainee
 from mainspring.train.packing import Batch, MicroBatch
 from mainspring.train.plan import Made, Outcome, Progress, Reporter, Wanted
 
-__all__ = ["Fit", "Method", "Sums", "learning_rate"]
+__all__ = ["Fit", "Method", "Notes", "Sums", "learning_rate"]
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises."""
@@ -58,6 +58,15 @@ class Method(Protocol):
 
     def evaluate(self, *, whole: bool) -> dict[str, float]:
         """Metrics of the validation data, or of a part of it that is always the same; empty if there is none."""
+        ...
+
+
+@runtime_checkable
+class Notes(Protocol):
+    """A method that measures while it makes a batch, such as what sampled answers are worth."""
+
+    def notes(self) -> dict[str, float]:
+        """Metrics of the batch that was made last."""
         ...
 
 
@@ -159,6 +168,8 @@ class _Run:
 
     def _tell(self, batch: Batch, measured: dict[str, float], norm: float, share: float) -> None:
         every, step = self._fit.evaluate_every, self._step
+        if isinstance(self._method, Notes):
+            measured |= self._method.notes()
         if every and step % every == 0 and step not in self._method.epoch_ends:
             measured |= self._evaluate(whole=False)
         self._last = measured

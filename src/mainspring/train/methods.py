@@ -1,4 +1,4 @@
-"""Ways of training that learn from examples: supervised, and from preferences (DPO).
+"""Ways of training that learn from examples: supervised, from preferences (DPO), and a model of preferences.
 
 What a method adds to the loop is small: which batches, what the loss of a micro-batch is, and what to measure.
 """
@@ -17,8 +17,10 @@ from mainspring.train.loop import Sums
 from mainspring.train.model import Scored, Trainee
 from mainspring.train.packing import Batch, MicroBatch, Packer
 
-__all__ = ["Preferences", "Supervised"]
+__all__ = ["Comparisons", "Preferences", "Supervised"]
 
+CENTRED = 0.01
+"""How strongly rewards are kept around 0, which preferences leave open (Eisenstein et al., 2023)."""
 GLIMPSE = 16
 """Batches of validation data that are looked at between epochs."""
 SERVED = 3
@@ -128,6 +130,28 @@ class Preferences(_FromExamples):
         margin_P = self._beta * (gain_P2[:, 0] - gain_P2[:, 1])
         losses_P = -logsigmoid(margin_P)
         told, count = margin_P.detach(), float(len(pairs))
+        sums = {
+            "train_loss": (float(losses_P.detach().sum()), count),
+            "train_accuracy": (float((told > 0).sum()), count),
+            "train_margin": (float(told.sum()), count),
+        }
+        return losses_P.sum() / len(batch.items), sums
+
+
+class Comparisons(_FromExamples):
+    """A reward model: what people prefer gets the higher reward.
+
+        -log sigmoid(r(chosen) - r(rejected)) + 0.01 (r(chosen) + r(rejected))^2
+
+    (Bradley & Terry, 1952; Christiano et al., 2017.) The trainee is a `reward.Judge`, whose scores are of segments.
+    """
+
+    def _loss(self, scored: Scored, micro: MicroBatch, batch: Batch, data: Packer) -> tuple[Tensor, Sums]:  # noqa: ARG002 - others need it
+        _, flat = _pairs(micro)
+        rewards_P2 = _by_segment(scored, micro)[torch.from_numpy(flat).to(scored.logp_N.device)]  # pyright: ignore[reportUnknownMemberType]
+        margin_P = rewards_P2[:, 0] - rewards_P2[:, 1]
+        losses_P = -logsigmoid(margin_P) + CENTRED * rewards_P2.sum(dim=1).square()
+        told, count = margin_P.detach(), float(len(flat))
         sums = {
             "train_loss": (float(losses_P.detach().sum()), count),
             "train_accuracy": (float((told > 0).sum()), count),

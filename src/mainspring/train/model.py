@@ -9,14 +9,17 @@ additions that are part of a product, and a backward pass that computes nothing 
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import contextlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 from transformers import AttentionInterface
@@ -172,20 +175,39 @@ class Trainee:
         """The parameters that change, by name. Tied ones are there once."""
         return {name: each for name, each in self.model.named_parameters() if each.requires_grad}
 
+    def hidden(self, micro: MicroBatch) -> Tensor:
+        """The last hidden states, (rows, T, hidden size)."""
+        ids, positions, segments = (self._tensor(each) for each in (micro.ids, micro.position_ids, micro.segments))
+        sees = None if micro.sees is None else self._tensor(micro.sees)
+        return self.model.model(
+            input_ids=ids, position_ids=positions, attention_mask=_mask(segments, sees), use_cache=False
+        ).last_hidden_state
+
     def score(self, micro: MicroBatch) -> Scored:
         """Run a micro-batch; see `Scored`."""
-        ids, positions, segments, labels, weights = (
-            torch.from_numpy(each).to(self.device)
-            for each in (micro.ids, micro.position_ids, micro.segments, micro.labels, micro.weights)
-        )
-        hidden = self.model.model(
-            input_ids=ids, position_ids=positions, attention_mask=_mask(segments), use_cache=False
-        ).last_hidden_state
+        hidden = self.hidden(micro)
+        segments, labels, weights = (self._tensor(each) for each in (micro.segments, micro.labels, micro.weights))
         kept = labels.flatten() != NO_LABEL
         rows, length = segments.shape
         flat = segments + torch.arange(rows, device=self.device)[:, None] * (length + 1)
         logp, hit = logprobs(hidden.flatten(0, 1)[kept], self._head, labels.flatten()[kept])
         return Scored(logp, hit, weights.flatten()[kept], flat.flatten()[kept])
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)  # pyright: ignore[reportUnknownMemberType]
+
+    @contextlib.contextmanager
+    def as_base(self) -> Generator[None]:
+        """Within it the model is what it was before it was trained: its adapter counts for nothing."""
+        layers = list(self._lora().values())
+        scales = [layer.scale for layer in layers]
+        try:
+            for layer in layers:
+                layer.scale = 0.0
+            yield
+        finally:
+            for layer, scale in zip(layers, scales, strict=True):
+                layer.scale = scale
 
     def state(self) -> dict[str, Tensor]:
         """A copy of what is trained."""
@@ -248,10 +270,12 @@ def load_adapter(trainee: Trainee, folder: Path) -> None:
                 layer.b.copy_(tensors[f"base_model.model.{name}.lora_B.weight"])
 
 
-def _mask(segments_RT: Tensor) -> Tensor:
-    """(rows, 1, T, T): a token sees those before it of its own example. Padding sees padding, since a row of the
-    softmax must not be empty."""
+def _mask(segments_RT: Tensor, sees_RT: Tensor | None = None) -> Tensor:
+    """(rows, 1, T, T): a token sees those before it of its own segment, and of the one that it sees besides. Padding
+    sees padding, since a row of the softmax must not be empty."""
     same = segments_RT[:, :, None] == segments_RT[:, None, :]
+    if sees_RT is not None:
+        same |= (sees_RT[:, :, None] == segments_RT[:, None, :]) & (sees_RT[:, :, None] > 0)
     return same.tril()[:, None]
 
 

@@ -68,6 +68,8 @@ class MicroBatch:
         weights: float32 [rows, T]: of those labels.
         parts: int32 [segments, 4]: item, part, row, segment of every segment, in the order of items and parts. Of
             preferences, `parts.reshape(-1, 2, 4)` has chosen and rejected of one prompt side by side.
+        sees: int32 [rows, T]: another segment of the row that a position sees besides its own, 0 for none: answers to
+            one prompt, which is there once. None if no position does.
     """
 
     ids: NDArray[np.int64]
@@ -76,6 +78,7 @@ class MicroBatch:
     labels: NDArray[np.int64]
     weights: NDArray[np.float32]
     parts: NDArray[np.int32]
+    sees: NDArray[np.int32] | None = None
 
     @property
     def num_tokens(self) -> int:

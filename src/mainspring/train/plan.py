@@ -59,6 +59,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         rank: of LoRA matrices; None chooses. With `full` all weights are trained instead.
         max_tokens: examples longer than this are cut; None is the model's context, within what memory allows.
         grader, response_format: of reinforcement, as the API has them.
+        max_answer_tokens: of an answer that reinforcement samples; None chooses.
         max_steps: end earlier than the epochs do.
     """
 
@@ -76,6 +77,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_steps: int | None = None
     grader: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
+    max_answer_tokens: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,16 +16,17 @@ import torch
 
 from mainspring.core.errors import InvalidRequest
 from mainspring.models.catalog import Catalog
-from mainspring.train import auto
+from mainspring.train import auto, graded
 from mainspring.train.base import load_base
 from mainspring.train.check import MICRO_TOKENS, Checked, check, duration, recall
 from mainspring.train.examples import ExampleFile
 from mainspring.train.loop import Fit, Method
-from mainspring.train.methods import Preferences, Supervised
+from mainspring.train.methods import Comparisons, Preferences, Supervised
 from mainspring.train.model import Trainee, choose_compile, choose_precision, saved_bytes
 from mainspring.train.packing import Packer
 from mainspring.train.plan import Outcome, Plan, Reporter
 from mainspring.train.render import Renderer
+from mainspring.train.reward import Judge
 from mainspring.train.tokens import open_vocabulary, read_shape, with_weights
 
 __all__ = ["Choices", "train", "validate"]
@@ -70,6 +71,7 @@ def validate(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> 
         InvalidRequest: the data cannot be trained on; every fault is listed.
         ModelNotFound, UserMistake: the base is not here, or cannot be trained.
     """
+    _check_plan(catalog, plan)
     checked = _look(catalog, plan, folder)
     report = msgspec.to_builtins(checked.report)
     chosen = {name: choice.value for name, choice in checked.report.hyperparameters.items()}
@@ -86,10 +88,11 @@ def train(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Out
     Raises:
         InvalidRequest: as `validate`.
     """
-    if plan.method not in ("supervised", "dpo"):
-        raise InvalidRequest(f"The method {plan.method!r} cannot be trained yet.", param="method")
+    _check_plan(catalog, plan)
     torch.use_deterministic_algorithms(True)
     checked = recall(folder / DATA) or _look(catalog, plan, folder)
+    if plan.method == "reinforcement":
+        return graded.train(catalog, plan, folder, checked, reporter)
     choices = _recalled(folder)
     torch.set_num_threads(choices.threads if choices else psutil.cpu_count(logical=False) or 1)
     base = catalog.get(plan.base)
@@ -108,6 +111,13 @@ def train(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Out
     method = _method(trainee, plan, checked, choices, folder)
     every = max(1, method.steps // EVALUATIONS) if checked.validation else 0
     return Fit(choices.rate, every, plan.base).run(trainee, method, folder, reporter)
+
+
+def _check_plan(catalog: Catalog, plan: Plan) -> None:
+    if plan.method == "reinforcement":
+        graded.check_plan(catalog, plan)
+    if plan.method == "reward" and plan.full:
+        raise InvalidRequest("Reward models are adapters with a head: leave out 'full'.", param="full")
 
 
 def _look(catalog: Catalog, plan: Plan, folder: Path) -> Checked:
@@ -135,6 +145,9 @@ def _trainee(model: torch.nn.Module, plan: Plan, choices: Choices) -> Trainee:
     precision: torch.dtype = getattr(torch, choices.precision)
     if torch.cuda.is_available():
         model = model.to("cuda")
+    if plan.method == "reward":
+        assert choices.rank is not None
+        return Judge(model, rank=choices.rank, precision=precision, length=choices.length, seed=plan.seed)
     return Trainee(model, rank=choices.rank, precision=precision, length=choices.length, seed=plan.seed)
 
 
@@ -155,6 +168,8 @@ def _method(trainee: Trainee, plan: Plan, checked: Checked, choices: Choices, fo
             trainee, train, valid, epochs=choices.n_epochs, max_steps=plan.max_steps, cache=folder / "cache",
             beta=BETA if beta is None else beta,
         )  # fmt: skip
+    if plan.method == "reward":
+        return Comparisons(trainee, train, valid, epochs=choices.n_epochs, max_steps=plan.max_steps)
     return Supervised(trainee, train, valid, epochs=choices.n_epochs, max_steps=plan.max_steps)
 
 

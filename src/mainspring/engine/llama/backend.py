@@ -69,7 +69,7 @@ class LlamaBackend(LlamaVocabulary):
         params.n_batch = self._max_batch
         params.n_ubatch = 512
         params.n_seq_max = self.num_slots
-        params.n_outputs_max = MAX_OUTPUTS
+        params.n_outputs_max = max(MAX_OUTPUTS, self.num_slots)  # the library aborts if it is fewer than sequences
         params.n_threads = params.n_threads_batch = settings.threads or physical_cores()
         params.flash_attn_type = binding.FLASH_ON if settings.flash_attention else binding.FLASH_OFF
         params.kv_unified = not self._split
@@ -174,6 +174,12 @@ class LlamaBackend(LlamaVocabulary):
     def _write(self, slot: int, blob: NDArray[np.uint8]) -> None:
         if not self._lib.state_seq_set_data(self._context, blob.ctypes.data, blob.size, slot):
             raise RuntimeError("a saved sequence could not be restored")
+
+    def clear(self) -> None:
+        """Forget every sequence: what is computed next depends on nothing that was computed before. Whoever keeps the
+        books of the cache begins new ones."""
+        self._saved.clear()
+        self._lib.memory_clear(self._memory, True)
 
     def close(self) -> None:
         """See `Backend`."""
