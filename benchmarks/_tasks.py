@@ -83,7 +83,8 @@ def sections(num: int, held: int, seed: int) -> tuple[Lines, Lines]:
 
 TOPICS = (
     "a late parcel", "a broken lamp", "a wrong invoice", "a lost password", "an open seat", "a new contract",
-    "a refund", "a missing part", "a noisy machine", "a change of address", "a gift card", "a double booking", "a slow connection",
+    "a refund", "a missing part", "a noisy machine", "a change of address", "a gift card", "a double booking",
+    "a slow connection",
     "an unread letter", "a scratched table", "a closed account",
 )  # fmt: skip
 HELPS = (
