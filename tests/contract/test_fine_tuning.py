@@ -278,6 +278,17 @@ def test_another_project_s_job_is_not_found(target: GovernedTarget) -> None:
     assert job.id not in {each.id for each in theirs.fine_tuning.jobs.list()}
 
 
+def test_a_project_that_goes_takes_its_jobs_along(target: GovernedTarget) -> None:
+    target.run(target.control.projects.put("short-lived"))
+    client = target.sdk("openai", target.make_key(role="contributor", project="short-lived"))
+    running = create(client, "!slow 0.2")
+    until(client, running.id, "running")
+    target.run(target.control.projects.remove("short-lived"))
+    target.run(target.control.projects.put("short-lived"))
+    again = target.sdk("openai", target.make_key(role="contributor", project="short-lived"))
+    assert again.fine_tuning.jobs.retrieve(running.id).status == "cancelled"
+
+
 def test_permissions_of_a_checkpoint(target: GovernedTarget, dialect: str) -> None:
     client = target.sdk(dialect)
     done, _ = until(client, create(client).id)

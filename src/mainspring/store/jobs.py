@@ -23,6 +23,7 @@ __all__ = [
     "Told",
     "add_checkpoint",
     "add_job",
+    "cancel_all",
     "change_job",
     "checkpoint_named",
     "count_jobs",
@@ -193,6 +194,12 @@ async def count_jobs(
     if statuses:
         query = query.where(jobs.c.status.in_(list(statuses)))
     return int((await connection.execute(query.where(jobs.c.created >= since))).scalar_one())
+
+
+async def cancel_all(connection: AsyncConnection, project: str, now_s: float) -> None:
+    """Cancel whatever of a project's jobs has not ended, because the project goes. Their rows stay."""
+    query = update(jobs).where(jobs.c.project == project, jobs.c.finished.is_(None))
+    await connection.execute(query.values(status="cancelled", wanted="cancel", finished=now_s))
 
 
 # -- events ------------------------------------------------------------------------------------------------------------

@@ -286,8 +286,12 @@ async def test_a_process_that_slept_through_its_lease_is_ended_by_the_next(tmp_p
         [process] = runner.processes
         asleep = psutil.Process(process.pid)
         asleep.suspend()
-        assert (await installed.until(job)).status == "succeeded"
-        assert not asleep.is_running()
+        try:
+            assert (await installed.until(job)).status == "succeeded"
+            assert not asleep.is_running()
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                asleep.kill()
         await check_whole(installed, job, expected)
 
 
