@@ -23,7 +23,7 @@ from mainspring.train.examples import ExampleFile
 from mainspring.train.loop import Fit, Method
 from mainspring.train.methods import Comparisons, Preferences, Supervised
 from mainspring.train.model import Trainee, choose_compile, choose_precision, saved_bytes
-from mainspring.train.packing import Packer
+from mainspring.train.packing import Packer, choose_rows
 from mainspring.train.plan import Outcome, Plan, Reporter
 from mainspring.train.render import Renderer
 from mainspring.train.reward import Judge
@@ -241,12 +241,8 @@ def _rows(checked: Checked, plan: Plan, choices: Choices, measured: _Measured) -
             f"a row keeps {measured.saved / 2**30:.1f} GiB for its backward pass, which is too much: it computes again"
         )
         return 1, True, told
-    most = max(1, min(fit, MICRO_TOKENS // choices.length))
-    filled: list[tuple[int, int]] = []
-    for rows in range(1, most + 1):
-        packing = _packer(checked, plan, msgspec.structs.replace(choices, rows=rows)).packing()
-        # A pass costs something by itself: about as much as 64 positions.
-        filled.append((packing.positions + 64 * packing.micro_batches, -rows))
-    rows = -min(filled)[1]
-    packing = _packer(checked, plan, msgspec.structs.replace(choices, rows=rows)).packing()
+    rows, packing = choose_rows(
+        checked.training, length=choices.length, batch_size=choices.batch_size, seed=plan.seed,
+        most=min(fit, MICRO_TOKENS // choices.length),
+    )  # fmt: skip
     return rows, False, f"so they are {packing.efficiency:.0%} full, and keep {rows * measured.saved / 2**20:.0f} MiB"
