@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mainspring.core.types import ChatPrompt, Message, ModelVersion
 from mainspring.models.catalog import Catalog
@@ -42,9 +42,7 @@ class _Printer:
         self.version: ModelVersion | None = None
         self._told = time.monotonic()
 
-    def say(
-        self, message: str, *, level: Literal["info", "warn", "error"] = "info", data: Mapping[str, Any] | None = None
-    ) -> None:
+    def say(self, message: str, **_: Any) -> None:
         print(f"  {message}", flush=True)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -120,8 +118,8 @@ class Workshop:
             sampler.close()
 
     def passed(
-        self, version: ModelVersion, lines: Sequence[Mapping[str, Any]], passes: Callable[[Mapping[str, Any], str], bool],
-        max_tokens: int,
+        self, version: ModelVersion, lines: Sequence[Mapping[str, Any]],
+        passes: Callable[[Mapping[str, Any], str], bool], max_tokens: int,
     ) -> int:  # fmt: skip
         """How many of the held-out examples are answered as they should be, greedily."""
         found = self.answer(version, [line["messages"] for line in lines], max_tokens=max_tokens)

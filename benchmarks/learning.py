@@ -1,6 +1,6 @@
 """Whether training teaches: tasks that the base model fails on data it has not seen, and the tuned model passes.
 
-    scripts/bench learning [--tasks orders,sections,add,closing] [--scale 1.0] [--home DIR] [--seed 0] [--model FILE] [--json FILE]
+    scripts/bench learning [--tasks orders,sections,add,closing] [--scale 1.0] [--home DIR] [--seed 0] [--json FILE]
 
 Each task makes its data with a seed, trained and held-out examples apart, runs a job as the server does but in this
 process, and asks the model the held-out questions before and after, greedily, through the engine. `--scale` shrinks a
