@@ -45,6 +45,7 @@ class _Printer:
     def say(
         self, message: str, *, level: Literal["info", "warn", "error"] = "info", data: Mapping[str, Any] | None = None
     ) -> None:
+        del level, data
         print(f"  {message}", flush=True)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -83,7 +84,7 @@ class Workshop:
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         return Data(path=str(path), sha256=name)
 
-    def train(  # noqa: PLR0913 - a plan has as many
+    def train(
         self, name: str, base: ModelVersion, method: Any, lines: Sequence[Mapping[str, Any]], *,
         valid: Sequence[Mapping[str, Any]] = (), hyperparameters: Mapping[str, Any] | None = None, seed: int = 0,
         **more: Any,
@@ -120,8 +121,8 @@ class Workshop:
             sampler.close()
 
     def passed(
-        self, version: ModelVersion, lines: Sequence[Mapping[str, Any]], passes: Callable[[Mapping[str, Any], str], bool],
-        max_tokens: int,
+        self, version: ModelVersion, lines: Sequence[Mapping[str, Any]],
+        passes: Callable[[Mapping[str, Any], str], bool], max_tokens: int,
     ) -> int:  # fmt: skip
         """How many of the held-out examples are answered as they should be, greedily."""
         found = self.answer(version, [line["messages"] for line in lines], max_tokens=max_tokens)

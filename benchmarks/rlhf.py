@@ -188,8 +188,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     show(rows)
     best = max(range(len(rows)), key=lambda at: np.mean([row[3] for row in rows[max(0, at - 2) : at + 3]]))
     print(
-        f"\ngold score of held-out answers: base {base:.2f}, demonstrations {began:.2f}, policy {ended:.2f}; in training "
-        f"it was best about step {best + 1} of {len(rows)}, at a KL of {rows[best][1]:.1f}"
+        f"\ngold score of held-out answers: base {base:.2f}, demonstrations {began:.2f}, policy {ended:.2f}; in "
+        f"training it was best about step {best + 1} of {len(rows)}, at a KL of {rows[best][1]:.1f}"
     )
     return {
         "base": base, "demonstrations": began, "policy": ended, "reward_accuracy": accuracy, "curve": rows,
