@@ -1,8 +1,9 @@
 """Graders as they are written in requests and in jobs: OpenAI's shapes, checked to the last template.
 
 `validate` takes what JSON holds and raises errors that name the place. Three shapes go beyond OpenAI's document: the
-type `reward_model`, a `pass_threshold`, which its guide describes, and `graders` of a multi grader as the guide has them (an object, whose
-keys are the formula's variables) or as the document's example has them (a list, by name and by `<type>_score`).
+type `reward_model`, a `pass_threshold`, which its guide describes, and `graders` of a multi grader as the guide has
+them (an object, whose keys are the formula's variables) or as the document's example has them (a list, by name and by
+`<type>_score`).
 """
 
 import re
