@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks._jobs import Workshop, chat, wilson
 from benchmarks._main import main
+from mainspring.train.sampling import Answer
 
 Line = Mapping[str, Any]
 
@@ -39,7 +40,7 @@ class Task:
     method: str
     lines: Sequence[Line]
     held_out: Sequence[Line]
-    passes: Callable[[Line, str], bool]
+    passes: Callable[[Line, Answer], bool]
     max_tokens: int
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -51,21 +52,23 @@ GRADE_LARGER = """
 import re
 
 def grade(sample, item):
+    if sample["choices"][0]["finish_reason"] != "stop":
+        return 0.0
     numbers = re.findall(r"\\d+", sample["output_text"])
     return 1.0 if numbers and int(numbers[-1]) == item["larger"] else 0.0
 """
 
 
-def _larger_is_last(line: Line, text: str) -> bool:
-    numbers = NUMBER.findall(text)
-    return bool(numbers) and int(numbers[-1]) == line["larger"]
+def _larger_is_last(line: Line, answer: Answer) -> bool:
+    numbers = NUMBER.findall(answer.text)
+    return answer.reason == "stop" and bool(numbers) and int(numbers[-1]) == line["larger"]
 
 
 def larger(scale: float, seed: int) -> Task:
-    """The larger of two numbers by reinforcement: a reward of 1 if it is the last number of the answer, graded in the
-    sandbox. The base begins an explanation, and names the right number in the end about once in five times, so there
-    is something to learn from; whoever names one of the two at random is right half of the time. No pair of numbers is
-    both trained and held out, in either order."""
+    """The larger of two numbers by reinforcement: a reward of 1 if it is the last number of an answer that comes to its
+    end within 24 tokens, graded in the sandbox. The base begins an explanation, and is right in one of ten samples, so
+    that about half of the groups have something to learn from; whoever names one of the two numbers at random is right
+    half of the time. No pair of numbers is both trained and held out, in either order."""
     rng = np.random.default_rng(seed)
     pairs = [(a, b) for a in range(10, 100) for b in range(a + 1, 100)]
     rng.shuffle(pairs)
