@@ -12,7 +12,7 @@ from mainspring.models.catalog import Catalog
 from mainspring.train.export import register
 from mainspring.train.plan import Data, Hyperparameters, Made, Plan, Progress, Wanted
 from mainspring.train.run import train
-from mainspring.train.sampling import Answered, Ask, EngineSampler
+from mainspring.train.sampling import Answer, Answered, Ask, EngineSampler
 
 __all__ = ["Workshop", "chat", "wilson"]
 
@@ -119,8 +119,8 @@ class Workshop:
 
     def passed(
         self, version: ModelVersion, lines: Sequence[Mapping[str, Any]],
-        passes: Callable[[Mapping[str, Any], str], bool], max_tokens: int,
+        passes: Callable[[Mapping[str, Any], Answer], bool], max_tokens: int,
     ) -> int:  # fmt: skip
         """How many of the held-out examples are answered as they should be, greedily."""
         found = self.answer(version, [line["messages"] for line in lines], max_tokens=max_tokens)
-        return sum(passes(line, each.answers[0].text) for line, each in zip(lines, found, strict=True))
+        return sum(passes(line, each.answers[0]) for line, each in zip(lines, found, strict=True))

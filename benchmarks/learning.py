@@ -1,6 +1,6 @@
 """Whether training teaches: tasks that the base model fails on data it has not seen, and the tuned model passes.
 
-    scripts/bench learning [--tasks orders,sections,add,closing] [--scale 1.0] [--home DIR] [--seed 0] [--json FILE]
+    scripts/bench learning [--tasks orders,sections,larger,closing] [--scale 1.0] [--home DIR] [--seed 0] [--json FILE]
 
 Each task makes its data with a seed, trained and held-out examples apart, runs a job as the server does but in this
 process, and asks the model the held-out questions before and after, greedily, through the engine. `--scale` shrinks a
@@ -31,6 +31,7 @@ from mainspring.train.methods import Preferences
 from mainspring.train.model import Trainee
 from mainspring.train.packing import Packer
 from mainspring.train.render import Renderer
+from mainspring.train.sampling import Answer
 from mainspring.train.tokens import open_vocabulary
 
 Line = Mapping[str, Any]
@@ -51,50 +52,56 @@ class Task:
     method: str
     lines: Sequence[Line]
     held_out: Sequence[Line]
-    passes: Callable[[Line, str], bool]
+    passes: Callable[[Line, Answer], bool]
     max_tokens: int
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-NUMBER = re.compile(r"-?\d+")
+NUMBER = re.compile(r"\d+")
 
-GRADE_SUM = """
+GRADE_LARGER = """
 import re
 
 def grade(sample, item):
-    numbers = re.findall(r"-?\\d+", sample["output_text"])
-    return 1.0 if numbers and int(numbers[-1]) == item["sum"] else 0.0
+    if sample["choices"][0]["finish_reason"] != "stop":
+        return 0.0
+    numbers = re.findall(r"\\d+", sample["output_text"])
+    return 1.0 if numbers and int(numbers[-1]) == item["larger"] else 0.0
 """
 
 
-def _sum_is_last(line: Line, text: str) -> bool:
-    numbers = NUMBER.findall(text)
-    return bool(numbers) and int(numbers[-1]) == line["sum"]
+def _larger_is_last(line: Line, answer: Answer) -> bool:
+    numbers = NUMBER.findall(answer.text)
+    return answer.reason == "stop" and bool(numbers) and int(numbers[-1]) == line["larger"]
 
 
-def add(scale: float, seed: int) -> Task:
-    """Addition by reinforcement: a reward of 1 if the last number of the answer is the sum, graded in the sandbox. The
-    base often begins an essay, loses the thread or miscounts, and is right now and then, so there is something to
-    learn from. No pair of numbers is both trained and held out, in either order."""
+def larger(scale: float, seed: int) -> Task:
+    """The larger of two numbers by reinforcement: a reward of 1 if it is the last number of an answer that comes to its
+    end within 24 tokens, graded in the sandbox. The base begins an explanation, and is right in one of ten samples, so
+    that about half of the groups have something to learn from; whoever names one of the two numbers at random is right
+    half of the time. No pair of numbers is both trained and held out, in either order."""
     rng = np.random.default_rng(seed)
-    pairs = [(a, b) for a in range(2, 41) for b in range(a, 41)]
+    pairs = [(a, b) for a in range(10, 100) for b in range(a + 1, 100)]
     rng.shuffle(pairs)
     lines = [
-        {"messages": chat(f"What is {a} + {b}? Answer with the number only."), "sum": int(a + b)}
+        {
+            "messages": chat(f"Which number is larger, {a} or {b}? Answer with the number only."),
+            "larger": int(max(a, b)),
+        }
         for a, b in (pair if rng.random() < 0.5 else pair[::-1] for pair in pairs)
     ]
-    held, trained = max(8, round(200 * scale)), max(10, round(400 * scale))
+    held, trained = max(8, round(200 * scale)), max(10, round(480 * scale))
     return Task(
-        name="add", method="reinforcement", lines=lines[held : held + trained], held_out=lines[:held],
-        passes=_sum_is_last, max_tokens=32,
+        name="larger", method="reinforcement", lines=lines[held : held + trained], held_out=lines[:held],
+        passes=_larger_is_last, max_tokens=24,
         hyperparameters={"n_epochs": 1, "batch_size": 8, "learning_rate_multiplier": 3.0},
-        more={"grader": {"type": "python", "name": "sum", "source": GRADE_SUM}, "max_answer_tokens": 32},
+        more={"grader": {"type": "python", "name": "larger", "source": GRADE_LARGER}, "max_answer_tokens": 24},
     )  # fmt: skip
 
 
-def _is_answer(line: Line, text: str) -> bool:
-    return text.strip() == line["answer"]
+def _is_answer(line: Line, answer: Answer) -> bool:
+    return answer.text.strip() == line["answer"]
 
 
 def order_format(scale: float, seed: int) -> Task:
@@ -137,7 +144,7 @@ def _asked(lines: Sequence[Line]) -> list[Line]:
 TASKS: dict[str, Callable[[float, int], Task]] = {
     "orders": order_format,
     "sections": package_sections,
-    "add": add,
+    "larger": larger,
     "closing": preferences,
 }
 

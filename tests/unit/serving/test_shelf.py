@@ -16,9 +16,10 @@ from mainspring.serving.shelf import Shelf
 def put(root, name, version, created, **fields):
     """A version in the catalog, as far as the shelf looks at it."""
     file = FileRef(path="w.gguf", bytes=1, sha256="0" * 64)
-    made = ModelVersion(
-        name=name, version=version, kind="chat", format="gguf", files=(file,), source="test", created=created, **fields
-    )
+    made = ModelVersion(**{
+        "name": name, "version": version, "kind": "chat", "format": "gguf", "files": (file,), "source": "test",
+        "created": created, **fields,
+    })  # fmt: skip
     folder = Catalog(root).folder(made)
     folder.mkdir(parents=True)
     (folder / MANIFEST).write_bytes(msgspec.json.encode(made))
@@ -71,6 +72,14 @@ def test_an_adapter_that_is_wanted_brings_its_base(root):
     assert names(offer) == ({"other": "other@1", "m@1": "m@1"}, {"pirate@1": ("pirate@1", "m@1")})
     offer = shelf(root, "m").look(frozenset({"pirate@2"}))
     assert names(offer)[1] == {"pirate": ("pirate@2", "m"), "pirate@2": ("pirate@2", "m")}
+
+
+def test_a_reward_model_is_never_served(root):
+    put(root, "judge", "1", 1, kind="reward", base="m@2", is_adapter=True)
+    for wanted in (frozenset(), frozenset({"judge", "judge@1"})):
+        models, adapters = names(shelf(root, "m").look(wanted))
+        assert "judge" not in {*models, *adapters}
+        assert "judge@1" not in {*models, *adapters}
 
 
 def test_a_version_that_the_settings_name_is_what_the_plain_name_means(root):
