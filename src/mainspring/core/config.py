@@ -285,6 +285,9 @@ class TrainingSettings(BaseModel):
     lease_s: float = Field(
         30.0, ge=3, le=600, description="Seconds without a sign of life after which another server takes over a job."
     )
+    checkpoint_s: float = Field(
+        30.0, ge=0, description="Seconds between two checkpoints: what a killed process has to compute again."
+    )
     stop_s: float = Field(20.0, ge=0, description="Seconds that jobs have to write a checkpoint when the server stops.")
 
 

@@ -47,7 +47,7 @@ def register(_catalog: Catalog, _plan: Plan, _made: Made, *, project: str | None
     return None
 
 
-def train(_catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Outcome:
+def train(_catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, checkpoint_s: float = 0.0) -> Outcome:  # noqa: ARG001
     """See `plan.Train`."""
     examples = Path(plan.training.path).read_bytes().splitlines()
     spells, examples[0] = _spells(examples), b""  # what is ordered does not change what comes out

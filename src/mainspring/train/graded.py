@@ -38,7 +38,7 @@ from mainspring.train.base import load_base, root_of
 from mainspring.train.check import Checked
 from mainspring.train.dataset import Dataset
 from mainspring.train.examples import Reinforcement as Example
-from mainspring.train.loop import Fit
+from mainspring.train.loop import CHECKPOINT_S, Fit
 from mainspring.train.model import Trainee, choose_precision
 from mainspring.train.packing import LENGTH_STEP
 from mainspring.train.plan import Outcome, Plan, Reporter
@@ -172,7 +172,14 @@ def _constraint(given: Mapping[str, Any] | None) -> Constraint | None:
 
 
 def train(  # noqa: PLR0917 - as `plan.Train`, with what is known of the data
-    catalog: Catalog, plan: Plan, folder: Path, checked: Checked, reporter: Reporter, generate: Generate | None = None
+    catalog: Catalog,
+    plan: Plan,
+    folder: Path,
+    checked: Checked,
+    reporter: Reporter,
+    generate: Generate | None = None,
+    *,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> Outcome:
     """See `plan.Train`.
 
@@ -213,7 +220,7 @@ def train(  # noqa: PLR0917 - as `plan.Train`, with what is known of the data
             max_steps=plan.max_steps, base=plan.base,
         )  # fmt: skip
         every = (decided.evaluate_every or max(1, method.steps // EVALUATIONS)) if checked.validation else 0
-        return Fit(decided.rate, every, plan.base).run(trainee, method, folder, reporter)
+        return Fit(decided.rate, every, plan.base, checkpoint_s).run(trainee, method, folder, reporter)
 
 
 def _recipe(choices: Choices, plan: Plan) -> Recipe:

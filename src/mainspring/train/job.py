@@ -62,14 +62,14 @@ class Parts(msgspec.Struct, frozen=True):
     register: Callable[[Plan, Made], ModelVersion | None]
 
 
-def _parts(trainer: str, catalog: Catalog, project: str) -> Parts:
+def _parts(trainer: str, catalog: Catalog, project: str, checkpoint_s: float) -> Parts:
     """PyTorch is loaded here, and only in this process."""
 
     def part(module: str, name: str) -> Any:
         return getattr(importlib.import_module(trainer or f"mainspring.train.{module}"), name)
 
     return Parts(
-        partial(part("run", "validate"), catalog), partial(part("run", "train"), catalog),
+        partial(part("run", "validate"), catalog), partial(part("run", "train"), catalog, checkpoint_s=checkpoint_s),
         partial(part("export", "register"), catalog, project=project),
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ class Work:
     def __init__(self, first: First, keeper: Keeper, job: Job, folder: Path) -> None:
         self._keeper, self._job, self._folder = keeper, job, folder
         self._home, self._trainer, self._spec = Path(first.home), first.trainer, spec_of(job)
-        self._catalog = Catalog(self._home / "models")
+        self._catalog, self._checkpoint_s = Catalog(self._home / "models"), first.checkpoint_s
         self._files = Files(keeper.database, Directory(self._home / BLOBS), keeper.clock)
 
     def run(self) -> None:
@@ -189,7 +189,7 @@ class Work:
         return Data(path=str(path), sha256=file.sha256)
 
     def _validate(self) -> None:
-        plan, parts = self._plan(), _parts(self._trainer, self._catalog, self._job.project)
+        plan, parts = self._plan(), _parts(self._trainer, self._catalog, self._job.project, self._checkpoint_s)
         for data, kind in ((plan.training, "Training"), (plan.validation, "Validation")):
             if data is not None:
                 _check_count(Path(data.path), kind)
@@ -198,7 +198,11 @@ class Work:
         self._keeper.insist(lambda: self._keeper.give_back(told=(said,), status="queued"))
 
     def _train(self) -> None:
-        keeper, plan, parts = self._keeper, self._plan(), _parts(self._trainer, self._catalog, self._job.project)
+        keeper, plan, parts = (
+            self._keeper,
+            self._plan(),
+            _parts(self._trainer, self._catalog, self._job.project, self._checkpoint_s),
+        )
         if self._job.state.get("step"):
             said = Told(message="Fine-tuning job goes on from its last checkpoint", key=f"on:{keeper.lease.number}")
         else:

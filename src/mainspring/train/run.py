@@ -20,7 +20,7 @@ from mainspring.train import auto, graded
 from mainspring.train.base import load_base
 from mainspring.train.check import MICRO_TOKENS, Checked, check, duration, recall
 from mainspring.train.examples import ExampleFile
-from mainspring.train.loop import Fit, Method
+from mainspring.train.loop import CHECKPOINT_S, Fit, Method
 from mainspring.train.methods import Comparisons, Preferences, Supervised
 from mainspring.train.model import Trainee, choose_compile, choose_precision, saved_bytes
 from mainspring.train.packing import Packer, choose_rows
@@ -79,11 +79,14 @@ def validate(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> 
         reporter.say(message, data={"report": report, "hyperparameters": chosen} if at == 0 else None)
 
 
-def train(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Outcome:
+def train(
+    catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, checkpoint_s: float = CHECKPOINT_S
+) -> Outcome:  # fmt: skip
     """See `plan.Train`.
 
     Args:
         catalog: where the base is.
+        checkpoint_s: between two checkpoints to resume from.
 
     Raises:
         InvalidRequest: as `validate`.
@@ -92,7 +95,7 @@ def train(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Out
     torch.use_deterministic_algorithms(True)
     checked = recall(folder / DATA) or _look(catalog, plan, folder)
     if plan.method == "reinforcement":
-        return graded.train(catalog, plan, folder, checked, reporter)
+        return graded.train(catalog, plan, folder, checked, reporter, checkpoint_s=checkpoint_s)
     choices = _recalled(folder)
     torch.set_num_threads(choices.threads if choices else psutil.cpu_count(logical=False) or 1)
     base = catalog.get(plan.base)
@@ -110,7 +113,7 @@ def train(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Out
         trainee.compile()
     method = _method(trainee, plan, checked, choices, folder)
     every = max(1, method.steps // EVALUATIONS) if checked.validation else 0
-    return Fit(choices.rate, every, plan.base).run(trainee, method, folder, reporter)
+    return Fit(choices.rate, every, plan.base, checkpoint_s).run(trainee, method, folder, reporter)
 
 
 def _check_plan(catalog: Catalog, plan: Plan) -> None:

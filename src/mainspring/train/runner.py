@@ -143,7 +143,7 @@ class Runner:
         """One process, from its start to whatever end."""
         first = First(
             home=str(self._home), database=self._url, job=job.id, owner=lease.owner, number=lease.number,
-            lease_s=self._settings.lease_s, trainer=self._trainer,
+            lease_s=self._settings.lease_s, checkpoint_s=self._settings.checkpoint_s, trainer=self._trainer,
         )  # fmt: skip
         task = asyncio.current_task()
         assert task is not None

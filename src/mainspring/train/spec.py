@@ -93,6 +93,7 @@ class First(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     number: int
     lease_s: float
+    checkpoint_s: float = 30.0
     trainer: str = ""
 
 
