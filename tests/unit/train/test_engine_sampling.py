@@ -75,14 +75,14 @@ def test_log_probabilities_are_pytorchs_with_and_without_an_adapter(both):
 def test_an_answer_is_all_of_its_tokens_up_to_its_end(both):
     sampler = both[0]
     sampler.use(None)
-    found = sampler.sample(_asks(n=1, temperature=0.0, max_tokens=64))
-    for each in found:
-        answer = each.answers[0]
-        assert answer.reason == "stop"
-        assert len(answer.ids) == len(answer.logps) == len(answer.free) < 64
-    assert "Paris" in found[0].answers[0].text
-    ends = {each.answers[0].ids[-1] for each in found}
-    assert len(ends) == 1  # the token that ends an answer, which has no text
+    (found,) = sampler.sample(_asks(n=1, temperature=0.0, max_tokens=64)[:1])
+    (answer,) = found.answers
+    assert "Paris" in answer.text
+    assert answer.reason == "stop"
+    assert len(answer.ids) == len(answer.logps) == len(answer.free) < 64
+    text = b"".join(sampler._backend.piece(token) for token in answer.ids[:-1]).decode()
+    assert text == answer.text
+    assert sampler._backend.is_end(answer.ids[-1])
 
 
 def test_a_bound_answer_matches_and_forced_tokens_are_told_apart(both):
