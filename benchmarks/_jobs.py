@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mainspring.core.types import ChatPrompt, Message, ModelVersion
 from mainspring.models.catalog import Catalog
@@ -42,10 +42,7 @@ class _Printer:
         self.version: ModelVersion | None = None
         self._told = time.monotonic()
 
-    def say(
-        self, message: str, *, level: Literal["info", "warn", "error"] = "info", data: Mapping[str, Any] | None = None
-    ) -> None:
-        del level, data
+    def say(self, message: str, **_: Any) -> None:
         print(f"  {message}", flush=True)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:

@@ -1,10 +1,11 @@
 """Whether training teaches: tasks that the base model fails on data it has not seen, and the tuned model passes.
 
-    scripts/bench learning [--tasks larger] [--scale 1.0] [--home DIR] [--seed 0] [--model FILE] [--json FILE]
+    scripts/bench learning [--tasks orders,sections,larger,closing] [--scale 1.0] [--home DIR] [--seed 0] [--json FILE]
 
 Each task makes its data with a seed, trained and held-out examples apart, runs a job as the server does but in this
 process, and asks the model the held-out questions before and after, greedily, through the engine. `--scale` shrinks a
-task to see that it runs. Printed are the shares that passed with 95 % confidence intervals (Wilson).
+task to see that it runs. Printed are the shares that passed with 95 % confidence intervals (Wilson). Of preferences
+(`closing`), what passes is a held-out pair whose preferred answer is the likelier one to the model.
 """
 
 import argparse
@@ -17,10 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks._jobs import Workshop, chat, wilson
 from benchmarks._main import main
+from benchmarks._tasks import closing_questions, orders, sections
+from mainspring.core.types import ModelVersion
+from mainspring.train.base import load_base
+from mainspring.train.dataset import Dataset, tokenise
+from mainspring.train.examples import ExampleFile
+from mainspring.train.methods import Preferences
+from mainspring.train.model import Trainee
+from mainspring.train.packing import Packer
+from mainspring.train.render import Renderer
 from mainspring.train.sampling import Answer
+from mainspring.train.tokens import open_vocabulary
 
 Line = Mapping[str, Any]
 
@@ -88,23 +100,89 @@ def larger(scale: float, seed: int) -> Task:
     )  # fmt: skip
 
 
-TASKS: dict[str, Callable[[float, int], Task]] = {"larger": larger}
+def _is_answer(line: Line, answer: Answer) -> bool:
+    return answer.text.strip() == line["answer"]
+
+
+def order_format(scale: float, seed: int) -> Task:
+    """A strict format by supervised training; names and wordings of held-out orders were not trained."""
+    lines, held = orders(round(400 * scale), max(8, round(200 * scale)), seed)
+    return Task(
+        name="orders", method="supervised", lines=_plain(lines), held_out=_asked(held), passes=_is_answer,
+        max_tokens=40, hyperparameters={"n_epochs": 2},
+    )  # fmt: skip
+
+
+def package_sections(scale: float, seed: int) -> Task:
+    """Classification into eight by supervised training, of one-line descriptions that nobody here wrote."""
+    lines, held = sections(round(1200 * scale), max(8, round(240 * scale)), seed)
+    return Task(
+        name="sections", method="supervised", lines=_plain(lines), held_out=_asked(held), passes=_is_answer,
+        max_tokens=12, hyperparameters={"n_epochs": 2},
+    )  # fmt: skip
+
+
+def preferences(scale: float, seed: int) -> Task:
+    """Preferences by DPO; topics of held-out pairs were not trained."""
+    lines, held = closing_questions(round(300 * scale), max(8, round(200 * scale)), seed)
+    return Task(
+        name="closing", method="dpo", lines=lines, held_out=held, passes=_is_answer, max_tokens=0,
+        hyperparameters={"n_epochs": 1},
+    )  # fmt: skip
+
+
+def _plain(lines: Sequence[Line]) -> list[Line]:
+    """What is trained: nothing but messages."""
+    return [{"messages": line["messages"]} for line in lines]
+
+
+def _asked(lines: Sequence[Line]) -> list[Line]:
+    """What is asked: all but the answer."""
+    return [{**line, "messages": line["messages"][:-1]} for line in lines]
+
+
+TASKS: dict[str, Callable[[float, int], Task]] = {
+    "orders": order_format,
+    "sections": package_sections,
+    "larger": larger,
+    "closing": preferences,
+}
+
+
+def preferred(workshop: Workshop, version: ModelVersion, lines: Sequence[Line]) -> int:
+    """To how many pairs the model gives the preferred answer the larger log probability."""
+    data, folder = workshop.write("held", lines), workshop.home / f"held-{version.version}"
+    vocabulary = open_vocabulary(workshop.catalog, version)
+    held = Dataset(tokenise(ExampleFile(Path(data.path), "dpo"), Renderer(vocabulary), folder / "tokens", least=1))
+    length = max(256, int(held.lengths.max()))
+    model = load_base(workshop.catalog, version).model
+    trainee = Trainee(model, rank=1, precision=torch.float32, length=length)
+    packer = Packer(held, length=length, rows=2, batch_size=8, shuffle=False)
+    Preferences(trainee, packer, None, epochs=1, beta=1.0, cache=folder)  # looks at each pair, and keeps what it saw
+    seen = np.load(folder / "base_train.npy")
+    return int((seen[:, 0] > seen[:, 1]).sum())
 
 
 def judge(workshop: Workshop, task: Task, seed: int) -> dict[str, Any]:
     """Before, the job, after."""
     print(f"{task.name}: {len(task.lines)} examples, {len(task.held_out)} held out", flush=True)
-    before = workshop.passed(workshop.base, task.held_out, task.passes, task.max_tokens)
+    before = _passed(workshop, workshop.base, task)
     version, steps, took_s = workshop.train(
         task.name, workshop.base, task.method, task.lines, hyperparameters=task.hyperparameters, seed=seed, **task.more
     )
-    after = workshop.passed(version, task.held_out, task.passes, task.max_tokens)
+    after = _passed(workshop, version, task)
     num = len(task.held_out)
     return {
         "task": task.name, "method": task.method, "examples": len(task.lines), "held_out": num, "minutes": took_s / 60,
         "before": [before / num, *wilson(before, num)], "after": [after / num, *wilson(after, num)],
         "metrics": {step: dict(values) for step, values in steps.items()},
     }  # fmt: skip
+
+
+def _passed(workshop: Workshop, version: ModelVersion, task: Task) -> int:
+    if task.method == "dpo":
+        return preferred(workshop, version, task.held_out)
+    return workshop.passed(version, task.held_out, task.passes, task.max_tokens)
 
 
 async def run(options: argparse.Namespace) -> list[dict[str, Any]]:

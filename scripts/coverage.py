@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from mainspring.api.app import Services, create_app
-from mainspring.api.openai import wire
+from mainspring.api.openai import wire, wire_finetuning
+from mainspring.api.services import Training
 from mainspring.core.clock import SystemClock
 from mainspring.core.types import Principal
 from mainspring.engine.fake import FakeEngine
@@ -24,6 +25,8 @@ from mainspring.store.files import Files
 if TYPE_CHECKING:
     from mainspring.store.blobs import Blobs
     from mainspring.store.db import Database
+    from mainspring.train.jobs import FineTuning
+    from mainspring.train.sharing import Sharing
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "API.md"
@@ -31,8 +34,10 @@ SPEC: dict[str, Any] = json.loads((ROOT / "tests" / "data" / "openai-spec.json")
 REQUESTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("chat/completions", "CreateChatCompletionRequest", wire.ChatRequest),
     ("completions", "CreateCompletionRequest", wire.CompletionRequest),
+    ("fine_tuning/jobs", "CreateFineTuningJobRequest", wire_finetuning.CreateFineTuningJobRequest),
 )
 DIALECTS = {"OpenAI": ("/v1",), "Azure v1": ("/openai/v1",), "Azure classic": ("/openai/deployments/{}", "/openai")}
+OTHERS = dict.fromkeys(("priority", "options"), "not OpenAI: Mainspring")
 NAMES = {"integer": "whole number", "boolean": "true or false", "null": ""}
 
 
@@ -85,7 +90,7 @@ def request_table(name: str, schema_name: str, model: type[BaseModel]) -> Iterat
     yield "|---|---|---|"
     for field, taken in rows.items():
         status = taken or ("no: 400 `unknown_parameter`" if taken is None else "not yet: 400 that names it")
-        yield f"| `{field}` | {status} | {'' if field in theirs else 'not OpenAI: Azure'} |"
+        yield f"| `{field}` | {status} | {'' if field in theirs else OTHERS.get(field, 'not OpenAI: Azure')} |"
     yield ""
 
 
@@ -104,6 +109,7 @@ def routes() -> set[tuple[str, str]]:
         ready=lambda: True,
         clock=SystemClock(),
         files=Files(cast("Database", None), cast("Blobs", None), SystemClock()),
+        training=Training(jobs=cast("FineTuning", None), sharing=cast("Sharing", None)),
     )
     return {(each.method.lower(), re.sub(r"\{[^}]*\}", "{}", each.path)) for each in create_app(services).operations}
 

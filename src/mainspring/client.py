@@ -1,7 +1,7 @@
 """A small client of the HTTP API: what the command line and the products use, and nothing of the server's code.
 
-It asks for one model's answer, streamed, moves files, and turns error bodies back into `core.errors`. Programs that
-need more use the official `openai` package against the same server.
+It asks for one model's answer, streamed, moves files, looks after fine-tuning jobs, and turns error bodies back into
+`core.errors`. Programs that need more use the official `openai` package against the same server.
 """
 
 import json
@@ -123,6 +123,52 @@ class Client:
         """Delete a file."""
         with self._failures():
             _check(self._http.delete(f"/files/{quote(file_id, safe='')}"))
+
+    def create_job(self, **fields: Any) -> _Json:
+        """A fine-tuning job; `fields` are those of `POST /v1/fine_tuning/jobs`."""
+        with self._failures():
+            answer = self._http.post("/fine_tuning/jobs", json=fields)
+            _check(answer)
+            return _object(answer.content)
+
+    def jobs(self) -> Iterator[_Json]:
+        """The fine-tuning jobs of the project, the newest first."""
+        return self._pages("/fine_tuning/jobs")
+
+    def job(self, job_id: str) -> _Json:
+        """One fine-tuning job."""
+        return self._job("GET", job_id)
+
+    def turn_job(self, job_id: str, verb: str) -> _Json:
+        """Pause, resume or cancel a fine-tuning job; how it is then."""
+        return self._job("POST", job_id, f"/{verb}")
+
+    def job_events(self, job_id: str) -> Iterator[_Json]:
+        """What happened to a fine-tuning job, the newest first."""
+        return self._pages(f"/fine_tuning/jobs/{quote(job_id, safe='')}/events")
+
+    def job_checkpoints(self, job_id: str) -> Iterator[_Json]:
+        """What came out of a fine-tuning job, the newest first."""
+        return self._pages(f"/fine_tuning/jobs/{quote(job_id, safe='')}/checkpoints")
+
+    def _job(self, method: str, job_id: str, rest: str = "") -> _Json:
+        with self._failures():
+            answer = self._http.request(method, f"/fine_tuning/jobs/{quote(job_id, safe='')}{rest}")
+            _check(answer)
+            return _object(answer.content)
+
+    def _pages(self, path: str) -> Iterator[_Json]:
+        query = {"limit": "100"}
+        while True:
+            with self._failures():
+                answer = self._http.get(path, params=query)
+                _check(answer)
+                page = _object(answer.content)
+            found = cast("list[_Json]", page["data"])
+            yield from found
+            if not page["has_more"]:
+                return
+            query["after"] = found[-1]["id"]
 
     def _stream(self, path: str, body: Mapping[str, Any]) -> Iterator[_Json]:
         """The choices in the chunks of a stream, which is not whole without its `[DONE]`."""

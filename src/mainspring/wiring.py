@@ -16,7 +16,7 @@ from mainspring.compute.local import launch_local
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import FilterSettings, Settings
-from mainspring.core.errors import UserMistake
+from mainspring.core.errors import ModelNotFound, UserMistake
 from mainspring.core.seams import Models
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, ModelVersion
 from mainspring.models.catalog import Catalog
@@ -27,7 +27,7 @@ from mainspring.serving.router import Router
 from mainspring.serving.shelf import Shelf
 
 if TYPE_CHECKING:
-    from mainspring.api.services import Services
+    from mainspring.api.services import Services, Training
     from mainspring.compute.sandbox import Sandbox
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory, Need
@@ -119,8 +119,12 @@ class Served(Models, Protocol):
 
 
 @asynccontextmanager
-async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[Services, Control]]":
-    """What the edge is given: `served` with governance around it. The data directory is there; all is closed again."""
+async def governed(settings: Settings, served: Served, trainer: str = "") -> "AsyncGenerator[tuple[Services, Control]]":
+    """What the edge is given: `served` with governance around it. The data directory is there; all is closed again.
+
+    Args:
+        trainer: a module that trains in the place of ours; tests have one.
+    """
     from mainspring.api.services import Services
     from mainspring.api.tracing import Tracing
     from mainspring.governance.stack import Stack
@@ -140,11 +144,12 @@ async def governed(settings: Settings, served: Served) -> "AsyncGenerator[tuple[
         meter = await _meter(settings, served, control, database, stack)
         files = await _files(settings, database, stack)
         sandbox = await stack.enter_async_context(_sandbox(settings))
+        training = await _training(settings, directory, database, files, trainer=trainer, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
-            run_code=sandbox.run, files=files, models=directory, replicas=served, control=control, rate=meter.rate,
-            sums=control.reports.sums,
+            run_code=sandbox.run, files=files, training=training, models=directory, replicas=served, control=control,
+            rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
             provisioned=lambda: [
@@ -224,6 +229,41 @@ async def _files(settings: Settings, database: "Database", stack: AsyncExitStack
     files = Files(database, blobs, SystemClock())
     stack.enter_context(_running(files.keep_swept()))
     return files
+
+
+async def _training(
+    settings: Settings,
+    directory: "Directory",
+    database: "Database",
+    files: "Files",
+    *,
+    trainer: str,
+    stack: AsyncExitStack,
+) -> "Training":
+    """Fine-tuning, and the loop that starts its processes, running until the stack is closed."""
+    from mainspring.api.services import Training
+    from mainspring.train.jobs import FineTuning
+    from mainspring.train.runner import Runner
+    from mainspring.train.sharing import Sharing
+
+    clock, catalog = SystemClock(), Catalog(settings.home / "models")
+
+    def find(name: str, project: str) -> ModelVersion:
+        """A deployment of the project, or a model of the catalog that it may use."""
+        snapshot = directory.snapshot
+        deployed = snapshot.deployments.get((project, name))
+        version = catalog.get(deployed.served_as if deployed else name)
+        if not snapshot.lets(project, version.name, version.project):
+            raise ModelNotFound(f"The model {name[:200]!r} does not exist.")
+        return version
+
+    runner = Runner(
+        database, clock, launch_local, settings.training, home=settings.home, url=settings.database, trainer=trainer
+    )
+    jobs = FineTuning(database, clock, files, find=find, settings=settings.training, changed=runner.poke)
+    stack.enter_context(_running(runner.run()))
+    stack.push_async_callback(runner.stop)
+    return Training(jobs=jobs, sharing=Sharing(database, clock))
 
 
 def _sandbox(settings: Settings) -> "Sandbox":

@@ -200,8 +200,9 @@ def in_catalog(
 
 
 class Served(FakeEngine):
-    """The fake in the place of the router: `wiring.Served`. It also has every version of `catalog`, by name@version, and
-    those that belong to a project by name; `states` says of some that they are not ready, or "gone": then requests fail."""
+    """The fake in the place of the router: `wiring.Served`. It also has every version of `catalog`, by name@version,
+    and those that belong to a project by name. `states` says of some that they are not ready, or "gone": then requests
+    fail."""
 
     ready = True
 
@@ -287,9 +288,11 @@ class Late:
 
 
 @contextlib.contextmanager
-def governed(home: Path, tokens: Authenticate | None = None, **changes: Any) -> Generator[GovernedTarget]:
+def governed(
+    home: Path, tokens: Authenticate | None = None, trainer: str = "mainspring.train.fake", **changes: Any
+) -> Generator[GovernedTarget]:
     """The edge and governance over the fake, put together as in the product; a price of 1 for a million tokens of any
-    kind. `changes` are settings."""
+    kind. `changes` are settings; `trainer` is the module that trains."""
     engine = Served(Catalog(home / "models"))
     given = {"metering": MeteringSettings(prices={"*": Price(input=1, output=1)}), "home": home, **changes}
     settings, made = Settings(**given), dict[str, Any]()
@@ -297,7 +300,7 @@ def governed(home: Path, tokens: Authenticate | None = None, **changes: Any) -> 
     @contextlib.asynccontextmanager
     async def around() -> AsyncGenerator[Any]:
         made["loop"] = asyncio.get_running_loop()
-        async with wiring.governed(settings, engine) as (given, made["control"]):
+        async with wiring.governed(settings, engine, trainer) as (given, made["control"]):
             _, made["secret"] = await made["control"].keys.create("admin", "admin")
             if tokens is not None:
                 authenticate = credentials(made["control"].keys.authenticate, tokens)

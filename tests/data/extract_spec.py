@@ -20,10 +20,19 @@ ROOTS = (
     "CreateChatCompletionStreamResponse",
     "CreateCompletionRequest",
     "CreateCompletionResponse",
+    "CreateFineTuningJobRequest",
     "DeleteFileResponse",
+    "DeleteFineTuningCheckpointPermissionResponse",
     "ErrorResponse",
+    "FineTuningJob",
+    "FineTuningJobCheckpoint",
+    "FineTuningJobEvent",
     "ListFilesResponse",
+    "ListFineTuningCheckpointPermissionResponse",
+    "ListFineTuningJobCheckpointsResponse",
+    "ListFineTuningJobEventsResponse",
     "ListModelsResponse",
+    "ListPaginatedFineTuningJobsResponse",
     "Model",
     "OpenAIFile",
     "RunGraderRequest",
@@ -48,6 +57,9 @@ def convert(node: Any) -> Any:
     if not isinstance(node, dict):
         return node  # additionalProperties: true or false
     made: dict[str, Any] = {key: node[key] for key in KEPT if key in node}
+    for exclusive, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if made.get(exclusive) is True:  # as OpenAPI 3.0 wrote it
+            made[exclusive] = made.pop(limit)
     if "$ref" in node:
         made["$ref"] = "#/$defs/" + node["$ref"].removeprefix(PREFIX)
     for key in NESTED:
@@ -92,9 +104,11 @@ def correct(defs: dict[str, Any]) -> None:
     """Where OpenAI's own server answers otherwise than its document says, follow the server.
 
     - An echoed prompt's first token has no probability: null in `token_logprobs` and `top_logprobs`.
+    - A fine-tuning job that was paused is "paused", as the document's own example has it; its enumeration lacks that.
     - The document describes a streamed completion with the schema of a whole one. The stream's chunks carry
       `finish_reason: null` until the last, and `usage: null` when `include_usage` is on: a schema of their own.
     """
+    defs["FineTuningJob"]["properties"]["status"]["enum"].append("paused")
     whole = defs["CreateCompletionResponse"]
     logprobs = whole["properties"]["choices"]["items"]["properties"]["logprobs"]["anyOf"][0]["properties"]
     for name in ("token_logprobs", "top_logprobs"):

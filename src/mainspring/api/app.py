@@ -31,6 +31,7 @@ from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.files import file_operations
+from mainspring.api.openai.finetuning import fine_tuning_operations
 from mainspring.api.openai.graders import (
     GraderRoutes,
     RunGraderRequest,
@@ -83,6 +84,7 @@ def create_app(services: Services) -> App:
         *_classic_routes(services),
         *_admin_routes(services),
         *(file_operations(services, services.files) if services.files else ()),
+        *_training_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -176,7 +178,7 @@ def _openai_routes(services: Services, prefix: str, dialect: Dialect) -> list[Op
             f"{prefix}/models/{{model:path}}", models.retrieve, f"{dialect}_models_retrieve", "Describe one deployment",
             replies.Model,
         ),
-        *((_delete_model(prefix, models, dialect),) if services.control else ()),
+        _delete_model(prefix, models, dialect),
     ]  # fmt: skip
 
 
@@ -229,6 +231,13 @@ def _classic_routes(services: Services) -> list[Operation]:
             "Describe a deployment", azure.AzureDeployment,
         ),
     ]  # fmt: skip
+
+
+def _training_routes(services: Services) -> list[Operation]:
+    if (training := services.training) is None:
+        return []
+    dialects: tuple[tuple[str, Dialect], ...] = (("/v1", "openai"), ("/openai/v1", "azure_v1"), ("/openai", "azure"))
+    return [each for where in dialects for each in fine_tuning_operations(services, training, *where)]
 
 
 def _admin_routes(services: Services) -> list[Operation]:

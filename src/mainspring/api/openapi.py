@@ -63,6 +63,11 @@ QUERY: dict[str, Json] = {
     "files/order": {"type": "string", "enum": ["asc", "desc"]},
     "files/after": {"type": "string"},
     "files/purpose": {"type": "string"},
+    "fine_tuning/after": {"type": "string"},
+    "fine_tuning/limit": {"type": "integer", "minimum": 1, "maximum": 100},
+    "fine_tuning/order": {"type": "string", "enum": ["ascending", "descending"]},
+    "fine_tuning/project_id": {"type": "string"},
+    "fine_tuning/metadata": {"type": "object"},  # of texts, as everything in a query is
 }
 """Parameters in the query, by name; before a slash stands whose, where one name means several things."""
 REQUIRED = ("start_time", "modelName")
@@ -172,7 +177,8 @@ def _parameters(operation: Operation, path: str) -> list[Json]:
         found.append({"name": "api-version", "in": "query", "required": False, "schema": schema})
     for name in operation.query:
         shown = name.rpartition("/")[2]
-        found.append({"name": shown, "in": "query", "required": name in REQUIRED, "schema": QUERY[name]})
+        style = {"style": "deepObject", "explode": True} if QUERY[name]["type"] == "object" else {}
+        found.append({"name": shown, "in": "query", "required": name in REQUIRED, "schema": QUERY[name], **style})
     return found
 
 

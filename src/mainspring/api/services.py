@@ -12,8 +12,10 @@ from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
 from mainspring.store.files import MAX_BYTES, Files
+from mainspring.train.jobs import FineTuning
+from mainspring.train.sharing import Sharing
 
-__all__ = ["Services", "no_embeddings"]
+__all__ = ["Services", "Training", "no_embeddings"]
 
 
 async def no_embeddings(_: EmbedRequest) -> Embeddings:
@@ -27,6 +29,14 @@ async def _nothing_used(*_: object, **__: object) -> list[Sums]:
 
 def _no_limits(*_: str) -> Rate:
     return Rate()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Fine-tuning jobs, and with whom what came out of them is shared."""
+
+    jobs: FineTuning
+    sharing: Sharing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +54,7 @@ class Services:
         run_code: runs Python that nobody trusts, for graders; None runs none.
         control: what the control plane works with; None has none.
         files: what is uploaded; None takes nothing.
+        training: fine-tuning; None trains nothing.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -66,6 +77,7 @@ class Services:
     run_code: RunCode | None = None
     control: Control | None = None
     files: Files | None = None
+    training: Training | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

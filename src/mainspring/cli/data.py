@@ -49,6 +49,7 @@ class Wanted:
     policies: "Policies"
     reports: "Reports"
     versions: "Callable[[], Sequence[ModelVersion]]"
+    find: "Callable[[str], ModelVersion]"
 
 
 def actor() -> str:
@@ -88,5 +89,6 @@ def _wanted(database: "Database", settings: "Settings") -> Wanted:
         secret=installation_secret(settings.home, settings.secret), units=settings.quota_units, actor=actor(),
     )  # fmt: skip
     return Wanted(
-        projects=projects, policies=Policies(database, clock, actor()), reports=Reports(database), versions=catalog.list
-    )
+        projects=projects, policies=Policies(database, clock, actor()), reports=Reports(database),
+        versions=catalog.list, find=catalog.get,
+    )  # fmt: skip

@@ -13,11 +13,13 @@ from mainspring.core.errors import UserMistake
 if TYPE_CHECKING:
     from mainspring.governance.wanted import Deployment
 
-__all__ = ["Project", "app"]
+__all__ = ["Project", "app", "deploy"]
 
 app = typer.Typer(
     help="Create, resize, move, pause and delete deployments.", no_args_is_help=True, rich_markup_mode=None
 )
+
+MAX_NAME = 64
 
 Project = Annotated[str, typer.Option(help="The project.")]
 Name = Annotated[str, typer.Argument(help="The deployment's name.", metavar="NAME")]
@@ -100,6 +102,50 @@ def create(
         return (await wanted.projects.deploy(msgspec.structs.replace(new, **given)))[0]
 
     _say(with_wanted(home, use), as_json)
+
+
+def deploy(
+    model: Annotated[str, typer.Argument(help="A model of the catalog, by name or name@version.", metavar="MODEL")],
+    *,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the deployment.", show_default="made of the model's name")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(help="The project.", show_default="the model's own, or default")
+    ] = None,
+    sku: Sku = None,
+    capacity: Capacity = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deploy a model in one step; doing it again changes what is given.
+
+    DeveloperTier costs nothing while nobody asks, and ends by itself after a day.
+    """
+
+    async def use(wanted: Wanted) -> "Deployment":
+        from mainspring.governance.wanted import DEFAULT, Deployment
+
+        found = wanted.find(model)
+        owner = (await wanted.projects.get(project or found.project or DEFAULT)).name
+        called = name or _deployment_name(found.name)
+        old = (await wanted.projects.snapshot()).deployments.get((owner, called))
+        if old is not None and old.model != found.name:
+            raise UserMistake(f"The deployment {called!r} is of {old.model}: choose another --name.")
+        given = _given(None, None, sku, capacity, None, None, None, None)
+        base = old or Deployment(project=owner, name=called, model=found.name, version="")
+        version = found.version if "@" in model else base.version
+        return (await wanted.projects.deploy(msgspec.structs.replace(base, version=version, **given)))[0]
+
+    _say(with_wanted(home, use), as_json)
+
+
+def _deployment_name(model: str) -> str:
+    """`ft:smollm2-135m-instruct:acme:mine:a1b2c3` becomes `smollm2-135m-instruct-acme-mine-a1b2c3`; of one that is too
+    long, the end, which tells it from others."""
+    parts = model.removeprefix("ft:").split(":")
+    joined = "-".join(part for part in parts if part)
+    return joined[-MAX_NAME:].strip("._-")
 
 
 @app.command()

@@ -20,6 +20,7 @@ from mainspring.cli import (
     policies,
     projects,
     quota,
+    train,
     up,
     usage,
 )
@@ -41,8 +42,10 @@ app.command()(chat.chat)
 app.command()(chat.complete)
 app.add_typer(models.app, name="models")
 app.add_typer(files.app, name="files")
+app.add_typer(train.app, name="train")
 app.add_typer(projects.app, name="projects")
 app.add_typer(deployments.app, name="deployments")
+app.command()(deployments.deploy)
 app.add_typer(policies.app, name="policies")
 app.add_typer(blocklists.app, name="blocklists")
 app.add_typer(quota.app, name="quota")

@@ -9,13 +9,18 @@ import typer
 from mainspring.cli.output import AsJson, Home, ProgressBar, plain, print_json, print_table, tell
 
 if TYPE_CHECKING:
-    from mainspring.core.types import ModelVersion
+    from mainspring.core.types import Lineage, ModelVersion
     from mainspring.models.catalog import Catalog
     from mainspring.models.prepared import Choice
 
 __all__ = ["app", "served_as"]
 
-app = typer.Typer(help="List, fetch, show, prepare and remove models.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, fetch, show, prepare, export and remove models.", no_args_is_help=True, rich_markup_mode=None
+)
+
+MOST_ANCESTORS = 100
+"""Versions cannot be each other's base, but manifests are files."""
 
 Name = Annotated[str, typer.Argument(help="The model's name, or name@version.", metavar="NAME")]
 
@@ -100,10 +105,10 @@ def show(name: Name, home: Home = None, as_json: AsJson = False) -> None:
         "parameters": f"{version.num_params:,}" if version.num_params else None,
         "context": f"{version.context_length:,} tokens" if version.context_length else None,
         "licence": version.licence,
-        "source": version.source,
-        "pulled": _day(version.created),
+        "source": None if version.lineage else version.source,
+        "made" if version.lineage else "pulled": _day(version.created),
         "base": version.base,
-        "made by": version.made_by,
+        "project": version.project,
         "chat template": f"{len(version.chat_template):,} characters" if version.chat_template else None,
     }
     from mainspring.core.config import load_settings
@@ -116,6 +121,77 @@ def show(name: Name, home: Home = None, as_json: AsJson = False) -> None:
             typer.echo(f"{label:14} {plain(fact)}")
     for file in version.files:
         typer.echo(f"{'file':14} {file.path}  {file.bytes:,} bytes  sha256:{file.sha256}")
+    if version.lineage is not None:
+        typer.echo("\n" + plain("\n".join(_tree(_catalog(home), version))))
+
+
+def _tree(catalog: "Catalog", version: "ModelVersion") -> list[str]:
+    """Where the weights come from: the model at the bottom first, each that was made of it below."""
+    from mainspring.core.errors import ModelNotFound
+
+    chain: list[tuple[str, ModelVersion | None]] = [(version.id, version)]
+    while (found := chain[-1][1]) is not None and found.lineage is not None and len(chain) <= MOST_ANCESTORS:
+        try:
+            chain.append((found.lineage.base, catalog.get(found.lineage.base)))
+        except ModelNotFound:
+            chain.append((f"{found.lineage.base} (no longer here)", None))
+    lines: list[str] = []
+    for depth, (name, found) in enumerate(reversed(chain)):
+        lines.append(f"{'   ' * (depth - 1)}`- {name}" if depth else name)
+        if found is not None and found.lineage is not None:
+            lines += [f"{'   ' * depth}   {line}" for line in _facts(found, found.lineage)]
+    return lines
+
+
+def _facts(version: "ModelVersion", lineage: "Lineage") -> list[str]:
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in lineage.scores.items())
+    settings = ", ".join(f"{name} {value}" for name, value in lineage.settings.items())
+    facts = {
+        "job": f"{version.made_by}, {lineage.method}, step {lineage.step}, seed {lineage.seed}",
+        "training": f"sha256:{lineage.training}",
+        "validation": f"sha256:{lineage.validation}" if lineage.validation else "",
+        "settings": settings,
+        "scores": scores,
+    }
+    return [f"{label:10} {fact}" for label, fact in facts.items() if fact]
+
+
+@app.command()
+def export(
+    name: Name,
+    *,
+    form: Annotated[
+        Literal["gguf", "safetensors"],
+        typer.Option("--format", help="A GGUF file, or a folder as transformers, PEFT and vLLM read it."),
+    ],
+    merge: Annotated[bool, typer.Option("--merge", help="An adapter as the whole model that it makes.")] = False,
+    outfile: Annotated[
+        Path | None, typer.Option(help="The file or folder to write.", show_default="the name, here", metavar="PATH")
+    ] = None,
+    weights: Annotated[
+        Literal["f32", "f16", "bf16", "q8_0"] | None,
+        typer.Option("--type", help="Of a whole model's weights; q8_0 in GGUF only.",
+                     show_default="as they are, f16 where they are new"),
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Write a model for other programs. An adapter stays one unless it is merged."""
+    from mainspring.models.catalog import folder_name
+    from mainspring.train.outfile import export as write
+
+    catalog = _catalog(home)
+    version = catalog.get(name)
+    stem = folder_name(version.name).replace("~", "-")
+    out = outfile or Path(f"{stem}.gguf" if form == "gguf" else stem)
+    with ProgressBar(version.name) as progress:
+        done = write(catalog, version, out, form=form, merge=merge, storage=weights, progress=progress)
+    if as_json:
+        print_json({"path": str(done.path), "remark": done.remark})
+        return
+    typer.echo(str(done.path))
+    if done.remark:
+        tell(done.remark)
 
 
 @app.command()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mainspring.cli.output import AsJson, Home, print_json, print_table, tell
-from mainspring.core.config import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mainspring.train.check import FileReport, Report
@@ -20,7 +19,9 @@ GEMM_ROUNDS = 3
 
 def check(
     file: Annotated[Path, typer.Argument(help="The training file, JSON Lines.", metavar="FILE")],
-    model: Annotated[str, typer.Option(help="The base model.", metavar="NAME")] = DEFAULT_MODEL,
+    model: Annotated[
+        str | None, typer.Option(help="The base model.", metavar="NAME", show_default="the embedded one")
+    ] = None,
     validation: Annotated[Path | None, typer.Option(help="The validation file.", metavar="FILE")] = None,
     *,
     method: Annotated[
@@ -33,7 +34,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Look at training data without training: what is wrong, lengths, duplicates, and what "auto" would choose."""
-    from mainspring.core.config import home_from
+    from mainspring.core import log
+    from mainspring.core.config import DEFAULT_MODEL, home_from
     from mainspring.core.errors import UserMistake
     from mainspring.models.catalog import Catalog
     from mainspring.train.check import check as look
@@ -41,11 +43,12 @@ def check(
     from mainspring.train.render import Renderer
     from mainspring.train.tokens import open_vocabulary, read_shape
 
+    log.configure("warning")  # standard output is the report's
     for path in (file, validation):
         if path is not None and not path.is_file():
             raise UserMistake(f"There is no file {path}.")
     catalog = Catalog(home_from(home) / "models")
-    version = catalog.ensure(model)
+    version = catalog.ensure(model or DEFAULT_MODEL)
     vocabulary = open_vocabulary(catalog, version)
     shape = read_shape(catalog, version, vocabulary.num_tokens)
     context = version.context_length or 2048

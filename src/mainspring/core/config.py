@@ -28,6 +28,7 @@ __all__ = [
     "ServingSettings",
     "Settings",
     "TracingSettings",
+    "TrainingSettings",
     "VllmSettings",
     "WeightsFormat",
     "create_home",
@@ -266,6 +267,27 @@ class SandboxSettings(BaseModel):
     concurrency: int = Field(0, ge=0, description="Runs at a time; 0 means one for each processor.")
 
 
+class TrainingSettings(BaseModel):
+    """Fine-tuning jobs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    concurrent: int = Field(
+        1, ge=0, le=1024, description="Fine-tuning jobs that train at once, on all servers together; 0 starts none."
+    )
+    concurrent_per_project: int = Field(
+        0, ge=0, description="Of these, the most of one project; 0 sets no limit of its own."
+    )
+    jobs_per_project: int = Field(
+        100, ge=0, description="Jobs of a project that may wait or run at the same time; 0 sets no limit."
+    )
+    jobs_per_day: int = Field(0, ge=0, description="Jobs that a project may create in 24 hours; 0 sets no limit.")
+    lease_s: float = Field(
+        30.0, ge=3, le=600, description="Seconds without a sign of life after which another server takes over a job."
+    )
+    stop_s: float = Field(20.0, ge=0, description="Seconds that jobs have to write a checkpoint when the server stops.")
+
+
 class TracingSettings(BaseModel):
     """OpenTelemetry traces."""
 
@@ -315,6 +337,7 @@ class Settings(BaseSettings):
     metering: MeteringSettings = Field(MeteringSettings(), description="What requests are accounted with.")  # pyright: ignore[reportCallIssue]
     identity: IdentitySettings = Field(IdentitySettings(), description="Tokens, beside keys.")  # pyright: ignore[reportCallIssue]
     filters: FilterSettings = Field(FilterSettings(), description="The content filters.")  # pyright: ignore[reportCallIssue]
+    training: TrainingSettings = Field(TrainingSettings(), description="Fine-tuning jobs.")  # pyright: ignore[reportCallIssue]
     sandbox: SandboxSettings = Field(SandboxSettings(), description="The sandbox.")  # pyright: ignore[reportCallIssue]
     tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]

@@ -26,6 +26,7 @@ from mainspring.governance.wanted import DEFAULT, DEVELOPER_S, SKUS, Deployment,
 from mainspring.models.catalog import missing
 from mainspring.store.db import Database
 from mainspring.store.files import remove_all
+from mainspring.store.jobs import cancel_all
 
 __all__ = ["Projects", "Slot", "installation_secret"]
 
@@ -165,6 +166,7 @@ class Projects:
                         await change.remove(each, "project.empty", f"{key[0]}/{key[1]}")
             await self._keys.revoke_all(change.connection, project.name)
             await remove_all(change.connection, project.name, self._clock.now())
+            await cancel_all(change.connection, project.name, self._clock.now())
             await change.remove(project, "project.delete", project.name)
         self._keys.forget(project.name)
         self._changed()

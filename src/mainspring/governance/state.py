@@ -37,6 +37,9 @@ async def snapshot_in(connection: AsyncConnection) -> Snapshot:
     async def rows(table: Table) -> list[RowMapping]:
         return list((await connection.execute(select(table))).mappings())
 
+    shares: dict[str, set[str]] = {}
+    for row in await rows(tables.checkpoint_permissions):
+        shares.setdefault(row["checkpoint"], set()).add(row["project"])
     items: dict[tuple[str, str], list[BlocklistItem]] = {}
     for row in await rows(tables.blocklist_items):
         items.setdefault((row["project"], row["blocklist"]), []).append(_plain(row, BlocklistItem))
@@ -48,6 +51,7 @@ async def snapshot_in(connection: AsyncConnection) -> Snapshot:
         blocklists={(row["project"], row["name"]): _plain(row, Blocklist) for row in await rows(tables.blocklists)},
         items={key: tuple(sorted(found, key=lambda item: item.name)) for key, found in items.items()},
         capacities={(row["sku"], row["model"]): row["units"] for row in await rows(tables.capacities)},
+        shares={name: frozenset(projects) for name, projects in shares.items()},
     )
 
 

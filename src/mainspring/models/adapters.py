@@ -114,7 +114,7 @@ def changed(name: str, values: Floats, pairs: Pairs) -> Floats:
     pair = pairs.get(name.removesuffix(".weight"))
     if pair is None:
         return values
-    change = pair.b @ pair.a
+    change = (pair.b @ pair.a).astype(np.float32, copy=False)
     return values + (change.T if name == f"{EMBEDDINGS}.weight" else change)
 
 

@@ -27,7 +27,7 @@ from mainspring.core.errors import ModelNotFound, UserMistake
 from mainspring.core.types import FileRef, ModelVersion
 from mainspring.models import sources
 from mainspring.models.describe import Base, describe
-from mainspring.models.sources import Progress
+from mainspring.models.sources import Progress, silent
 
 __all__ = ["DEFAULT_SOURCE", "EMBEDDING_MODEL", "SHORT_NAMES", "Catalog", "folder_name", "locked", "missing"]
 
@@ -113,7 +113,7 @@ class Catalog:
         folder = self.root / ".work" / f"made-{uuid4().hex}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with locked(folder.with_suffix(".lock"), progress or _ignore):
+            with locked(folder.with_suffix(".lock"), progress or silent):
                 folder.mkdir()
                 yield folder
         finally:
@@ -165,7 +165,7 @@ class Catalog:
         source = SHORT_NAMES.get(source) or sources.normalise(source)
         if name is not None and not _NAME.fullmatch(name):
             raise UserMistake(f"{name!r} cannot be a model's name: use a-z, 0-9, dot, dash and underscore.")
-        report = progress or _ignore
+        report = progress or silent
         work = self.root / ".work" / hashlib.sha256(source.encode()).hexdigest()[:16]
         work.mkdir(parents=True, exist_ok=True)
         with locked(work.with_suffix(".lock"), report) as lock_fd:
@@ -315,7 +315,3 @@ def locked(path: Path, progress: Progress) -> Generator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _ignore(_phase: str, _done: int, _total: int | None) -> None:
-    pass

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mainspring.core.errors import UserMistake
 from mainspring.models import gguf
 from mainspring.models.gguf import Layout, Tensor
-from mainspring.models.safetensors import TensorEntry, read_tensors
+from mainspring.models.safetensors import TensorEntry, floats, read_tensors
 
 __all__ = ["PeftConfig", "base_name", "check_adapter", "matrix", "read_config", "scales", "write_peft"]
 
@@ -186,6 +186,7 @@ def write_peft(folder: Path, base: Sequence[Layout], target: Path) -> None:
 
     Raises:
         UserMistake: an adapter of a kind or of modules that cannot be served, or of a model of unknown architecture.
+        InvalidRequest: its matrices are damaged.
     """
     config = read_config(folder / "adapter_config.json")
     architecture = _text(base[0], "general.architecture")
@@ -197,8 +198,7 @@ def write_peft(folder: Path, base: Sequence[Layout], target: Path) -> None:
         )
     path = folder / "adapter_model.safetensors"
     entries = read_tensors(path)
-    mapped: NDArray[np.uint8] = np.memmap(path, np.uint8, "r")
-    found = list(_matrices(config, entries, mapped, base[0], architecture))
+    found = list(_matrices(config, path, entries, base[0], architecture))
     matrices = dict(found)
     if len(matrices) < len(found):
         raise UserMistake("The adapter holds the matrices of one module twice: save it again.")
@@ -215,7 +215,7 @@ def write_peft(folder: Path, base: Sequence[Layout], target: Path) -> None:
 
 
 def _matrices(
-    config: PeftConfig, entries: Mapping[str, TensorEntry], mapped: NDArray[np.uint8], base: Layout, architecture: str
+    config: PeftConfig, path: Path, entries: Mapping[str, TensorEntry], base: Layout, architecture: str
 ) -> Iterator[tuple[str, Floats]]:
     """GGUF names and values, B scaled and its rows in GGUF's order."""
     for name, entry in entries.items():
@@ -227,7 +227,7 @@ def _matrices(
                 f"The adapter's tensor {name[:100]!r} is of a module that cannot be served: adapters of attention and "
                 "feed-forward projections, of embeddings and of the output are."
             )
-        values = _floats(mapped[entry.begin : entry.end], entry)
+        values = floats(path, entry)
         embedding = match["embedding"] is not None
         if match["which"] == "A":
             yield f"{target}.lora_a", values.T if embedding else values
@@ -251,20 +251,6 @@ def _target(module: str) -> str | None:
     match = _LAYER.fullmatch(module)
     inner = MODULES.get(match[2]) if match else None
     return f"blk.{int(match[1])}.{inner}.weight" if match and inner else None
-
-
-def _floats(raw: NDArray[np.uint8], entry: TensorEntry) -> Floats:
-    if entry.dtype == "F32":
-        values = raw.view(np.float32)
-    elif entry.dtype == "F16":
-        values = raw.view(np.float16).astype(np.float32)
-    elif entry.dtype == "BF16":
-        values = (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    else:
-        raise UserMistake(f"The adapter's matrices are stored as {entry.dtype}: save it in 32 or 16 bits.")
-    if not np.isfinite(values).all():
-        raise UserMistake("Some of the adapter's weights are not finite numbers: the file is damaged.")
-    return values.reshape(entry.shape)
 
 
 def _rescale(config: PeftConfig, module: str, *, rank: int) -> float:

@@ -34,6 +34,7 @@ __all__ = [
     "is_source",
     "model_name",
     "normalise",
+    "silent",
     "version_of",
 ]
 
@@ -80,6 +81,10 @@ class Fetched(msgspec.Struct, frozen=True):
 
     files: tuple[FileRef, ...]
     licence: str | None = None
+
+
+def silent(_phase: str, _done: int, _total: int | None) -> None:
+    """A `Progress` for nobody."""
 
 
 def is_source(text: str) -> bool:

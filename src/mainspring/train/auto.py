@@ -55,10 +55,10 @@ def choose_batch_size(
         mean_tokens: of an example.
         positions: of a micro-batch (rows x T).
     """
-    share = round(num_examples * BATCH_SHARE)
+    share = min(MAX_BATCH, round(num_examples * BATCH_SHARE))
     fill = int(positions / mean_tokens) if mean_tokens and positions else FULL_BATCH
     wanted = max(share, min(FULL_BATCH, fill), FULL_BATCH if method == "reinforcement" else 1)
-    most = max(1, min(MAX_BATCH, num_examples * n_epochs // MIN_STEPS))
+    most = max(1, num_examples * n_epochs // MIN_STEPS)
     value = min(wanted, most, num_examples)
     if value < wanted:
         return value, f"more would leave fewer than {MIN_STEPS} steps for {num_examples:,} examples"

@@ -1,8 +1,8 @@
 """A version of the catalog as a PyTorch model, whichever form it is kept in.
 
-Whole models in safetensors are loaded as they are, GGUF files through `weights.as_folder`, and an adapter is merged into
-its base: what was fine-tuned can be fine-tuned again. Nothing is looked up on the network and no code comes out of a
-model.
+Whole models in safetensors are loaded as they are, GGUF files through `weights.as_folder`, and an adapter is merged
+into its base: what was fine-tuned can be fine-tuned again. Nothing is looked up on the network and no code comes out of
+a model.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mainspring.core.types import ModelVersion
 from mainspring.models import adapters
 from mainspring.models.adapters import Pair
 from mainspring.models.catalog import Catalog
-from mainspring.models.sources import Progress
+from mainspring.models.sources import Progress, silent
 from mainspring.train import weights
 from mainspring.train.weights import Dtype
 
@@ -60,7 +60,7 @@ def load_base(
     *,
     dtype: Dtype = "float32",
     attention: str = "sdpa",
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> LoadedBase:
     """Load a model to train it.
 
@@ -85,9 +85,11 @@ def load_base(
 
 
 def _load(folder: Path, dtype: Dtype, attention: str) -> Any:
-    import torch
-    import transformers
-
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise UserMistake("Training needs PyTorch and more: pip install 'mainspring[train]'.") from error
     causal: Any = transformers.AutoModelForCausalLM
     try:
         model, report = causal.from_pretrained(
@@ -116,7 +118,7 @@ def _merge(model: Any, pairs: dict[str, Pair]) -> None:
             module = modules.get(name)
             if module is None:
                 raise UserMistake(f"The adapter changes {name[:80]!r}, which its base model does not have.")
-            change = torch.from_numpy(b @ a)
+            change: Any = torch.as_tensor(b @ a)
             if name == adapters.EMBEDDINGS:
                 change = change.T
             module.weight += change.to(module.weight.dtype)

@@ -16,12 +16,12 @@ from mainspring.train import auto, similar
 from mainspring.train.dataset import Dataset, tokenise
 from mainspring.train.examples import MIN_EXAMPLES, Chat, Completion, Example, ExampleFile, Preference
 from mainspring.train.lines import Line
-from mainspring.train.packing import Packer, choose_length
+from mainspring.train.packing import choose_length, choose_rows
 from mainspring.train.plan import Hyperparameters, Method
 from mainspring.train.render import Renderer
 from mainspring.train.similar import Leak, Texts
 
-__all__ = ["MICRO_TOKENS", "Checked", "Choice", "FileReport", "Lengths", "Report", "check", "recall"]
+__all__ = ["MICRO_TOKENS", "Checked", "Choice", "FileReport", "Lengths", "Report", "check", "duration", "recall"]
 
 MAX_LABELS, MAX_LABEL_CHARS = 50, 64
 MIN_VALIDATION = 1
@@ -127,7 +127,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             if choice.is_auto
         ]
         if self.time_s is not None:
-            said.append(f"It will take about {_duration(self.time_s)}.")
+            said.append(f"It will take about {duration(self.time_s)}.")
         if self.memory_bytes is not None:
             said.append(f"It needs about {self.memory_bytes / 2**20:,.0f} MiB of memory.")
         return [*said, *self.problems]
@@ -171,10 +171,10 @@ def check(
     )
     data, about = trained.data, trained.report
     length, _ = choose_length(data.lengths, max_tokens * data.about.parts)
-    rows = max(1, micro_tokens // length)
-    choices = _choose(training.method, about, given, positions=rows * length)
-    packer = Packer(data, length=length, rows=rows, batch_size=int(choices["batch_size"].value), seed=seed)
-    packing, epochs = packer.packing(), int(choices["n_epochs"].value)
+    most = max(1, micro_tokens // length)
+    choices = _choose(training.method, about, given, positions=most * length)
+    size, epochs = int(choices["batch_size"].value), int(choices["n_epochs"].value)
+    rows, packing = choose_rows(data, length=length, batch_size=size, most=most, seed=seed)
     leak = similar.leak(trained.seen.texts, checked.seen.texts) if checked else None
     positions = packing.positions * epochs
     guess = auto.estimate(shape, positions=positions, micro_positions=rows * length) if shape else None
@@ -187,7 +187,7 @@ def check(
         length=length,
         rows=rows,
         efficiency=packing.efficiency,
-        steps=packer.steps_per_epoch * epochs,
+        steps=-(-len(data) // min(size, len(data))) * epochs,
         positions=positions,
         hyperparameters=choices,
         problems=_problems(trained, checked, leak, max_tokens),
@@ -352,7 +352,8 @@ def _problems_of(looked: _Looked, name: str, max_tokens: int) -> list[str]:
     return found
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For people."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     if seconds < 5400:

@@ -9,6 +9,8 @@ computed. It has its name once it is whole; the one before it goes then. A disk 
 the run: the older one stays, and whoever asks for the next one is told.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import contextlib
 import os
 import shutil
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 __all__ = ["Checkpoints", "Saved"]

@@ -7,7 +7,6 @@ was killed in the middle just does it again.
 import hashlib
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from mainspring.core.types import FileRef, Lineage, ModelVersion
 from mainspring.models import adapters, folder, gguf, lora, safetensors
 from mainspring.models.catalog import Catalog
 from mainspring.models.describe import MADE
-from mainspring.models.sources import Progress, version_of
+from mainspring.models.sources import Progress, silent, version_of
 from mainspring.train import weights, whole
 from mainspring.train.base import pairs_of, root_of
 from mainspring.train.plan import Made, Plan
@@ -60,7 +59,7 @@ def register(
     *,
     project: str | None = None,
     storage: Storage = "f16",
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> ModelVersion:
     """List a checkpoint in the catalog, where a server that runs finds it within a second.
 
@@ -200,8 +199,3 @@ def _num_params(path: Path) -> int:
     if path.suffix == ".gguf":
         return gguf.read_header(path).num_params
     return sum(entry.num_items for entry in safetensors.read_tensors(path).values())
-
-
-def merged(pairs: Mapping[str, adapters.Pair]) -> weights.Change:
-    """What an adapter makes of its base's weights."""
-    return lambda name, values: adapters.changed(name, values, pairs)

@@ -10,6 +10,8 @@ before the first step. What was delivered is delivered again after a resumption:
 step. On another machine, or with another number of threads, sums round differently.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import json
 import math
 import time
@@ -147,7 +149,7 @@ class _Run:
         sums: dict[str, tuple[float, float]] = {}
         for micro in batch.micro:
             loss, more = self._method.loss(self._trainee.score(micro), micro, batch)
-            loss.backward()  # pyright: ignore[reportUnknownMemberType]
+            loss.backward()
             for name, (value, weight) in more.items():
                 old = sums.get(name, (0.0, 0.0))
                 sums[name] = (old[0] + value, old[1] + weight)
@@ -202,7 +204,7 @@ class _Run:
         for name, parameter in self._trainee.trained.items():
             for key, value in self._optimiser.state[parameter].items():
                 moments[f"{name}:{key}"] = value.detach().clone()
-        rest = {"tokens": self._tokens, "last": self._last, "torch_rng": torch.get_rng_state().tolist()}
+        rest: dict[str, Any] = {"tokens": self._tokens, "last": self._last, "torch_rng": torch.get_rng_state().tolist()}
         self._checkpoints.save(Saved(self._step, self._trainee.state(), moments, rest))
 
     def _resume(self) -> None:

@@ -7,6 +7,8 @@ them instead of one of the vocabulary's. (The idea is that of Liger's fused loss
     logp_i = z_i[y_i] - logsumexp(z_i),    z = h Wᵀ        d logp_i / d h_i = W[y_i] - softmax(z_i) W
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from typing import Any
 
 import torch
@@ -82,5 +84,5 @@ def logprobs(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor) -> tuple[Tens
         head_VD: the vocabulary projection (vocabulary, hidden size); products are computed in its type.
         labels_N: int64.
     """
-    logp, hit = _LogProbs.apply(hidden_ND, head_VD, labels_N)  # pyright: ignore[reportUnknownVariableType, reportGeneralTypeIssues]
-    return logp, hit
+    found: tuple[Tensor, Tensor] = _LogProbs.apply(hidden_ND, head_VD, labels_N)  # pyright: ignore[reportAssignmentType]
+    return found

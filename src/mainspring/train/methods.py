@@ -3,6 +3,8 @@
 What a method adds to the loop is small: which batches, what the loss of a micro-batch is, and what to measure.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +125,8 @@ class Preferences(_FromExamples):
 
     def _loss(self, scored: Scored, micro: MicroBatch, batch: Batch, data: Packer) -> tuple[Tensor, Sums]:
         pairs, flat = _pairs(micro)
-        now_P2 = _by_segment(scored, micro)[torch.from_numpy(flat).to(scored.logp_N.device)]  # pyright: ignore[reportUnknownMemberType]
-        gain_P2 = now_P2 - torch.from_numpy(self._base[data][pairs]).to(now_P2)  # pyright: ignore[reportUnknownMemberType]
+        now_P2 = _by_segment(scored, micro)[torch.from_numpy(flat).to(scored.logp_N.device)]
+        gain_P2 = now_P2 - torch.from_numpy(self._base[data][pairs]).to(now_P2)
         margin_P = self._beta * (gain_P2[:, 0] - gain_P2[:, 1])
         losses_P = -logsigmoid(margin_P)
         told, count = margin_P.detach(), float(len(pairs))

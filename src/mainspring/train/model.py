@@ -7,6 +7,8 @@ is in them: products in bfloat16 where the machine has instructions for it, ever
 additions that are part of a product, and a backward pass that computes nothing for `W`.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import contextlib
 import json
 import os
@@ -18,7 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
@@ -65,7 +67,8 @@ class LoraLinear(nn.Module):
         super().__init__()
         out_features, in_features = inner.weight.shape
         self.weight = nn.Parameter(inner.weight.detach().to(precision), requires_grad=False)
-        self.bias, self.precision = inner.bias, precision
+        self.bias: Tensor | None = inner.bias
+        self.precision = precision
         # As PEFT begins: Kaiming's uniform distribution with a = sqrt(5), which is this bound.
         a = torch.empty(rank, in_features).uniform_(-1, 1, generator=rng) / in_features**0.5
         self.a, self.b = nn.Parameter(a), nn.Parameter(torch.zeros(out_features, rank))
@@ -75,7 +78,7 @@ class LoraLinear(nn.Module):
         """Rows in float32, and rows in float32 out."""
         kind = self.weight.dtype
         flat = x.to(kind).flatten(0, -2)
-        y: Any = _LoraProduct.apply(flat, self.weight, self.a.to(kind), (self.b * self.scale).to(kind))
+        y: Tensor = _LoraProduct.apply(flat, self.weight, self.a.to(kind), (self.b * self.scale).to(kind))
         y = y.float().unflatten(0, x.shape[:-1])
         return y if self.bias is None else y + self.bias
 
@@ -85,7 +88,8 @@ class FullLinear(nn.Module):
 
     def __init__(self, inner: nn.Linear, precision: Precision) -> None:
         super().__init__()
-        self.weight, self.bias, self.precision = inner.weight, inner.bias, precision
+        self.weight, self.precision = inner.weight, precision
+        self.bias: Tensor | None = inner.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows in float32, and rows in float32 out."""

@@ -1,4 +1,4 @@
-"""A version of the catalog as files for other programs: GGUF for llama.cpp's family, a folder for transformers and vLLM.
+"""A version of the catalog as files for other programs: GGUF for llama.cpp's, a folder for transformers and vLLM.
 
 What comes out has its name once it is whole, and nothing that is there already is written over.
 """
@@ -15,7 +15,7 @@ from mainspring.models import adapters, folder, safetensors
 from mainspring.models.adapters import Pair
 from mainspring.models.catalog import Catalog
 from mainspring.models.safetensors import TensorEntry
-from mainspring.models.sources import Progress, check_space, sync
+from mainspring.models.sources import Progress, check_space, silent, sync
 from mainspring.train import weights
 from mainspring.train.base import pairs_of, root_of
 from mainspring.train.export import BESIDE, peft_name
@@ -27,7 +27,8 @@ __all__ = ["Exported", "Form", "export"]
 
 Form = Literal["gguf", "safetensors"]
 NO_TOKENIZER = (
-    "Its vocabulary has no form that transformers reads alike: add the tokenizer files of the original model."
+    "The vocabulary was left out: transformers is not installed, or reads it in another way than the model was trained "
+    "with. Add the tokenizer files of the original model."
 )
 DTYPES: Mapping[Storage, Dtype] = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
@@ -47,7 +48,7 @@ def export(
     form: Form,
     merge: bool = False,
     storage: Storage | None = None,
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> Exported:
     """Write a version to `out`: a file if it is GGUF, otherwise a folder.
 
@@ -103,7 +104,7 @@ def _adapter(catalog: Catalog, version: ModelVersion, part: Path, form: Form) ->
     adapters.write_peft(part, pairs_of(catalog, version), peft_name(root_of(catalog, version)))
 
 
-def _whole(
+def _whole(  # noqa: PLR0917 - `export`'s own
     catalog: Catalog, version: ModelVersion, part: Path, form: Form, storage: Storage | None, progress: Progress
 ) -> str:
     root, pairs = root_of(catalog, version), pairs_of(catalog, version) if version.is_adapter else {}
@@ -139,7 +140,7 @@ def _dtype(storage: Storage | None) -> Dtype | None:
     return None if storage is None else DTYPES[storage]
 
 
-def _folder_from_folder(
+def _folder_from_folder(  # noqa: PLR0917 - the same
     source: Path, root: ModelVersion, part: Path, pairs: Mapping[str, Pair], dtype: Dtype | None, progress: Progress
 ) -> None:
     """A folder of transformers' with an adapter merged into its weights, in one file."""

@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 
 from mainspring.core.errors import InvalidRequest
 
-__all__ = ["NO_LABEL", "Batch", "MicroBatch", "Packer", "Packing", "Sample", "Source", "choose_length", "order"]
+__all__ = [
+    "NO_LABEL",
+    "Batch",
+    "MicroBatch",
+    "Packer",
+    "Packing",
+    "Sample",
+    "Source",
+    "choose_length",
+    "choose_rows",
+    "order",
+]
 
 NO_LABEL = -100
 """The label of a position whose next token is not trained: what PyTorch's losses ignore by default."""
@@ -264,3 +275,18 @@ def choose_length(lengths: NDArray[np.int64], max_tokens: int) -> tuple[int, str
     if length == MIN_LENGTH:
         return length, f"the longest example has {longest} tokens, and shorter rows than {MIN_LENGTH} are slower"
     return length, f"the longest example has {longest} tokens"
+
+
+PASS_POSITIONS = 64
+"""What a pass costs by itself: about as much as so many positions."""
+
+
+def choose_rows(source: Source, *, length: int, batch_size: int, most: int, seed: int = 0) -> tuple[int, Packing]:
+    """Rows of a micro-batch, and how full they then are: of the numbers up to `most`, the one with the least to
+    compute. More rows make fewer passes; rows that a batch does not fill are computed all the same."""
+    tried: list[tuple[int, int, Packing]] = []
+    for rows in range(1, max(1, most) + 1):
+        packing = Packer(source, length=length, rows=rows, batch_size=batch_size, seed=seed).packing()
+        tried.append((packing.positions + PASS_POSITIONS * packing.micro_batches, -rows, packing))
+    _, rows, packing = min(tried, key=lambda each: each[:2])
+    return -rows, packing

@@ -150,7 +150,7 @@ class Reinforcement:
         base: what adapters say they belong to.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - all of them are parts, and none has a default
         self, trainee: Trainee, questions: Questions, valid: Questions | None, recipe: Recipe, sampler: Sampler,
         grade: Grade, folder: Path, *, epochs: int, seed: int = 0, max_steps: int | None = None, base: str = "",
     ) -> None:  # fmt: skip

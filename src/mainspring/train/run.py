@@ -4,9 +4,11 @@ Whatever is decided by measuring is written into `choices.json` before the first
 interruption computes exactly as it began.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import psutil
@@ -16,12 +18,12 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.models.catalog import Catalog
 from mainspring.train import auto, graded
 from mainspring.train.base import load_base
-from mainspring.train.check import MICRO_TOKENS, Checked, check, recall
+from mainspring.train.check import MICRO_TOKENS, Checked, check, duration, recall
 from mainspring.train.examples import ExampleFile
 from mainspring.train.loop import Fit, Method
 from mainspring.train.methods import Comparisons, Preferences, Supervised
 from mainspring.train.model import Trainee, choose_compile, choose_precision, saved_bytes
-from mainspring.train.packing import Packer
+from mainspring.train.packing import Packer, choose_rows
 from mainspring.train.plan import Outcome, Plan, Reporter
 from mainspring.train.render import Renderer
 from mainspring.train.reward import Judge
@@ -72,8 +74,9 @@ def validate(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> 
     _check_plan(catalog, plan)
     checked = _look(catalog, plan, folder)
     report = msgspec.to_builtins(checked.report)
+    chosen = {name: choice.value for name, choice in checked.report.hyperparameters.items()}
     for at, message in enumerate(checked.report.messages()):
-        reporter.say(message, data=report if at == 0 else None)
+        reporter.say(message, data={"report": report, "hyperparameters": chosen} if at == 0 else None)
 
 
 def train(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Outcome:
@@ -86,7 +89,7 @@ def train(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> Out
         InvalidRequest: as `validate`.
     """
     _check_plan(catalog, plan)
-    torch.use_deterministic_algorithms(True)  # pyright: ignore[reportUnknownMemberType]
+    torch.use_deterministic_algorithms(True)
     checked = recall(folder / DATA) or _look(catalog, plan, folder)
     if plan.method == "reinforcement":
         return graded.train(catalog, plan, folder, checked, reporter)
@@ -149,8 +152,8 @@ def _trainee(model: torch.nn.Module, plan: Plan, choices: Choices) -> Trainee:
 
 
 def _packer(checked: Checked, plan: Plan, choices: Choices) -> Packer:
-    shape = {"length": choices.length, "rows": choices.rows}
-    return Packer(checked.training, **shape, batch_size=choices.batch_size, seed=plan.seed)
+    length, rows = choices.length, choices.rows
+    return Packer(checked.training, length=length, rows=rows, batch_size=choices.batch_size, seed=plan.seed)
 
 
 def _method(trainee: Trainee, plan: Plan, checked: Checked, choices: Choices, folder: Path) -> Method:
@@ -172,8 +175,8 @@ def _method(trainee: Trainee, plan: Plan, checked: Checked, choices: Choices, fo
 
 def _decide(model: torch.nn.Module, plan: Plan, checked: Checked, reporter: Reporter) -> tuple[Choices, Trainee]:
     """What is left to decide, each with its reason in the job's events."""
-    config, report = model.config, checked.report
-    hidden: int = config.hidden_size
+    config: Any = model.config
+    report, hidden = checked.report, int(config.hidden_size)
     precision, why_precision = choose_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"), hidden)
     rank, why_rank = None, "all weights are trained"
     if not plan.full:
@@ -201,7 +204,7 @@ def _decide(model: torch.nn.Module, plan: Plan, checked: Checked, reporter: Repo
         f"The learning rate is at most {choices.rate:.2e}: {why_rate}, times {multiplier:g}.",
         f"{rows} rows of {choices.length} tokens are computed together: {why_rows}.",
         f"The model is {'' if compiles else 'not '}compiled: {why_compile}.",
-        f"It will take about {left_s / 60:.0f} minutes.",
+        f"It will take about {duration(left_s)}.",
     ):
         reporter.say(said)
     return msgspec.structs.replace(choices, compile=compiles), trainee
@@ -219,7 +222,7 @@ def _measure(trainee: Trainee, packer: Packer) -> _Measured:
     micro = packer.batch(0).micro[0]
     saved = saved_bytes(trainee, micro)
     started = time.perf_counter()
-    (-trainee.score(micro).logp_N.sum()).backward()  # pyright: ignore[reportUnknownMemberType]
+    (-trainee.score(micro).logp_N.sum()).backward()
     row_s = time.perf_counter() - started
     for each in trainee.trained.values():
         each.grad = None
@@ -238,12 +241,8 @@ def _rows(checked: Checked, plan: Plan, choices: Choices, measured: _Measured) -
             f"a row keeps {measured.saved / 2**30:.1f} GiB for its backward pass, which is too much: it computes again"
         )
         return 1, True, told
-    most = max(1, min(fit, MICRO_TOKENS // choices.length))
-    filled: list[tuple[int, int]] = []
-    for rows in range(1, most + 1):
-        packing = _packer(checked, plan, msgspec.structs.replace(choices, rows=rows)).packing()
-        # A pass costs something by itself: about as much as 64 positions.
-        filled.append((packing.positions + 64 * packing.micro_batches, -rows))
-    rows = -min(filled)[1]
-    packing = _packer(checked, plan, msgspec.structs.replace(choices, rows=rows)).packing()
+    rows, packing = choose_rows(
+        checked.training, length=choices.length, batch_size=choices.batch_size, seed=plan.seed,
+        most=min(fit, MICRO_TOKENS // choices.length),
+    )  # fmt: skip
     return rows, False, f"so they are {packing.efficiency:.0%} full, and keep {rows * measured.saved / 2**20:.0f} MiB"

@@ -3,9 +3,9 @@
     sampler.use(folder)                       # the adapter that is trained, as it is now
     rounds = sampler.sample([Ask(...), ...])  # one `Answered` for each
 
-The base is loaded once, as the file that was dequantised for training; the adapter is written, loaded beside it and used
-by what is asked next, and the one before it is freed. Engine and PyTorch take turns: both compute in the calling thread,
-and neither has anything running while the other does.
+The base is loaded once, as the file that was dequantised for training; the adapter is written, loaded beside it and
+used by what is asked next, and the one before it is freed. Engine and PyTorch take turns: both compute in the calling
+thread, and neither has anything running while the other does.
 
 What is sampled is a function of the adapter, the questions and their seeds alone: each call begins with an empty cache
 and new books, since which cells of the cache a sequence lies in decides how its sums are rounded.
@@ -139,7 +139,7 @@ class _Recorder(sampling.Sampler):
         super().observe(token)
         self._keep(token, 0.0, False)
 
-    def _keep(self, token: int, logp: float, free: bool) -> None:  # noqa: FBT001 - private, and named where it is read
+    def _keep(self, token: int, logp: float, free: bool) -> None:
         self.ids.append(token)
         self.logps.append(logp)
         self.free.append(free)

@@ -12,28 +12,31 @@ from typing import Any
 from mainspring.engine.llama import binding
 from mainspring.engine.llama.measure import PASSAGE
 
-__all__ = ["write_tokenizer"]
+__all__ = ["tokens_of", "write_tokenizer"]
 
-ODD = "  In 1984, 12 345 678 people's cats:\tx = 3.14159;\r\n\n\n    def f(): pass  # éü 你好 🙂 I'LL ŉ _snake_case HTTPServer2"
+ODD = (
+    "  In 1984, 12 345 678 people's cats:\tx = 3.14159;\r\n\n\n    "
+    "def f(): pass  # éü 你好 🙂 I'LL ŉ _snake_case HTTPServer2"
+)
 
 
 def write_tokenizer(model: Path, folder: Path) -> bool:
     """Write the vocabulary of the GGUF file `model` into `folder`; whether that was possible."""
-    import transformers
-
-    tokenizers: Any = transformers.AutoTokenizer
     try:
+        import transformers
+
+        tokenizers: Any = transformers.AutoTokenizer
         found = tokenizers.from_pretrained(model.parent, gguf_file=model.name, local_files_only=True)
     except (ValueError, KeyError, OSError, ImportError, AttributeError):
         return False
     text = PASSAGE.read_text() + ODD
-    if list(found(text, add_special_tokens=False)["input_ids"]) != _tokens(model, text):
+    if list(found(text, add_special_tokens=False)["input_ids"]) != tokens_of(model, text):
         return False
     found.save_pretrained(folder)
     return (folder / "tokenizer.json").exists()
 
 
-def _tokens(model: Path, text: str) -> list[int]:
+def tokens_of(model: Path, text: str) -> list[int]:
     """What the inference library makes of a text, without loading any weights."""
     library = binding.load()
     params = library.model_default_params()

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from mainspring.core.types import Lineage
+from tests.contract.target import in_catalog
 from tests.unit.cli.conftest import Run
 from tests.unit.engine.tiny_llama import write_tiny
 from tests.unit.models.gguf_files import gguf_bytes, write_gguf
@@ -81,3 +83,48 @@ def test_prepare_takes_a_format_by_name(ms: Run, tiny: None) -> None:
     assert refused.code == 2
     assert "q4_0" in refused.err
     assert ms("models", "prepare", "absent").code == 2
+
+
+def test_where_a_model_comes_from_is_shown(ms: Run, home: Path) -> None:
+    in_catalog(home, "tiny", "1")
+    first = Lineage(
+        base="tiny@1", method="supervised", training="12" * 32, seed=7, step=30, scores={"train_loss": 0.51239}
+    )
+    in_catalog(home, "ft:tiny:acme::a", "2", lineage=first, made_by="ftjob-1", project="acme")
+    second = Lineage(
+        base="ft:tiny:acme::a@2", method="dpo", training="34" * 32, validation="56" * 32, settings={"rank": 8}
+    )
+    in_catalog(home, "ft:tiny:acme::b", "3", lineage=second, made_by="ftjob-2")
+    shown = ms("models", "show", "ft:tiny:acme::b").out
+    assert shown.partition("\n\n")[2].splitlines() == [
+        "tiny@1",
+        "`- ft:tiny:acme::a@2",
+        "      job        ftjob-1, supervised, step 30, seed 7",
+        f"      training   sha256:{'12' * 32}",
+        "      scores     train_loss 0.5124",
+        "   `- ft:tiny:acme::b@3",
+        "         job        ftjob-2, dpo, step 0, seed 0",
+        f"         training   sha256:{'34' * 32}",
+        f"         validation sha256:{'56' * 32}",
+        "         settings   rank 8",
+    ]
+    assert "project        acme" in ms("models", "show", "ft:tiny:acme::a").out
+    assert json.loads(ms("models", "show", "ft:tiny:acme::a", "--json").out)["lineage"]["scores"] == {
+        "train_loss": 0.51239
+    }
+    assert ms("models", "rm", "tiny").code == 0
+    assert "tiny@1 (no longer here)" in ms("models", "show", "ft:tiny:acme::a").out
+
+
+def test_export_writes_a_whole_file_and_no_other(ms: Run, tiny: None, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = ms(
+        "models", "export", "tiny", "--format", "gguf", "--type", "q8_0", "--outfile", str(tmp_path / "out" / "q.gguf")
+    )
+    assert (ran.code, ran.out) == (0, f"{tmp_path}/out/q.gguf\n")
+    assert (tmp_path / "out" / "q.gguf").stat().st_size > 50_000
+    assert ms("models", "export", "tiny", "--format", "gguf", "--merge").code == 2
+    done = json.loads(ms("models", "export", "tiny", "--format", "safetensors", "--json").out)
+    assert done["path"] == "tiny"
+    assert (tmp_path / "tiny" / "model.safetensors").exists()
+    assert "exists" in ms("models", "export", "tiny", "--format", "safetensors").err

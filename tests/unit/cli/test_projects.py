@@ -182,3 +182,29 @@ def test_an_index_of_protected_material(ms: Run, tmp_path: Path) -> None:
     assert ms("policies", "index", str(tmp_path / "none"), "--out", str(out)).code == 2
     (tmp_path / "empty").mkdir()
     assert "no text or code" in ms("policies", "index", str(tmp_path / "empty"), "--out", str(out)).err
+
+
+def test_a_model_is_deployed_in_one_step(run: Run, home: Path) -> None:
+    tuned = "ft:tiny:lab:mine:a1b2c3"
+    in_catalog(home, tuned, OLD, project="lab", is_adapter=True, base=f"tiny@{NEW}")
+    made = said(run, "deploy", tuned, "--sku", "DeveloperTier")
+    assert (made["project"], made["name"], made["model"], made["version"]) == (
+        "lab",
+        "tiny-lab-mine-a1b2c3",
+        tuned,
+        OLD,
+    )
+    assert made["expires"] == pytest.approx(made["created"] + 86_400)
+    again = said(run, "deploy", tuned, "--capacity", "3")
+    assert (again["sku"], again["capacity"], again["expires"]) == ("DeveloperTier", 3, made["expires"])
+    assert said(run, "deploy", f"tiny@{OLD}", "--name", "old")["version"] == OLD
+    assert said(run, "deploy", "tiny")["project"] == "default"
+    for arguments, says in (
+        (("deploy", "tiny", "--project", "lab", "--name", "tiny-lab-mine-a1b2c3"), "another --name"),
+        (("deploy", tuned, "--project", "default"), "is not in the catalog"),
+        (("deployments", "create", "x", "--model", tuned), "is not in the catalog"),
+        (("deploy", "absent"), "is not in the catalog"),
+    ):
+        ran = run(*arguments)
+        assert ran.code == 2
+        assert says in ran.err

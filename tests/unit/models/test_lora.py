@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mainspring.core.config import EngineSettings
-from mainspring.core.errors import EngineUnavailable, UserMistake
+from mainspring.core.errors import EngineUnavailable, InvalidRequest, UserMistake
 from mainspring.core.types import Adapter, Sampling, Token, TokenPrompt
 from mainspring.engine.llama.backend import LlamaBackend
 from mainspring.models import gguf
@@ -179,7 +179,7 @@ def test_what_cannot_be_served_is_refused_by_name(catalog, tmp_path, changes, sa
 def test_weights_that_are_no_numbers_are_refused(catalog, tmp_path):
     place = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     peft(tmp_path / "a", tensors={place: np.full((RANK, HIDDEN), np.nan, "f4")})
-    with pytest.raises(UserMistake, match="finite"):
+    with pytest.raises(InvalidRequest, match="finite"):
         catalog.pull(f"file:{tmp_path / 'a'}")
 
 

@@ -3,9 +3,13 @@
 import msgspec
 import pytest
 
+from mainspring.core.clock import FakeClock
 from mainspring.core.config import ServingSettings, Settings
+from mainspring.core.errors import ModelNotFound
 from mainspring.core.types import FileRef, ModelVersion
 from mainspring.models.catalog import MANIFEST, Catalog
+from mainspring.serving.fleet import Fleet
+from mainspring.serving.router import Router
 from mainspring.serving.shelf import Shelf
 
 
@@ -16,7 +20,7 @@ def put(root, name, version, created, **fields):
         "name": name, "version": version, "kind": "chat", "format": "gguf", "files": (file,), "source": "test",
         "created": created, **fields,
     })  # fmt: skip
-    folder = root / name / version
+    folder = Catalog(root).folder(made)
     folder.mkdir(parents=True)
     (folder / MANIFEST).write_bytes(msgspec.json.encode(made))
 
@@ -90,3 +94,23 @@ def test_the_offer_is_the_same_object_until_something_changes(root):
     assert one.look(frozenset()) is not first
     put(root, "new", "1", 1)
     assert "new" in one.look(frozenset()).models
+
+
+async def test_a_model_of_a_project_is_served_under_any_name_that_clients_know(root):
+    name = "ft:m:acme:Mine:a1b2c3:ckpt-step-5"
+    router = Router(shelf(root, "m").look, None, Fleet(0), FakeClock(), ServingSettings())
+    router.start()
+    assert router.owner(name) is None
+    put(root, name, "9", 3, base="m@2", is_adapter=True, project="acme")
+    assert (root / "ft~m~acme~%4dine~a1b2c3~ckpt-step-5").is_dir()
+    router.want({})  # looks again at once
+    assert router.owner(name) == router.owner(f"{name}@9") == "acme"
+    assert router.owner("pirate") is None
+    info = router.find(name)
+    assert (info.id, info.base, info.project, info.owner) == (name, "m", "acme", "acme")
+    assert name in {each.id for each in router.list()}
+    with pytest.raises(ModelNotFound) as found:
+        router.find("absent")
+    assert "pirate" in found.value.message
+    assert "acme" not in found.value.message
+    await router.stop()

@@ -186,10 +186,10 @@ def test_two_processes_convert_once(catalog, tmp_path):
 # -- the default model -------------------------------------------------------------------------------------------------
 
 TOLERANCE = {
-    # What is allowed between PyTorch in 32 bits on the dequantised weights and llama.cpp on the file: mean KL divergence
-    # in nats, largest difference of two logits (192 tokens, 49,152 logits each). Measured: 5.6e-7 and 0.02; 8e-4 and
-    # 0.54; 2.9e-3 and 1.2; 2.8e-3 and 1.5. llama.cpp multiplies weights of 8 bits and fewer with activations of 8 bits;
-    # of the file in 16 bits, those are the embeddings.
+    # What is allowed between PyTorch in 32 bits on the dequantised weights and llama.cpp on the file: mean KL
+    # divergence in nats, largest difference of two logits (192 tokens, 49,152 logits each). Measured: 5.6e-7 and 0.02;
+    # 8e-4 and 0.54; 2.9e-3 and 1.2; 2.8e-3 and 1.5. llama.cpp multiplies weights of 8 bits and fewer with activations
+    # of 8 bits; of the file in 16 bits, those are the embeddings.
     "f32": (1e-5, 0.1),
     "f16": (2e-3, 1.2),
     "q8_0": (6e-3, 2.5),

@@ -274,16 +274,18 @@ def test_embeddings_and_both_forms_agree(llama, tmp_path):
 
     one = adapters.read_peft(catalog.folder(version))
     other = adapters.read_gguf(catalog.path(version), weights.described(catalog, base))
-    assert one.keys() == other.keys() and "model.embed_tokens" in one
+    assert one.keys() == other.keys()
+    assert "model.embed_tokens" in one
     for module, pair in one.items():
         assert np.abs(pair.b @ pair.a - other[module].b @ other[module].a).max() < 1e-5, module
 
 
 # -- the default model -------------------------------------------------------------------------------------------------
 
-TOLERANCE = {"shipped": (0.25, 1.5), "q8_0": (0.25, 1.5), "f16": (0.12, 0.8)}
-"""Of an adapter over the default model, in nats: mean and largest difference of the log probabilities of 96 tokens, between
-the engine on the file in that format and PyTorch in 32 bits on the dequantised weights."""
+TOLERANCE = {"shipped": (0.15, 0.8), "q8_0": (0.15, 1.0), "f16": (0.08, 0.4)}
+"""Of an adapter over the default model, in nats: mean and largest difference of the log probabilities of 96 tokens,
+between the engine on the file in that format and PyTorch in 32 bits on the dequantised weights. Measured, with an
+adapter that moves them by 1.5: 0.072 and 0.24; 0.078 and 0.39; 0.035 and 0.12."""
 
 
 @pytest.mark.model

@@ -18,7 +18,6 @@ from mainspring.train.packing import Sample  # noqa: E402
 from mainspring.train.reward import Judge, Rewarding, open_judge, scores_of  # noqa: E402
 from tests.unit.train import toy  # noqa: E402
 
-
 # PEFT 0.21 asks transformers 5.24 by an old name.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
