@@ -94,9 +94,14 @@ class Workshop:
             hyperparameters=Hyperparameters(**(hyperparameters or {})), **more,
         )  # fmt: skip
         reporter, started = _Printer(self, plan), time.perf_counter()
-        train(self.catalog, plan, self.home / "jobs" / name, reporter)
+        folder = self.home / "jobs" / name
+        train(self.catalog, plan, folder, reporter)
+        took_s = time.perf_counter() - started
         assert reporter.version is not None
-        return reporter.version, reporter.steps, time.perf_counter() - started
+        steps = {line["step"]: line for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())}
+        for step, told in reporter.steps.items():  # of steps before an interruption, only the file knows
+            steps.setdefault(step, {}).update(told)
+        return reporter.version, steps, took_s
 
     def answer(
         self, version: ModelVersion, questions: Sequence[Sequence[Mapping[str, str]]], *, n: int = 1,
