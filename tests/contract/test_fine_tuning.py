@@ -11,8 +11,10 @@ import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
+from tests.contract.observed import run
 from tests.contract.spec import check
 from tests.contract.target import API_VERSION, GovernedTarget, governed, in_catalog
+from tests.contract.test_node import FOLDER, NODE, PACKAGE
 from tests.unit.train.installation import examples
 
 ENDS = ("succeeded", "failed", "cancelled")
@@ -328,3 +330,23 @@ def test_a_project_has_a_limit_of_jobs(tmp_path_factory: pytest.TempPathFactory)
         with pytest.raises(openai.RateLimitError) as caught:
             create(client)
         assert caught.value.code == "daily_rate_limit_exceeded"
+
+
+@pytest.mark.skipif(NODE is None or not PACKAGE.exists(), reason="the npm package openai is not installed")
+def test_items_48_to_50_with_the_npm_package(target: GovernedTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXAMPLES", examples().decode())
+    monkeypatch.setenv("SLOW", examples("!slow 0.5").decode())
+    seen = run([str(NODE), str(FOLDER / "finetuning.mjs")], target)
+    assert seen.keys() == {"openai", "azure", "azure_v1"}
+    for found in seen.values():
+        check("FineTuningJob", found["job"])
+        order = ["validating_files", "queued", "running", "succeeded"]
+        assert found["seen"] == [status for status in order if status in found["seen"]]
+        assert found["job"]["fine_tuned_model"].startswith("ft:tiny:default::")
+        assert len(set(found["events"])) == len(found["events"]) > 6
+        assert found["checkpoints"] == sorted(found["checkpoints"], reverse=True)
+        assert found["results"].startswith("step,train_loss")
+        refused = {"kind": "BadRequestError", "status": 400, "code": "invalid_job_state"}
+        assert (found["paused"], found["resumed"], found["cancelled"]) == ("paused", "queued", "cancelled")
+        assert found["twice"] == found["over"] == refused
+        assert found["newest"]
