@@ -23,7 +23,8 @@ def _value(column: Column[Any], number: int) -> Any:
     column = _origin(column)
     if column.nullable and number % 3 == 0:
         return None
-    unique = column.primary_key or column.unique or column.name in {"name", "hash"}
+    indexed = any(index.unique and column.name in index.columns for index in column.table.indexes)
+    unique = column.primary_key or column.unique or indexed or column.name in {"name", "hash"}
     kind = column.type
     if isinstance(kind, Boolean):
         return number % 2 == 0
