@@ -37,6 +37,8 @@ from mainspring.train.states import (
 __all__ = ["Runner"]
 
 LOOK_S = 1.0
+KILLED_S = 5.0
+"""For a killed process to be gone."""
 _log = log.get("mainspring.train")
 
 
@@ -109,7 +111,11 @@ class Runner:
         for process in self.processes:
             process.terminate()
         if self._running:
-            await asyncio.wait(self._running, timeout=self._settings.stop_s)
+            _, late = await asyncio.wait(self._running, timeout=self._settings.stop_s)
+            for process in self.processes:
+                process.kill()  # it goes on from its last checkpoint
+            if late:
+                await asyncio.wait(late, timeout=KILLED_S)
         for task in list(self._running):
             task.cancel()
 
