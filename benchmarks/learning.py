@@ -172,6 +172,7 @@ def judge(workshop: Workshop, task: Task, seed: int) -> dict[str, Any]:
     )
     after = _passed(workshop, version, task)
     num = len(task.held_out)
+    print(f"{task.name}: {before} of {num} before, {after} after, {took_s / 60:.1f} minutes", flush=True)
     return {
         "task": task.name, "method": task.method, "examples": len(task.lines), "held_out": num, "minutes": took_s / 60,
         "before": [before / num, *wilson(before, num)], "after": [after / num, *wilson(after, num)],
