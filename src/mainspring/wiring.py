@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -260,7 +261,12 @@ async def _training(
     runner = Runner(
         database, clock, launch_local, settings.training, home=settings.home, url=settings.database, trainer=trainer
     )
-    jobs = FineTuning(database, clock, files, find=find, settings=settings.training, changed=runner.poke)
+    # Looked for and not imported: this process never needs it.
+    lacks = next((name for name in ("torch", "transformers", "peft") if find_spec(name) is None), "")
+    jobs = FineTuning(
+        database, clock, files, find=find, settings=settings.training, changed=runner.poke,
+        lacks="" if trainer else lacks,
+    )  # fmt: skip
     stack.enter_context(_running(runner.run()))
     stack.push_async_callback(runner.stop)
     return Training(jobs=jobs, sharing=Sharing(database, clock))

@@ -34,6 +34,7 @@ from mainspring.graders.seams import Seams
 from mainspring.models import prepared
 from mainspring.models.catalog import Catalog
 from mainspring.train import auto
+from mainspring.train import choices as kept
 from mainspring.train.base import load_base, root_of
 from mainspring.train.check import Checked
 from mainspring.train.dataset import Dataset
@@ -48,7 +49,6 @@ from mainspring.train.sampling import EngineSampler
 
 __all__ = ["Choices", "check_plan", "train"]
 
-CHOICES = "choices.json"
 GROUP, MIN_GROUP, MAX_GROUP = 8, 2, 64
 ANSWER_TOKENS, LEAST_ROOM = 256, 16
 RANK = 16
@@ -190,7 +190,7 @@ def train(  # noqa: PLR0917 - as `plan.Train`, with what is known of the data
         InvalidRequest: as `check_plan`; or the grader fails on all answers of a step.
     """
     grader = check_plan(catalog, plan, generate)
-    choices = _recalled(folder)
+    choices = kept.recall(folder, Choices)
     torch.set_num_threads(choices.threads if choices else physical_cores())
     base = catalog.get(plan.base)
     model = load_base(catalog, base).model
@@ -211,9 +211,7 @@ def train(  # noqa: PLR0917 - as `plan.Train`, with what is known of the data
         rewards = stack.enter_context(_rewards(catalog, grader, decided.precision, generate))
         if choices is None:
             decided = _swapping(trainee, sampler, folder, decided, reporter)
-            part = folder / f"{CHOICES}.part"
-            part.write_bytes(msgspec.json.format(msgspec.json.encode(decided)))
-            part.replace(folder / CHOICES)
+            kept.keep(folder, decided)
         method = Reinforcement(
             trainee, _Questions(checked.training), _Questions(checked.validation) if checked.validation else None,
             _recipe(decided, plan), sampler, rewards, folder, epochs=decided.n_epochs, seed=plan.seed,
@@ -229,13 +227,6 @@ def _recipe(choices: Choices, plan: Plan) -> Recipe:
         fresh_every=choices.fresh_every, length=choices.length, eval_samples=choices.eval_samples,
         constraint=_constraint(plan.response_format),
     )  # fmt: skip
-
-
-def _recalled(folder: Path) -> Choices | None:
-    try:
-        return msgspec.json.decode((folder / CHOICES).read_bytes(), type=Choices)
-    except FileNotFoundError:
-        return None
 
 
 def _cells(choices: Choices, longest: int) -> int:

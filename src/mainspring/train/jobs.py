@@ -77,6 +77,7 @@ class FineTuning:
     Args:
         find: (name, project) -> the model version of that name; raises `ModelNotFound`.
         changed: called after each change, so that whoever starts processes looks at once.
+        lacks: the package that training needs and this installation has not; empty if it has all.
     """
 
     def __init__(
@@ -88,8 +89,9 @@ class FineTuning:
         find: Callable[[str, str], ModelVersion],
         settings: TrainingSettings,
         changed: Callable[[], None] = lambda: None,
+        lacks: str = "",
     ) -> None:
-        self._database, self._clock, self._files = database, clock, files
+        self._database, self._clock, self._files, self._lacks = database, clock, files, lacks
         self._find, self._settings, self._changed = find, settings, changed
 
     async def create(self, wish: Wish, *, project: str, by: str, may_hurry: bool = False) -> Job:
@@ -100,10 +102,16 @@ class FineTuning:
             may_hurry: whether they may put it before other projects' jobs.
 
         Raises:
-            InvalidRequest: the model cannot be tuned, a file is none of this project's or is for something else, the
-                grader is wrong, the priority is not theirs to give.
+            InvalidRequest: nothing can be trained here, the model cannot be tuned, a file is none of this project's or is
+                for something else, the grader is wrong, the priority is not theirs to give.
             RateLimited: the project has as many jobs as it may.
         """
+        if self._lacks:
+            raise InvalidRequest(
+                f"This server cannot train, because it has no {self._lacks}: whoever runs it installs "
+                "'mainspring[train]'.",
+                code="training_unavailable",
+            )
         priority = _priority(wish, may_hurry)
         base = self._base(wish.model, project)
         training = await self._file(project, wish.training_file, "training_file")

@@ -63,9 +63,8 @@ class _FromExamples:
         steps = self._valid.steps_per_epoch
         for batch in self._valid.batches(0, steps if whole else min(steps, GLIMPSE)):
             for micro in batch.micro:
-                for name, (value, weight) in self._loss(self._trainee.score(micro), micro, batch, self._valid)[
-                    1
-                ].items():
+                found = self._loss(self._trainee.score(micro), micro, batch, self._valid)[1]
+                for name, (value, weight) in found.items():
                     old = sums.get(name, (0.0, 0.0))
                     sums[name] = (old[0] + value, old[1] + weight)
         kind = "full_valid" if whole else "valid"

@@ -166,6 +166,17 @@ class Trainee:
         for layer in self._layers():
             layer.compile(dynamic=False)
 
+    def uncompile(self) -> None:
+        """As if it had never been."""
+        for layer in self._layers():
+            layer._compiled_call_impl = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - there is no other way
+        torch.compiler.reset()
+
+    def forget_gradients(self) -> None:
+        """Of what was tried before the first step."""
+        for each in self.trained.values():
+            each.grad = None
+
     def recompute(self) -> None:
         """Keep only what lies between layers, and compute the rest again when it is needed: a third more time."""
         self.model.activation_checkpointing_enable({"use_reentrant": False})
@@ -229,8 +240,8 @@ class Trainee:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         if self.rank is None:
-            names = {name.replace(".inner.", "."): each for name, each in self.model.named_parameters()}
-            save_file({name: each.detach().contiguous() for name, each in names.items()}, part / "model.safetensors")
+            whole = {name: each.detach().contiguous() for name, each in self.model.named_parameters()}
+            save_file(whole, part / "model.safetensors")
             self.model.config.save_pretrained(part)
         else:
             save_file(self._adapter(), part / "adapter_model.safetensors", metadata={"format": "pt"})

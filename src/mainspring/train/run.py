@@ -15,8 +15,10 @@ import psutil
 import torch
 
 from mainspring.core.errors import InvalidRequest
+from mainspring.engine.llama.backend import physical_cores
 from mainspring.models.catalog import Catalog
 from mainspring.train import auto, graded
+from mainspring.train import choices as kept
 from mainspring.train.base import load_base
 from mainspring.train.check import MICRO_TOKENS, Checked, check, duration, recall
 from mainspring.train.examples import ExampleFile
@@ -31,7 +33,7 @@ from mainspring.train.tokens import open_vocabulary, read_shape, with_weights
 
 __all__ = ["Choices", "train", "validate"]
 
-DATA, CHOICES = "data", "choices.json"
+DATA = "data"
 MAX_TOKENS = 4096
 """Longest example unless the plan says otherwise: beyond it, attention takes more than all else."""
 MEMORY_SHARE = 0.5
@@ -96,21 +98,19 @@ def train(
     checked = recall(folder / DATA) or _look(catalog, plan, folder)
     if plan.method == "reinforcement":
         return graded.train(catalog, plan, folder, checked, reporter, checkpoint_s=checkpoint_s)
-    choices = _recalled(folder)
-    torch.set_num_threads(choices.threads if choices else psutil.cpu_count(logical=False) or 1)
+    choices = kept.recall(folder, Choices)
+    torch.set_num_threads(choices.threads if choices else physical_cores())
     base = catalog.get(plan.base)
     model = load_base(catalog, base).model
     if choices is None:
         choices, trainee = _decide(model, plan, checked, reporter)
-        part = folder / f"{CHOICES}.part"
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(choices)))
-        part.replace(folder / CHOICES)
+        kept.keep(folder, choices)
     else:
         trainee = _trainee(model, plan, choices)
-    if choices.recompute:
-        trainee.recompute()
-    if choices.compile:
-        trainee.compile()
+        if choices.recompute:
+            trainee.recompute()
+        if choices.compile:
+            trainee.compile()
     method = _method(trainee, plan, checked, choices, folder)
     every = max(1, method.steps // EVALUATIONS) if checked.validation else 0
     return Fit(choices.rate, every, plan.base, checkpoint_s).run(trainee, method, folder, reporter)
@@ -135,13 +135,6 @@ def _look(catalog: Catalog, plan: Plan, folder: Path) -> Checked:
         Renderer(vocabulary), folder / DATA, max_tokens=min(plan.max_tokens or MAX_TOKENS, context),
         given=plan.hyperparameters, shape=read_shape(catalog, version, vocabulary.num_tokens), seed=plan.seed,
     )  # fmt: skip
-
-
-def _recalled(folder: Path) -> Choices | None:
-    try:
-        return msgspec.json.decode((folder / CHOICES).read_bytes(), type=Choices)
-    except FileNotFoundError:
-        return None
 
 
 def _trainee(model: torch.nn.Module, plan: Plan, choices: Choices) -> Trainee:
@@ -200,7 +193,11 @@ def _decide(model: torch.nn.Module, plan: Plan, checked: Checked, reporter: Repo
     choices = msgspec.structs.replace(choices, rows=rows, recompute=recompute)
     positions = _packer(checked, plan, choices).packing().positions * choices.n_epochs
     left_s = positions / choices.length * measured.row_s
+    if recompute:
+        trainee.recompute()
     compiles, why_compile = choose_compile(trainee.device, left_s=left_s)
+    if compiles and (trouble := _compile(trainee, _packer(checked, plan, choices))):
+        compiles, why_compile = False, trouble
     for said in (
         f"Products are computed in {choices.precision}: {why_precision}.",
         f"LoRA has rank {rank}: {why_rank}." if rank else "All weights are trained.",
@@ -211,6 +208,19 @@ def _decide(model: torch.nn.Module, plan: Plan, checked: Checked, reporter: Repo
     ):
         reporter.say(said)
     return msgspec.structs.replace(choices, compile=compiles), trainee
+
+
+def _compile(trainee: Trainee, packer: Packer) -> str:
+    """Compile, and what stands against it: it takes a C++ compiler, Python's headers, and a model that can be."""
+    trainee.compile()
+    try:
+        (-trainee.score(packer.batch(0).micro[0]).logp_N.sum()).backward()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the model trains without
+        trainee.uncompile()
+        return f"it cannot be here ({type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]})"
+    finally:
+        trainee.forget_gradients()
+    return ""
 
 
 class _Measured(NamedTuple):
@@ -227,8 +237,7 @@ def _measure(trainee: Trainee, packer: Packer) -> _Measured:
     started = time.perf_counter()
     (-trainee.score(micro).logp_N.sum()).backward()
     row_s = time.perf_counter() - started
-    for each in trainee.trained.values():
-        each.grad = None
+    trainee.forget_gradients()
     free = psutil.virtual_memory().available
     if trainee.device.type == "cuda":
         free = torch.cuda.mem_get_info()[0]

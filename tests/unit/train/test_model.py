@@ -113,3 +113,18 @@ def test_recomputing_gives_the_same_gradient_and_keeps_less():
     assert found[True][0] < found[False][0] / 2
     for name, grad in found[False][1].items():
         torch.testing.assert_close(found[True][1][name], grad)
+
+
+def test_what_cannot_be_compiled_is_trained_as_it_is():
+    from mainspring.train.run import _compile
+
+    def fails(*_, **__):
+        raise RuntimeError("Python.h: No such file or directory\nand more")
+
+    trainee, packer = _trainee(), toy.packer(toy.examples(5))
+    expected = trainee.score(packer.batch(0).micro[0]).logp_N
+    for layer in trainee.model.model.layers:
+        layer.compile = lambda layer=layer, **_: setattr(layer, "_compiled_call_impl", fails)
+    assert _compile(trainee, packer) == "it cannot be here (RuntimeError: Python.h: No such file or directory)"
+    torch.testing.assert_close(trainee.score(packer.batch(0).micro[0]).logp_N, expected)
+    assert all(each.grad is None for each in trainee.trained.values())

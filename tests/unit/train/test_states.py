@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 
+from mainspring.core.config import TrainingSettings
 from mainspring.core.errors import InvalidRequest
 from mainspring.store.jobs import Job
+from mainspring.train.jobs import FineTuning, Wish
 from mainspring.train.states import (
     ACTIVE,
     ENDS,
@@ -98,3 +100,10 @@ def test_within_a_project_that_has_its_share_its_own_jobs_make_way() -> None:
 
 def test_the_wait_after_a_crash_grows_and_ends() -> None:
     assert [backoff_s(n) for n in (1, 2, 3, 50)] == [2.0, 4.0, 8.0, 60.0]
+
+
+async def test_where_nothing_can_be_trained_no_job_is_made():
+    jobs = FineTuning(None, None, None, find=None, settings=TrainingSettings(), lacks="torch")
+    with pytest.raises(InvalidRequest, match=r"no torch.*mainspring\[train\]") as caught:
+        await jobs.create(Wish(model="m", training_file="file-1"), project="p", by="k")
+    assert caught.value.code == "training_unavailable"
