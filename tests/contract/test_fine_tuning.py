@@ -26,6 +26,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[GovernedTarget
     home = tmp_path_factory.mktemp("tuning")
     in_catalog(home, "tiny", "abc")
     in_catalog(home, "vectors", "def", kind="embedding")
+    in_catalog(home, "ft:tiny:default:judge:1", "aaa", kind="reward", project="default")
+    in_catalog(home, "ft:tiny:other:judge:2", "bbb", kind="reward", project="other")
+    in_catalog(home, "ft:tiny:other::3", "ccc", project="other")
     with governed(home) as found:
         yield found
 
@@ -314,6 +317,28 @@ def test_permissions_of_a_checkpoint(target: GovernedTarget, dialect: str) -> No
         permissions.delete(made[0].id, fine_tuned_model_checkpoint=name)
     with pytest.raises(openai.NotFoundError):
         permissions.create("ft:tiny:default::none", project_ids=["one"])
+
+
+def test_models_of_other_projects_are_neither_bases_nor_graders(target: GovernedTarget) -> None:
+    client = target.sdk("azure_v1")  # whose answers the SDK takes as they are: it knows no reward models
+
+    def reinforced(name: str, as_part: bool) -> FineTuningJob:
+        judge: Any = {"type": "reward_model", "name": "judge", "model": name}
+        multi = {"type": "multi", "name": "all", "graders": {"one": judge}, "calculate_output": "one"}
+        return create(
+            client, method={"type": "reinforcement", "reinforcement": {"grader": multi if as_part else judge}}
+        )
+
+    for as_part in (False, True):
+        client.fine_tuning.jobs.cancel(reinforced("ft:tiny:default:judge:1", as_part).id)
+        for name in ("ft:tiny:other:judge:2", "ft:tiny:other:judge:2@bbb", "tiny", "none"):
+            with pytest.raises(openai.BadRequestError, match="does not exist") as caught:
+                reinforced(name, as_part)
+            assert caught.value.param == "method.reinforcement.grader"
+    for name in ("ft:tiny:other::3", "ft:tiny:other::3@ccc"):
+        with pytest.raises(openai.BadRequestError) as caught:
+            create(client, model=name)
+        assert caught.value.code == "model_not_available"
 
 
 def test_a_project_has_a_limit_of_jobs(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -15,7 +15,7 @@ from mainspring.core.clock import Clock
 from mainspring.core.config import TrainingSettings
 from mainspring.core.errors import InvalidRequest, ModelNotFound, NotFound, RateLimited
 from mainspring.core.types import ModelVersion
-from mainspring.graders.definitions import LabelModel, validate
+from mainspring.graders.definitions import LabelModel, Multi, RewardModel, validate
 from mainspring.store import jobs as rows
 from mainspring.store.db import Database
 from mainspring.store.files import File
@@ -102,8 +102,8 @@ class FineTuning:
             may_hurry: whether they may put it before other projects' jobs.
 
         Raises:
-            InvalidRequest: nothing can be trained here, the model cannot be tuned, a file is none of this project's or is
-                for something else, the grader is wrong, the priority is not theirs to give.
+            InvalidRequest: nothing can be trained here, the model cannot be tuned, a file is none of this project's or
+                is for something else, the grader is wrong, the priority is not theirs to give.
             RateLimited: the project has as many jobs as it may.
         """
         if self._lacks:
@@ -118,7 +118,7 @@ class FineTuning:
         validation = await self._file(project, wish.validation_file, "validation_file")
         assert training is not None
         if wish.method == "reinforcement":
-            _check_grader(wish.grader)
+            self._check_grader(wish.grader or {}, project)
         now_s, id = self._clock.now(), f"ftjob-{secrets.token_hex(16)}"  # noqa: A001 - what the API calls it
         given = msgspec.structs.asdict(wish)
         for name in ("training_file", "validation_file", "seed", "priority"):
@@ -149,6 +149,27 @@ class FineTuning:
                 param="model",
             )  # fmt: skip
         return found
+
+    def _check_grader(self, given: dict[str, Any], project: str) -> None:
+        where = "method.reinforcement.grader"
+        grader = validate(given, where)
+        if isinstance(grader, LabelModel):
+            raise InvalidRequest(
+                f"Invalid '{where}': a label_model grader gives no reward; evaluations use it. Use score_model.",
+                param=where,
+            )
+        for each in grader.graders.values() if isinstance(grader, Multi) else (grader,):
+            if isinstance(each, RewardModel):
+                self._check_reward_model(each.model, project, where)
+
+    def _check_reward_model(self, name: str, project: str, where: str) -> None:
+        """Whose it is matters here: the job's process finds whatever is in the catalog."""
+        try:
+            is_one = self._find(name, project).kind == "reward"
+        except ModelNotFound:
+            is_one = False
+        if not is_one:
+            raise InvalidRequest(f"The reward model {name[:200]!r} does not exist.", param=where)
 
     async def _file(self, project: str, id: str | None, param: str) -> FileOf | None:  # noqa: A002 - see above
         if id is None:
@@ -265,15 +286,6 @@ async def _job_in(connection: AsyncConnection, project: str, id: str) -> Job:  #
     if job is None or job.project != project or job.kind != KIND:
         raise NotFound(f"Could not find fine tune: {id[:100]}", code="fine_tune_not_found", param="fine_tune_id")
     return job
-
-
-def _check_grader(given: dict[str, Any] | None) -> None:
-    where = "method.reinforcement.grader"
-    if isinstance(validate(given or {}, where), LabelModel):
-        raise InvalidRequest(
-            f"Invalid '{where}': a label_model grader gives no reward; evaluations use it. Use score_model.",
-            param=where,
-        )
 
 
 def _priority(wish: Wish, may_hurry: bool) -> int:
