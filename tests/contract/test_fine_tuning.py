@@ -341,6 +341,20 @@ def test_models_of_other_projects_are_neither_bases_nor_graders(target: Governed
         assert caught.value.code == "model_not_available"
 
 
+def test_an_effort_that_would_be_ignored_is_refused(target: GovernedTarget) -> None:
+    grader = {
+        "type": "string_check",
+        "name": "a",
+        "input": "{{sample.output_text}}",
+        "reference": "b",
+        "operation": "eq",
+    }
+    body = {"grader": grader, "hyperparameters": {"reasoning_effort": "high"}}
+    with pytest.raises(openai.BadRequestError) as caught:
+        create(target.sdk("openai"), method={"type": "reinforcement", "reinforcement": body})
+    assert caught.value.param == "method.reinforcement.hyperparameters.reasoning_effort"
+
+
 def test_a_project_has_a_limit_of_jobs(tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("limits")
     in_catalog(home, "tiny", "abc")

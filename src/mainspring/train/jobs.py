@@ -69,6 +69,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     rank: int | None = None
     max_tokens: int | None = None
     max_steps: int | None = None
+    max_answer_tokens: int | None = None
 
 
 class FineTuning:

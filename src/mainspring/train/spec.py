@@ -76,6 +76,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     rank: int | None = None
     max_tokens: int | None = None
     max_steps: int | None = None
+    max_answer_tokens: int | None = None
 
 
 class First(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +109,8 @@ def plan_of(job: Job, training: Data, validation: Data | None) -> Plan:
     return Plan(
         job=job.id, base=spec.base, name=spec.name, method=spec.method, training=training, validation=validation,
         seed=spec.seed, hyperparameters=spec.hyperparameters, full=spec.full, rank=spec.rank,
-        max_tokens=spec.max_tokens, max_steps=spec.max_steps, grader=spec.grader,
+        max_tokens=spec.max_tokens, max_steps=spec.max_steps, max_answer_tokens=spec.max_answer_tokens,
+        grader=spec.grader,
         response_format=spec.response_format,
     )  # fmt: skip
 

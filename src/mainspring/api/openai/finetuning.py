@@ -172,6 +172,11 @@ def _wish(body: CreateFineTuningJobRequest) -> Wish:
         more = {"grader": method.reinforcement.grader, "response_format": method.reinforcement.response_format}
     values = {} if given is None else given.model_dump(exclude_none=True)
     effort = values.pop("reasoning_effort", None)
+    if effort not in (None, "default"):
+        raise InvalidRequest(
+            "Only 'default' is supported: answers are sampled as the model's chat template has them.",
+            param="method.reinforcement.hyperparameters.reasoning_effort",
+        )
     values = {name: value for name, value in values.items() if value != "auto"}
     options = {} if body.options is None else body.options.model_dump(exclude_none=True)
     return Wish(

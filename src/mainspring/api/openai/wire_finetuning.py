@@ -112,13 +112,14 @@ class OptionsIn(Wire):
     """What is Mainspring's own.
 
     `full` trains all weights instead of an adapter, `rank` is the adapter's; examples longer than `max_tokens` are cut;
-    `max_steps` ends earlier than the epochs do.
+    `max_steps` ends earlier than the epochs do; reinforcement samples `max_answer_tokens` at most.
     """
 
     full: bool | None = None
     rank: Annotated[int, Field(ge=1, le=1024)] | None = None
     max_tokens: Annotated[int, Field(ge=8, le=10_000_000)] | None = None
     max_steps: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    max_answer_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
 class CreateFineTuningJobRequest(Wire):
