@@ -69,8 +69,9 @@ def train(client: openai.OpenAI, server: Server, kills: int) -> tuple[list[str],
     assert job.status == "succeeded", job.error
     assert kills == 0, "it ended before it was killed so often"
     events = [event.message for event in client.fine_tuning.jobs.list_events(job.id, limit=100)]
-    folder = server.home / "training" / job.id / "out" / f"step-{STEPS}"
-    weights = {"adapter_model.safetensors": (folder / "adapter_model.safetensors").read_bytes()}
+    catalog = Catalog(server.home / "models")
+    made = catalog.folder(catalog.get(job.fine_tuned_model)) / "adapter_model.safetensors"
+    weights = {made.name: made.read_bytes()}
     lines = (server.home / "training" / job.id / "metrics.jsonl").read_text()
     return events, weights | {"metrics": lines.encode()}, job.fine_tuned_model
 

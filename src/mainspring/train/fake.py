@@ -5,6 +5,7 @@ What it does may be ordered by the first message of the first example:
     !slow S        take S seconds a step
     !every N       write a checkpoint to resume from every N steps (2)
     !fail          refuse the data, as a trainer would
+    !mistake       find that the base cannot be trained
     !crash N       end the process in step N, each time
     !full N        find the disk full in step N, until the file `room` is in the job's folder
 """
@@ -20,14 +21,15 @@ from typing import Any
 
 import msgspec
 
-from mainspring.core.errors import InvalidRequest
+from mainspring.core.errors import InvalidRequest, UserMistake
 from mainspring.core.types import ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.train.plan import Made, Outcome, Plan, Progress, Reporter, Wanted
 
-__all__ = ["register", "train", "validate"]
+__all__ = ["MADE", "register", "train", "validate"]
 
 WIDTH = 8
+MADE = "made"
 
 
 class State(msgspec.Struct):
@@ -42,8 +44,11 @@ def validate(_catalog: Catalog, _plan: Plan, _folder: Path, _reporter: Reporter)
     """It takes everything."""
 
 
-def register(_catalog: Catalog, _plan: Plan, _made: Made, *, project: str | None = None) -> ModelVersion | None:  # noqa: ARG001
-    """Nothing was made that could be served."""
+def register(catalog: Catalog, plan: Plan, made: Made, *, project: str | None = None) -> ModelVersion | None:  # noqa: ARG001
+    """Nothing was made that could be served: it goes to a place of its own beside the catalog."""
+    target = catalog.root.parent / MADE / plan.job / made.folder.name
+    if not target.exists():
+        shutil.copytree(made.folder, target)
     return None
 
 
@@ -51,6 +56,8 @@ def train(_catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, ch
     """See `plan.Train`."""
     examples = Path(plan.training.path).read_bytes().splitlines()
     spells, examples[0] = _spells(examples), b""  # what is ordered does not change what comes out
+    if "mistake" in spells:
+        raise UserMistake("This base cannot be trained: choose another.")
     if "fail" in spells:
         raise InvalidRequest("Line 1: this file asks to be refused.", code="invalid_training_file", param="training")
     epochs, batch = plan.hyperparameters.n_epochs or 3, plan.hyperparameters.batch_size or 2

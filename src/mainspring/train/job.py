@@ -27,7 +27,14 @@ import psutil
 
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
-from mainspring.core.errors import InvalidRequest, MainspringError, NotFound, StorageFull
+from mainspring.core.errors import (
+    EngineUnavailable,
+    InvalidRequest,
+    MainspringError,
+    NotFound,
+    StorageFull,
+    UserMistake,
+)
 from mainspring.core.types import ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.store.blobs import BLOBS, Directory
@@ -44,6 +51,8 @@ __all__ = ["main"]
 
 MIN_EXAMPLES = 10
 FULL_RETRY_S = 60.0
+KEPT = {"lock", "metrics.jsonl", "tensorboard", "told.jsonl", "wandb"}
+"""Of a job's folder, once it has ended."""
 NICE = 10
 """Whoever is being served goes first."""
 WAITING = "PASSIVE"
@@ -139,6 +148,7 @@ class Work:
         self._home, self._trainer, self._spec = Path(first.home), first.trainer, spec_of(job)
         self._catalog, self._checkpoint_s = Catalog(self._home / "models"), first.checkpoint_s
         self._files = Files(keeper.database, Directory(self._home / BLOBS), keeper.clock)
+        self._has_ended = False
 
     def run(self) -> None:
         """Whatever there is to do in the job's state; the job is given back when this returns."""
@@ -163,10 +173,12 @@ class Work:
                 f"Training needs the package {error.name}: whoever runs the server installs 'mainspring[train]'.",
                 "training_unavailable", None,
             )  # fmt: skip
-        except (InvalidRequest, NotFound) as error:
+        except (InvalidRequest, NotFound, UserMistake, EngineUnavailable) as error:  # another attempt would end alike
             self._fail(error.message, error.code, error.param)
         finally:
             keeper.stop()
+        if keeper.wanted == "cancel" or self._has_ended:
+            _clean(self._folder)
 
     def _plan(self) -> Plan:
         of = self._spec
@@ -251,6 +263,7 @@ class Work:
         )
         state = {"trained_tokens": outcome.tokens, "fine_tuned_model": name, "result_files": [file.id]}
         keeper.insist(lambda: keeper.give_back(status="succeeded", finished=keeper.clock.now(), state=state, told=last))
+        self._has_ended = True
 
     async def _results_file(self, content: bytes) -> File:
         """The file of results; the one that an earlier process made, if it died before it could say so."""
@@ -280,6 +293,18 @@ class Work:
         keeper, error = self._keeper, {"code": code, "message": message, "param": param}
         said = Told(message=f"The job failed: {message}", level="error", key="failed")
         keeper.insist(lambda: keeper.give_back(status="failed", error=error, finished=keeper.clock.now(), told=(said,)))
+        self._has_ended = True
+
+
+def _clean(folder: Path) -> None:
+    """Remove what only a job that goes on needs. What it made is in the catalog; what it told stays."""
+    for path in folder.iterdir():
+        if path.name in KEPT:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _check_count(path: Path, kind: str) -> None:

@@ -19,7 +19,7 @@ from mainspring.engine.llama.backend import physical_cores
 from mainspring.models.catalog import Catalog
 from mainspring.train import auto, graded
 from mainspring.train import choices as kept
-from mainspring.train.base import load_base
+from mainspring.train.base import load_base, root_of
 from mainspring.train.check import MICRO_TOKENS, Checked, check, duration, recall
 from mainspring.train.examples import ExampleFile
 from mainspring.train.loop import CHECKPOINT_S, Fit, Method
@@ -30,6 +30,7 @@ from mainspring.train.plan import Outcome, Plan, Reporter
 from mainspring.train.render import Renderer
 from mainspring.train.reward import Judge
 from mainspring.train.tokens import open_vocabulary, read_shape, with_weights
+from mainspring.train.weights import described
 
 __all__ = ["Choices", "train", "validate"]
 
@@ -121,6 +122,9 @@ def _check_plan(catalog: Catalog, plan: Plan) -> None:
         graded.check_plan(catalog, plan)
     if plan.method == "reward" and plan.full:
         raise InvalidRequest("Reward models are adapters with a head: leave out 'full'.", param="full")
+    root = root_of(catalog, catalog.get(plan.base))
+    if root.format == "gguf":
+        described(catalog, root)  # says what stands against it before anything else is done
 
 
 def _look(catalog: Catalog, plan: Plan, folder: Path) -> Checked:

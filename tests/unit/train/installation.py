@@ -16,6 +16,7 @@ from mainspring.store.blobs import BLOBS, Directory
 from mainspring.store.db import Database
 from mainspring.store.files import File, Files
 from mainspring.store.jobs import Checkpoint, Event, Job
+from mainspring.train.fake import MADE
 from mainspring.train.jobs import FineTuning, Wish
 from mainspring.train.runner import Runner
 from mainspring.train.states import ENDS
@@ -110,7 +111,7 @@ class Installation:
 
     def result(self, job: Job) -> dict[str, bytes]:
         """Everything that came out of it: bit by bit."""
-        folder = self.folder(job) / "out"
+        folder = self.home / MADE / job.id
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("step-*/*.json"))}
 
     @contextlib.asynccontextmanager

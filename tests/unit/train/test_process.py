@@ -63,8 +63,11 @@ async def test_a_job_from_its_creation_to_its_model(tmp_path: Path, database_url
         rows = b"".join([piece async for piece in installed.files.open(file)]).decode().splitlines()
         assert rows[0].startswith("step,train_loss,train_accuracy,train_mean_token_accuracy,valid_loss")
         assert [row.split(",")[0] for row in rows[1:]] == [str(n) for n in range(1, 19)]
-        assert list((installed.folder(job) / "tensorboard").glob("events.out.tfevents.*"))
+        await installed.until_free(job)
     assert not installed.runner.processes
+    left = {path.name for path in installed.folder(job).iterdir()}
+    assert left == {"lock", "told.jsonl", "tensorboard"}, "an ended job keeps what it told, and nothing else"
+    assert list((installed.folder(job) / "tensorboard").glob("events.out.tfevents.*"))
 
 
 async def reference(tmp_path: Path) -> dict[str, bytes]:
@@ -247,6 +250,13 @@ async def test_what_the_trainer_refuses_is_the_user_s_to_mend(tmp_path: Path) ->
         assert done.error == {
             "code": "invalid_training_file", "message": "Line 1: this file asks to be refused.", "param": "training",
         }  # fmt: skip
+
+
+async def test_a_base_that_cannot_be_trained_is_not_tried_again(tmp_path: Path) -> None:
+    async with installation(tmp_path) as installed, installed.running():
+        done = await installed.until(await installed.create("!mistake"))
+        assert (done.status, done.attempts) == ("failed", 0)
+        assert done.error["message"] == "This base cannot be trained: choose another."  # type: ignore[index]
 
 
 async def test_too_few_examples(tmp_path: Path) -> None:
