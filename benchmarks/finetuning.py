@@ -12,14 +12,12 @@ Wanted: 1.5 times TRL's throughput, no more memory at the peak, the same loss.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -28,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._main import main
+from benchmarks._turns import PEERS, Side, exported, play, speed, warm_up
 from mainspring.core.config import DEFAULT_MODEL
 from mainspring.models.catalog import Catalog
 from mainspring.train.examples import ExampleFile
@@ -37,11 +36,6 @@ from mainspring.train.render import Renderer
 from mainspring.train.tokens import open_vocabulary
 
 METHOD: Method = "supervised"
-PEERS = {
-    "autocast": {"bf16": True, "weights": "float32"},
-    "float32": {"bf16": False, "weights": "float32"},
-    "bfloat16": {"bf16": True, "weights": "bfloat16"},
-}
 HERE = Path(__file__).parent
 
 
@@ -74,43 +68,6 @@ def tokenised(source: Path, renderer: Renderer, target: Path, length: int) -> li
     return found
 
 
-class Side:
-    """A process that trains when it is its turn."""
-
-    def __init__(self, command: list[str], asked: dict[str, Any], log: Path) -> None:
-        self._log = log.open("w")
-        threads = str(asked["threads"])
-        self._process = subprocess.Popen(
-            [*command, json.dumps(asked)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
-        )  # fmt: skip
-        self.ready = self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        while line := self._process.stdout.readline():
-            with contextlib.suppress(ValueError):
-                return json.loads(line)
-        raise SystemExit("One side ended:\n" + "\n".join(Path(self._log.name).read_text().splitlines()[-12:]))
-
-    def turn(self, steps: int) -> list[dict[str, Any]]:
-        """Let it compute so many steps."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return [self._read() for _ in range(steps)]
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
-
-
-def speed(steps: list[dict[str, Any]]) -> float:
-    """Tokens a second."""
-    return sum(step["tokens"] for step in steps) / sum(step["s"] for step in steps)
-
-
 def limit(hidden: int, inner: int, threads: int, bf16: bool) -> float:
     """GFLOP/s of the products that a model of these widths is made of, in 1,024 rows."""
     code = f"""
@@ -141,17 +98,15 @@ async def run(options: argparse.Namespace) -> Any:
         base = catalog.pull(f"file:{options.model}", name=DEFAULT_MODEL)
         renderer = Renderer(open_vocabulary(catalog, base))
         samples = tokenised(examples(work), renderer, work / "tokens.jsonl", options.length)
-        subprocess.run(
-            [sys.executable, "-m", "mainspring", "models", "export", base.id, "--format", "safetensors", "--outfile",
-             str(work / "folder"), "--type", "f32", "--home", str(work)], check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        exported(work, base.id)
         fill = _fill(samples, options)
         asked = {
-            "home": str(work), "base": base.id, "data": str(work / "tokens.jsonl"), "folder": str(work / "folder"),
+            "method": METHOD, "home": str(work), "base": base.id, "folder": str(work / "folder"),
+            "data": str(work / "tokens.jsonl"),
             "threads": options.threads, "rows": options.rows, "length": options.length, "rank": options.rank,
-            "rate": 5e-4, "steps": options.steps * 50, "turn": options.turn, "warm": 4, "fill": fill,
+            "rate": 5e-4, "steps": options.steps, "turn": options.turn, "warm": warm_up(options.steps), "fill": fill,
         }  # fmt: skip
-        here, there = [sys.executable, "-m", "benchmarks._finetune"], [python, str(HERE / "_trl.py")]
+        here, there = [sys.executable, "-m", "benchmarks._finetune"], [python, "-P", str(HERE / "_trl.py")]
         kinds = {
             "ours": asked | {"bf16": True, "compile": True},
             "ours float32": asked | {"bf16": False, "compile": True},
@@ -162,13 +117,7 @@ async def run(options: argparse.Namespace) -> Any:
         for name in peers:
             more = asked | PEERS[name] | {"compile": False, "out": str(work / name)}
             sides[name] = Side(there, more, work / f"{name}.log")
-        turns: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in sides}
-        for _ in range(options.steps // options.turn):
-            for name, side in sides.items():
-                turns[name].append(side.turn(options.turn))
-                time.sleep(1)  # threads spin for a while after their last product
-        for side in sides.values():
-            side.stop()
+        turns = play(sides, options.steps // options.turn, options.turn)
         return _tell(console, turns, options, fill)
     finally:
         for side in sides.values():
@@ -197,7 +146,7 @@ def _tell(console: Console, turns: dict[str, Any], options: argparse.Namespace, 
         mine = warm["ours float32" if name == "float32" else "ours"]
         ratios = [speed(one) / speed(other) for one, other in zip(mine, rounds, strict=True)]
         losses = [step["loss"] for one in rounds[-3:] for step in one]
-        figures = {
+        figures: dict[str, Any] = {
             "tokens_s": median(speed(one) for one in rounds), "ratios": ratios, "peak": rounds[-1][-1]["peak"],
             "loss": mean(losses), "curve": [step["loss"] for one in turns[name] for step in one],
         }  # fmt: skip

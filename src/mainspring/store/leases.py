@@ -120,6 +120,15 @@ class Leases:
             if not done.rowcount:
                 raise LeaseLost(lease.job)
 
+    async def current(self, lease: Lease) -> Job:
+        """The job of a lease as it is now, to look at.
+
+        Raises:
+            LeaseLost: somebody else has the job, or it was given back.
+        """
+        async with self._database.read() as connection:
+            return _held(await find_job(connection, lease.job), lease)
+
     @asynccontextmanager
     async def holding(self, lease: Lease) -> AsyncGenerator[tuple[AsyncConnection, Job]]:
         """A transaction of the worker that holds the lease, and the job as it is: the only way to write of a job.
@@ -128,10 +137,7 @@ class Leases:
             LeaseLost: somebody else has the job, or it was given back.
         """
         async with self._database.write() as connection:
-            job = await find_job(connection, lease.job)
-            if job is None or (job.owner, job.lease) != (lease.owner, lease.number) or not job.until:
-                raise LeaseLost(lease.job)
-            yield connection, job
+            yield connection, _held(await find_job(connection, lease.job), lease)
 
     async def release(
         self, lease: Lease, *, in_order: bool = True, not_before: float = 0.0, status: str | None = None
@@ -148,6 +154,12 @@ class Leases:
         """
         async with self.holding(lease) as (connection, job):
             await give_back(connection, job, in_order=in_order, not_before=not_before, status=status)
+
+
+def _held(job: Job | None, lease: Lease) -> Job:
+    if job is None or (job.owner, job.lease) != (lease.owner, lease.number) or not job.until:
+        raise LeaseLost(lease.job)
+    return job
 
 
 async def give_back(

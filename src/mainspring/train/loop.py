@@ -27,7 +27,7 @@ from mainspring.train.model import Scored, Trainee
 from mainspring.train.packing import Batch, MicroBatch
 from mainspring.train.plan import Made, Outcome, Progress, Reporter, Wanted
 
-__all__ = ["CHECKPOINT_S", "Fit", "Method", "Notes", "Sums", "learning_rate"]
+__all__ = ["CHECKPOINT_S", "WARM_UP", "Fit", "Method", "Notes", "Sums", "learning_rate"]
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises."""

@@ -1,97 +1,30 @@
-"""Where the parts are made and joined: settings in, a running server out. Nothing else constructs across layers."""
+"""What the edge is given: models with governance around them, and the work that a server does beside."""
 
 import asyncio
-import json
-import os
-import socket
-import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
 
-import psutil
-
-from mainspring.compute.local import launch_local
-from mainspring.core import log
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import FilterSettings, Settings
-from mainspring.core.errors import ModelNotFound, UserMistake
 from mainspring.core.seams import Models
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.serving.autoscale import Wanted
-from mainspring.serving.fleet import Fleet
 from mainspring.serving.replicas import Status
-from mainspring.serving.router import Router
-from mainspring.serving.shelf import Shelf
+from mainspring.wiring import work
+from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
-    from mainspring.api.services import Services, Training
-    from mainspring.compute.sandbox import Sandbox
+    from mainspring.api.services import Services
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory, Need
     from mainspring.governance.filters.personal import PersonalData
     from mainspring.governance.meter import Meter
     from mainspring.governance.screening import Screening
     from mainspring.store.db import Database
-    from mainspring.store.files import Files
 
-__all__ = ["Served", "governed", "serve"]
-
-MEMORY_SHARE = 0.8
-"""Of the memory that is available at the start: what models may take, unless the settings say how much."""
-
-
-def serve(settings: Settings, announce: Callable[[str, Path], None] | None = None) -> int:
-    """Run the server until it is told to stop; the process's exit code.
-
-    Args:
-        settings: every model in `settings.models` must be in the catalog.
-        announce: called once with the base URL and the path of the admin key, when the first request can be answered.
-    """
-    log.configure(settings.log_level)
-    if sys.platform == "win32":
-        asyncio.run(_serve(settings, announce))
-    else:
-        import uvloop
-
-        uvloop.run(_serve(settings, announce))
-    return 0
-
-
-def _budget(settings: Settings) -> tuple[int, str]:
-    """Memory for all models together, and why so much."""
-    if settings.serving.memory_bytes:
-        return settings.serving.memory_bytes, "serving.memory_bytes says so"
-    available = psutil.virtual_memory().available
-    return int(available * MEMORY_SHARE), f"{MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB that are available"
-
-
-def _router(settings: Settings) -> Router:
-    catalog, clock = Catalog(settings.home / "models"), SystemClock()
-    shelf = Shelf(settings, catalog)
-    names = shelf.names()
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserMistake(f"The model {twice!r} is named twice: remove one.")
-    budget, why = _budget(settings)
-    log.get().info("memory for models", gb=round(budget / 1e9, 1), reason=why)
-    return Router(shelf.look, launch_local, Fleet(budget), clock, settings.serving, preload=names)
-
-
-async def _serve(settings: Settings, announce: Callable[[str, Path], None] | None) -> None:
-    from mainspring.api import server
-
-    listener = server.bind(settings.server.host, settings.server.port)
-    router = _router(settings)
-    router.start()
-    await asyncio.sleep(0)
-    try:
-        await _serve_http(settings, router, listener, announce)
-    finally:
-        await router.stop()
+__all__ = ["Served", "governed"]
 
 
 class Served(Models, Protocol):
@@ -143,9 +76,9 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         control = await _control(settings, served, database, stack)
         directory = control.directory
         meter = await _meter(settings, served, control, database, stack)
-        files = await _files(settings, database, stack)
-        sandbox = await stack.enter_async_context(_sandbox(settings))
-        training = await _training(settings, directory, database, files, trainer=trainer, stack=stack)
+        files = await work.files(settings, database, stack)
+        sandbox = await stack.enter_async_context(work.sandbox(settings))
+        training = await work.training(settings, directory, database, files, trainer=trainer, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
@@ -216,71 +149,8 @@ async def _meter(
         quota=Quota(clock, allowance), ledger=ledger, prices=settings.metering.prices, clock=clock,
     )  # fmt: skip
     await meter.restore(control.reports)
-    stack.enter_context(_running(meter.keep_restored(control.reports)))
+    stack.enter_context(running(meter.keep_restored(control.reports)))
     return meter
-
-
-async def _files(settings: Settings, database: "Database", stack: AsyncExitStack) -> "Files":
-    """What is uploaded, and the loop that removes what has expired, running until the stack is closed."""
-    from mainspring.store.blobs import BLOBS, Directory
-    from mainspring.store.files import Files
-
-    blobs = Directory(settings.home / BLOBS)
-    await asyncio.to_thread(blobs.clean)
-    files = Files(database, blobs, SystemClock())
-    stack.enter_context(_running(files.keep_swept()))
-    return files
-
-
-async def _training(
-    settings: Settings,
-    directory: "Directory",
-    database: "Database",
-    files: "Files",
-    *,
-    trainer: str,
-    stack: AsyncExitStack,
-) -> "Training":
-    """Fine-tuning, and the loop that starts its processes, running until the stack is closed."""
-    from mainspring.api.services import Training
-    from mainspring.train.jobs import FineTuning
-    from mainspring.train.runner import Runner
-    from mainspring.train.sharing import Sharing
-
-    clock, catalog = SystemClock(), Catalog(settings.home / "models")
-
-    def find(name: str, project: str) -> ModelVersion:
-        """A deployment of the project, or a model of the catalog that it may use."""
-        snapshot = directory.snapshot
-        deployed = snapshot.deployments.get((project, name))
-        version = catalog.get(deployed.served_as if deployed else name)
-        if not snapshot.lets(project, version.name, version.project):
-            raise ModelNotFound(f"The model {name[:200]!r} does not exist.")
-        return version
-
-    runner = Runner(
-        database, clock, launch_local, settings.training, home=settings.home, url=settings.database, trainer=trainer
-    )
-    # Looked for and not imported: this process never needs it.
-    lacks = next((name for name in ("torch", "transformers", "peft") if find_spec(name) is None), "")
-    jobs = FineTuning(
-        database, clock, files, find=find, settings=settings.training, changed=runner.poke,
-        lacks="" if trainer else lacks,
-    )  # fmt: skip
-    stack.enter_context(_running(runner.run()))
-    stack.push_async_callback(runner.stop)
-    return Training(jobs=jobs, sharing=Sharing(database, clock))
-
-
-def _sandbox(settings: Settings) -> "Sandbox":
-    """Starts nothing before its first run."""
-    from mainspring.compute.sandbox import Sandbox, SandboxLimits
-
-    wanted = settings.sandbox
-    limits = SandboxLimits(
-        wall_s=wanted.time_s, cpu_s=wanted.time_s, memory_bytes=wanted.memory_bytes, disk_bytes=wanted.disk_bytes
-    )
-    return Sandbox(limits=limits, concurrency=wanted.concurrency, weak=wanted.weak, hidden=(settings.home,))
 
 
 async def _screening(settings: Settings, directory: "Directory") -> "Screening":
@@ -311,16 +181,6 @@ async def _personal(wanted: FilterSettings) -> "PersonalData":
     )  # fmt: skip
 
 
-@contextmanager
-def _running(work: Coroutine[Any, Any, None]) -> Generator[None]:
-    """Beside what is done meanwhile."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
 def _wanted(need: "Need", settings: Settings) -> Wanted:
     """The replicas that so much capacity takes. What is provisioned is always loaded, the rest when it is used."""
     most, each = settings.serving.max_replicas, settings.serving.replica_units
@@ -331,37 +191,3 @@ def _wanted(need: "Need", settings: Settings) -> Wanted:
 
 def _versions(catalog: Catalog, name: str) -> list[ModelVersion]:
     return [version for version in catalog.list() if version.name == name]
-
-
-async def _serve_http(
-    settings: Settings, router: Router, listener: socket.socket, announce: Callable[[str, Path], None] | None
-) -> None:
-    # The models load in their own processes while these imports, half a second of them, run in this one.
-    from mainspring.api import server
-    from mainspring.api.app import create_app
-    from mainspring.governance.keys import ensure_admin_key
-
-    host, port = listener.getsockname()[:2]
-    base_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    async with governed(settings, router) as (services, control):
-        admin_key = await ensure_admin_key(control.keys, settings.home)
-        app = create_app(services)
-        state = settings.home / "server.json"
-        state.write_text(json.dumps({"base_url": base_url, "pid": os.getpid()}))
-        ready = asyncio.create_task(_announce(router, lambda: announce(base_url, admin_key) if announce else None))
-        try:
-            await server.run(
-                app,
-                listener,
-                head_timeout_s=settings.server.header_timeout_s,
-                grace_s=settings.server.shutdown_s,
-                end_streams=router.stop,
-            )
-        finally:
-            ready.cancel()
-            state.unlink(missing_ok=True)
-
-
-async def _announce(router: Router, say: Callable[[], None]) -> None:
-    await router.wait_ready()
-    say()

@@ -1,0 +1,86 @@
+"""Files and long work: what keeps them, and what runs in this server for as long as it does."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from mainspring.compute.local import launch_local
+from mainspring.core.clock import SystemClock
+from mainspring.core.config import Settings
+from mainspring.core.errors import ModelNotFound
+from mainspring.core.types import ModelVersion
+from mainspring.models.catalog import Catalog
+from mainspring.wiring.running import running
+
+if TYPE_CHECKING:
+    from mainspring.api.services import Training
+    from mainspring.compute.sandbox import Sandbox
+    from mainspring.governance.directory import Directory
+    from mainspring.store.db import Database
+    from mainspring.store.files import Files
+
+__all__ = ["files", "sandbox", "training"]
+
+
+async def files(settings: Settings, database: "Database", stack: AsyncExitStack) -> "Files":
+    """What is uploaded, and the loop that removes what has expired, running until the stack is closed."""
+    from mainspring.store.blobs import BLOBS, Directory
+    from mainspring.store.files import Files
+
+    blobs = Directory(settings.home / BLOBS)
+    await asyncio.to_thread(blobs.clean)
+    kept = Files(database, blobs, SystemClock())
+    stack.enter_context(running(kept.keep_swept()))
+    return kept
+
+
+async def training(
+    settings: Settings,
+    directory: "Directory",
+    database: "Database",
+    files: "Files",
+    *,
+    trainer: str,
+    stack: AsyncExitStack,
+) -> "Training":
+    """Fine-tuning, and the loop that starts its processes, running until the stack is closed."""
+    from mainspring.api.services import Training
+    from mainspring.train.jobs import FineTuning
+    from mainspring.train.runner import Runner
+    from mainspring.train.sharing import Sharing
+
+    clock, catalog = SystemClock(), Catalog(settings.home / "models")
+
+    def find(name: str, project: str) -> ModelVersion:
+        """A deployment of the project, or a model of the catalog that it may use."""
+        snapshot = directory.snapshot
+        deployed = snapshot.deployments.get((project, name))
+        version = catalog.get(deployed.served_as if deployed else name)
+        if not snapshot.lets(project, version.name, version.project):
+            raise ModelNotFound(f"The model {name[:200]!r} does not exist.")
+        return version
+
+    runner = Runner(
+        database, clock, launch_local, settings.training, home=settings.home, url=settings.database, trainer=trainer
+    )
+    # Looked for and not imported: this process never needs it.
+    lacks = next((name for name in ("torch", "transformers", "peft") if find_spec(name) is None), "")
+    jobs = FineTuning(
+        database, clock, files, find=find, settings=settings.training, changed=runner.poke,
+        lacks="" if trainer else lacks,
+    )  # fmt: skip
+    stack.enter_context(running(runner.run()))
+    stack.push_async_callback(runner.stop)
+    return Training(jobs=jobs, sharing=Sharing(database, clock))
+
+
+def sandbox(settings: Settings) -> "Sandbox":
+    """Starts nothing before its first run."""
+    from mainspring.compute.sandbox import Sandbox, SandboxLimits
+
+    wanted = settings.sandbox
+    limits = SandboxLimits(
+        wall_s=wanted.time_s, cpu_s=wanted.time_s, memory_bytes=wanted.memory_bytes, disk_bytes=wanted.disk_bytes
+    )
+    return Sandbox(limits=limits, concurrency=wanted.concurrency, weak=wanted.weak, hidden=(settings.home,))
