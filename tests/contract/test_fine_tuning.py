@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
-from tests.contract.observed import run
+from tests.contract.observed import GRADERS, run
 from tests.contract.spec import check
 from tests.contract.target import API_VERSION, GovernedTarget, governed, in_catalog
 from tests.contract.test_node import FOLDER, NODE, PACKAGE
@@ -339,6 +339,37 @@ def test_models_of_other_projects_are_neither_bases_nor_graders(target: Governed
         with pytest.raises(openai.BadRequestError) as caught:
             create(client, model=name)
         assert caught.value.code == "model_not_available"
+
+
+@pytest.mark.parametrize("as_part", [False, True])
+def test_a_deployment_grades_for_a_job_in_its_own_process(target: GovernedTarget, as_part: bool) -> None:
+    client = target.sdk("openai")
+
+    def reinforced(model: str) -> FineTuningJob:
+        judge: Any = {**GRADERS["score_model"][0], "model": model, "range": [3.0, 4.0]}
+        judge["input"] = [{"role": "user", "content": "How good is {{sample.output_text}}?"}]
+        multi = {"type": "multi", "name": "all", "graders": {"one": judge}, "calculate_output": "one + 10"}
+        return create(
+            client, method={"type": "reinforcement", "reinforcement": {"grader": multi if as_part else judge}}
+        )
+
+    job, _ = until(client, reinforced("fake").id)
+    assert job.status == "succeeded", job.error
+    (said,) = [
+        each.message for each in client.fine_tuning.jobs.list_events(job.id) if each.message.startswith("The word")
+    ]
+    worth = float(said.rpartition(" ")[2]) - 10 * as_part
+    assert 3 <= worth <= 4, said
+    with target.http() as http:
+        used = http.get(
+            "/v1/organization/usage/completions",
+            params={"start_time": int(time.time()) - 3600, "group_by": "model", "bucket_width": "1h"},
+        ).json()
+    assert "fake" in {each["model"] for bucket in used["data"] for each in bucket["results"]}, "it is in the ledger"
+    for name in ("none", "fake-embed"):
+        with pytest.raises(openai.BadRequestError) as caught:
+            reinforced(name)
+        assert caught.value.param == "method.reinforcement.grader"
 
 
 def test_an_effort_that_would_be_ignored_is_refused(target: GovernedTarget) -> None:

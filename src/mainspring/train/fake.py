@@ -10,12 +10,14 @@ What it does may be ordered by the first message of the first example:
     !full N        find the disk full in step N, until the file `room` is in the job's folder
 """
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import shutil
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,19 @@ import msgspec
 
 from mainspring.core.errors import InvalidRequest, UserMistake
 from mainspring.core.types import ModelVersion
+from mainspring.graders.definitions import validate as validate_grader
+from mainspring.graders.reward import Rewards
+from mainspring.graders.run import sample_of
+from mainspring.graders.seams import Seams
 from mainspring.models.catalog import Catalog
+from mainspring.train.asking import Asking
 from mainspring.train.plan import Made, Outcome, Plan, Progress, Reporter, Wanted
 
 __all__ = ["MADE", "register", "train", "validate"]
 
 WIDTH = 8
 MADE = "made"
+WORD = "word"
 
 
 class State(msgspec.Struct):
@@ -40,7 +48,7 @@ class State(msgspec.Struct):
     weights: list[float]
 
 
-def validate(_catalog: Catalog, _plan: Plan, _folder: Path, _reporter: Reporter) -> None:
+def validate(_catalog: Catalog, _plan: Plan, _folder: Path, _reporter: Reporter, *, asks: Any = None) -> None:
     """It takes everything."""
 
 
@@ -52,7 +60,10 @@ def register(catalog: Catalog, plan: Plan, made: Made, *, project: str | None = 
     return None
 
 
-def train(_catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, checkpoint_s: float = 0.0) -> Outcome:  # noqa: ARG001
+def train(
+    _catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, checkpoint_s: float = 0.0,  # noqa: ARG001
+    asks: Asking | None = None,
+) -> Outcome:  # fmt: skip
     """See `plan.Train`."""
     examples = Path(plan.training.path).read_bytes().splitlines()
     spells, examples[0] = _spells(examples), b""  # what is ordered does not change what comes out
@@ -66,6 +77,8 @@ def train(_catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, ch
     state = _resume(folder) or State(0, 0, [plan.seed / 1e9] * WIDTH)
     chosen = {"n_epochs": epochs, "batch_size": batch, "learning_rate_multiplier": 1.0}
     reporter.say(f"Chose {batch} examples a batch: there are {len(examples)}", data={"hyperparameters": chosen})
+    if plan.grader is not None and asks is not None:
+        reporter.say(f"The word {WORD!r} is worth {_worth(plan.grader, asks)}")
     while state.step < steps:
         wanted = reporter.wanted()
         if wanted != "run":
@@ -84,6 +97,17 @@ def train(_catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, ch
     reporter.made(msgspec.structs.replace(_make(folder, state), is_last=True))
     _save(folder, state)
     return Outcome(end="done", tokens=state.tokens, steps=state.step)
+
+
+def _worth(grader: dict[str, Any], asks: Asking) -> float:
+    """What the job's grader makes of an answer, asking as a real job does."""
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncGenerator[Seams]:
+        yield Seams(generate=asks.generate, embed=asks.embed, embedding=asks.embedding)
+
+    with Rewards(validate_grader(grader), opened) as rewards:
+        return rewards([({}, sample_of(WORD))])[0].score
 
 
 def _end(wanted: Wanted) -> Any:

@@ -16,7 +16,6 @@ import torch
 from mainspring.compute.sandbox import Sandbox
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import InvalidRequest
-from mainspring.core.seams import Generate
 from mainspring.core.types import ChatPrompt, Constraint
 from mainspring.engine.llama.backend import physical_cores
 from mainspring.graders.definitions import (
@@ -35,6 +34,7 @@ from mainspring.models import prepared
 from mainspring.models.catalog import Catalog
 from mainspring.train import auto
 from mainspring.train import choices as kept
+from mainspring.train.asking import PATIENCE_S, Asking
 from mainspring.train.base import load_base, root_of
 from mainspring.train.check import Checked
 from mainspring.train.dataset import Dataset
@@ -101,7 +101,7 @@ class _Questions:
         return Question(ChatPrompt(example.messages, example.tools), example.item)
 
 
-def check_plan(catalog: Catalog, plan: Plan, generate: Generate | None = None) -> Grader:
+def check_plan(catalog: Catalog, plan: Plan, asks: Asking | None = None) -> Grader:
     """The grader of a plan.
 
     Raises:
@@ -116,15 +116,15 @@ def check_plan(catalog: Catalog, plan: Plan, generate: Generate | None = None) -
         )
     grader = validate(plan.grader)
     for place, each in _parts(grader):
-        if isinstance(each, ScoreModel | LabelModel) and generate is None:
+        if isinstance(each, ScoreModel | LabelModel) and asks is None:
+            raise InvalidRequest(f"A {each.type} grader asks a deployment, and no server is here to ask.", param=place)
+        if (
+            isinstance(each, TextSimilarity)
+            and each.evaluation_metric == "cosine"
+            and (asks is None or not asks.embedding)
+        ):
             raise InvalidRequest(
-                f"A {each.type} grader asks a deployment, which training jobs cannot do yet: use a python grader, "
-                "string_check, text_similarity or a reward_model.",
-                param=place,
-            )
-        if isinstance(each, TextSimilarity) and each.evaluation_metric == "cosine":
-            raise InvalidRequest(
-                "The cosine asks an embedding model, which training jobs cannot do yet: choose another "
+                "The cosine needs a deployment of an embedding model in the project: deploy one, or choose another "
                 "evaluation_metric, such as fuzzy_match.",
                 param=place,
             )
@@ -177,19 +177,19 @@ def train(  # noqa: PLR0917 - as `plan.Train`, with what is known of the data
     folder: Path,
     checked: Checked,
     reporter: Reporter,
-    generate: Generate | None = None,
+    asks: Asking | None = None,
     *,
     checkpoint_s: float = CHECKPOINT_S,
 ) -> Outcome:
     """See `plan.Train`.
 
     Args:
-        generate: answers for graders that ask a model.
+        asks: where graders ask a model.
 
     Raises:
         InvalidRequest: as `check_plan`; or the grader fails on all answers of a step.
     """
-    grader = check_plan(catalog, plan, generate)
+    grader = check_plan(catalog, plan, asks)
     choices = kept.recall(folder, Choices)
     torch.set_num_threads(choices.threads if choices else physical_cores())
     base = catalog.get(plan.base)
@@ -208,7 +208,7 @@ def train(  # noqa: PLR0917 - as `plan.Train`, with what is known of the data
             tokens=_cells(decided, longest), threads=decided.threads,
         )  # fmt: skip
         stack.callback(sampler.close)
-        rewards = stack.enter_context(_rewards(catalog, grader, decided.precision, generate))
+        rewards = stack.enter_context(_rewards(catalog, grader, decided.precision, asks))
         if choices is None:
             decided = _swapping(trainee, sampler, folder, decided, reporter)
             kept.keep(folder, decided)
@@ -234,7 +234,7 @@ def _cells(choices: Choices, longest: int) -> int:
     return choices.batch_size * choices.fresh_every * (longest + choices.group * choices.max_tokens)
 
 
-def _rewards(catalog: Catalog, grader: Grader, precision: str, generate: Generate | None) -> Rewards:
+def _rewards(catalog: Catalog, grader: Grader, precision: str, asks: Asking | None) -> Rewards:
     rewarding = Rewarding(catalog, getattr(torch, precision))
     for _, each in _parts(grader):
         if isinstance(each, RewardModel):
@@ -243,7 +243,10 @@ def _rewards(catalog: Catalog, grader: Grader, precision: str, generate: Generat
     @contextlib.asynccontextmanager
     async def opened() -> AsyncGenerator[Seams]:
         async with Sandbox(hidden=(catalog.root.parent,)) as sandbox:
-            yield Seams(run=sandbox.run, reward=rewarding, generate=generate, tier="flex")
+            yield Seams(
+                run=sandbox.run, reward=rewarding, generate=asks and asks.generate, embed=asks and asks.embed,
+                embedding=asks and asks.embedding, deadline_s=PATIENCE_S,
+            )  # fmt: skip
 
     return Rewards(grader, opened, GRADED_AT_ONCE)
 

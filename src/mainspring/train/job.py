@@ -71,14 +71,15 @@ class Parts(msgspec.Struct, frozen=True):
     register: Callable[[Plan, Made], ModelVersion | None]
 
 
-def _parts(trainer: str, catalog: Catalog, project: str, checkpoint_s: float) -> Parts:
+def _parts(first: First, catalog: Catalog, project: str) -> Parts:
     """PyTorch is loaded here, and only in this process."""
 
     def part(module: str, name: str) -> Any:
-        return getattr(importlib.import_module(trainer or f"mainspring.train.{module}"), name)
+        return getattr(importlib.import_module(first.trainer or f"mainspring.train.{module}"), name)
 
     return Parts(
-        partial(part("run", "validate"), catalog), partial(part("run", "train"), catalog, checkpoint_s=checkpoint_s),
+        partial(part("run", "validate"), catalog, asks=first.asks),
+        partial(part("run", "train"), catalog, checkpoint_s=first.checkpoint_s, asks=first.asks),
         partial(part("export", "register"), catalog, project=project),
     )  # fmt: skip
 
@@ -145,8 +146,8 @@ class Work:
 
     def __init__(self, first: First, keeper: Keeper, job: Job, folder: Path) -> None:
         self._keeper, self._job, self._folder = keeper, job, folder
-        self._home, self._trainer, self._spec = Path(first.home), first.trainer, spec_of(job)
-        self._catalog, self._checkpoint_s = Catalog(self._home / "models"), first.checkpoint_s
+        self._home, self._first, self._spec = Path(first.home), first, spec_of(job)
+        self._catalog = Catalog(self._home / "models")
         self._files = Files(keeper.database, Directory(self._home / BLOBS), keeper.clock)
         self._has_ended = False
 
@@ -201,7 +202,7 @@ class Work:
         return Data(path=str(path), sha256=file.sha256)
 
     def _validate(self) -> None:
-        plan, parts = self._plan(), _parts(self._trainer, self._catalog, self._job.project, self._checkpoint_s)
+        plan, parts = self._plan(), _parts(self._first, self._catalog, self._job.project)
         for data, kind in ((plan.training, "Training"), (plan.validation, "Validation")):
             if data is not None:
                 _check_count(Path(data.path), kind)
@@ -213,7 +214,7 @@ class Work:
         keeper, plan, parts = (
             self._keeper,
             self._plan(),
-            _parts(self._trainer, self._catalog, self._job.project, self._checkpoint_s),
+            _parts(self._first, self._catalog, self._job.project),
         )
         if self._job.state.get("step"):
             said = Told(message="Fine-tuning job goes on from its last checkpoint", key=f"on:{keeper.lease.number}")

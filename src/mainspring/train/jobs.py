@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mainspring.core.clock import Clock
 from mainspring.core.config import TrainingSettings
 from mainspring.core.errors import InvalidRequest, ModelNotFound, NotFound, RateLimited
-from mainspring.core.types import ModelVersion
-from mainspring.graders.definitions import LabelModel, Multi, RewardModel, validate
+from mainspring.core.types import ModelInfo, ModelVersion
+from mainspring.graders.definitions import LabelModel, Multi, RewardModel, ScoreModel, validate
 from mainspring.store import jobs as rows
 from mainspring.store.db import Database
 from mainspring.store.files import File
@@ -77,6 +77,7 @@ class FineTuning:
 
     Args:
         find: (name, project) -> the model version of that name; raises `ModelNotFound`.
+        deployed: (name, project) -> the deployment of that name; raises `ModelNotFound`.
         changed: called after each change, so that whoever starts processes looks at once.
         lacks: the package that training needs and this installation has not; empty if it has all.
     """
@@ -88,12 +89,13 @@ class FineTuning:
         files: FilesOf,
         *,
         find: Callable[[str, str], ModelVersion],
+        deployed: Callable[[str, str], ModelInfo],
         settings: TrainingSettings,
         changed: Callable[[], None] = lambda: None,
         lacks: str = "",
     ) -> None:
         self._database, self._clock, self._files, self._lacks = database, clock, files, lacks
-        self._find, self._settings, self._changed = find, settings, changed
+        self._find, self._deployed, self._settings, self._changed = find, deployed, settings, changed
 
     async def create(self, wish: Wish, *, project: str, by: str, may_hurry: bool = False) -> Job:
         """Make a job.
@@ -162,6 +164,19 @@ class FineTuning:
         for each in grader.graders.values() if isinstance(grader, Multi) else (grader,):
             if isinstance(each, RewardModel):
                 self._check_reward_model(each.model, project, where)
+            if isinstance(each, ScoreModel):
+                self._check_judge(each.model, project, where)
+
+    def _check_judge(self, name: str, project: str, where: str) -> None:
+        try:
+            kind = self._deployed(name, project).kind
+        except ModelNotFound as error:
+            raise InvalidRequest(f"{error.message} It is to grade.", param=where) from None
+        if kind == "embedding":
+            raise InvalidRequest(
+                f"The model {name[:200]!r} makes embeddings and cannot grade: choose one that generates text.",
+                param=where,
+            )
 
     def _check_reward_model(self, name: str, project: str, where: str) -> None:
         """Whose it is matters here: the job's process finds whatever is in the catalog."""

@@ -19,6 +19,7 @@ from mainspring.engine.llama.backend import physical_cores
 from mainspring.models.catalog import Catalog
 from mainspring.train import auto, graded
 from mainspring.train import choices as kept
+from mainspring.train.asking import Asking
 from mainspring.train.base import load_base, root_of
 from mainspring.train.check import MICRO_TOKENS, Checked, check, duration, recall
 from mainspring.train.examples import ExampleFile
@@ -67,14 +68,16 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
 
 
-def validate(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> None:
+def validate(
+    catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, asks: Asking | None = None
+) -> None:  # fmt: skip
     """Look at all of the data and say what was found. `train` goes on with it.
 
     Raises:
         InvalidRequest: the data cannot be trained on; every fault is listed.
         ModelNotFound, UserMistake: the base is not here, or cannot be trained.
     """
-    _check_plan(catalog, plan)
+    _check_plan(catalog, plan, asks)
     checked = _look(catalog, plan, folder)
     report = msgspec.to_builtins(checked.report)
     chosen = {name: choice.value for name, choice in checked.report.hyperparameters.items()}
@@ -83,22 +86,24 @@ def validate(catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter) -> 
 
 
 def train(
-    catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, checkpoint_s: float = CHECKPOINT_S
+    catalog: Catalog, plan: Plan, folder: Path, reporter: Reporter, *, checkpoint_s: float = CHECKPOINT_S,
+    asks: Asking | None = None,
 ) -> Outcome:  # fmt: skip
     """See `plan.Train`.
 
     Args:
         catalog: where the base is.
         checkpoint_s: between two checkpoints to resume from.
+        asks: where graders ask a model.
 
     Raises:
         InvalidRequest: as `validate`.
     """
-    _check_plan(catalog, plan)
+    _check_plan(catalog, plan, asks)
     torch.use_deterministic_algorithms(True)
     checked = recall(folder / DATA) or _look(catalog, plan, folder)
     if plan.method == "reinforcement":
-        return graded.train(catalog, plan, folder, checked, reporter, checkpoint_s=checkpoint_s)
+        return graded.train(catalog, plan, folder, checked, reporter, asks, checkpoint_s=checkpoint_s)
     choices = kept.recall(folder, Choices)
     torch.set_num_threads(choices.threads if choices else physical_cores())
     base = catalog.get(plan.base)
@@ -117,9 +122,9 @@ def train(
     return Fit(choices.rate, every, plan.base, checkpoint_s).run(trainee, method, folder, reporter)
 
 
-def _check_plan(catalog: Catalog, plan: Plan) -> None:
+def _check_plan(catalog: Catalog, plan: Plan, asks: Asking | None) -> None:
     if plan.method == "reinforcement":
-        graded.check_plan(catalog, plan)
+        graded.check_plan(catalog, plan, asks)
     if plan.method == "reward" and plan.full:
         raise InvalidRequest("Reward models are adapters with a head: leave out 'full'.", param="full")
     root = root_of(catalog, catalog.get(plan.base))

@@ -23,6 +23,7 @@ from mainspring.core.errors import MainspringError
 from mainspring.store.db import Database
 from mainspring.store.jobs import Job, Told, change_job, tell
 from mainspring.store.leases import Lease, LeaseLost, Leases, give_back
+from mainspring.train.asking import Asking, Operator, Who
 from mainspring.train.jobs import KIND
 from mainspring.train.spec import First
 from mainspring.train.states import (
@@ -47,6 +48,7 @@ class Runner:
 
     Args:
         home, url: where the processes find what they work on: the data directory, and the setting `database`.
+        operator: who answers when their graders ask models; None if nobody does.
         trainer: see `spec.First`.
     """
 
@@ -60,9 +62,10 @@ class Runner:
         home: Path,
         url: str = "",
         trainer: str = "",
+        operator: Operator | None = None,
     ) -> None:
         self._database, self._clock, self._launch, self._settings = database, clock, launch, settings
-        self._home, self._url, self._trainer = home, url, trainer
+        self._home, self._url, self._trainer, self._operator = home, url, trainer, operator
         self._leases = Leases(database, clock, settings.lease_s)
         self._limits = Limits(concurrent=settings.concurrent, per_project=settings.concurrent_per_project)
         self._owner = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -147,9 +150,17 @@ class Runner:
 
     async def _work(self, job: Job, lease: Lease) -> None:
         """One process, from its start to whatever end."""
+        asks = None if self._operator is None else self._operator.admit(Who(job.creator, job.project))
+        try:
+            await self._run(job, lease, asks)
+        finally:
+            if self._operator is not None and asks is not None:
+                self._operator.dismiss(asks)
+
+    async def _run(self, job: Job, lease: Lease, asks: Asking | None) -> None:
         first = First(
             home=str(self._home), database=self._url, job=job.id, owner=lease.owner, number=lease.number,
-            lease_s=self._settings.lease_s, checkpoint_s=self._settings.checkpoint_s, trainer=self._trainer,
+            lease_s=self._settings.lease_s, checkpoint_s=self._settings.checkpoint_s, trainer=self._trainer, asks=asks,
         )  # fmt: skip
         task = asyncio.current_task()
         assert task is not None

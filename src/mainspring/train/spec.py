@@ -7,6 +7,7 @@ import msgspec
 
 from mainspring.core.types import ModelVersion
 from mainspring.store.jobs import Job
+from mainspring.train.asking import Asking
 from mainspring.train.plan import Data, Hyperparameters, Method, Plan
 
 __all__ = [
@@ -86,6 +87,7 @@ class First(msgspec.Struct, frozen=True, kw_only=True):
         home: the data directory; `database` as in the settings.
         owner, number: of the claim on `job`.
         trainer: a module to take `train`, `register` and `check` from instead; tests have one.
+        asks: where its graders ask models.
     """
 
     home: str
@@ -96,6 +98,7 @@ class First(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     checkpoint_s: float = 30.0
     trainer: str = ""
+    asks: Asking | None = None
 
 
 def spec_of(job: Job) -> Spec:

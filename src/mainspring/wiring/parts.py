@@ -78,10 +78,13 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         meter = await _meter(settings, served, control, database, stack)
         files = await work.files(settings, database, stack)
         sandbox = await stack.enter_async_context(work.sandbox(settings))
-        training = await work.training(settings, directory, database, files, trainer=trainer, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
+        generate, embed = wrappers.generate(served.generate), wrappers.embed(served.embed)
+        training = await work.training(
+            settings, directory, database, files, generate=generate, embed=embed, trainer=trainer, stack=stack
+        )
         services = Services(
-            generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
+            generate=generate, embed=embed,
             run_code=sandbox.run, files=files, training=training, models=directory, replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),

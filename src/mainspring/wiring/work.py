@@ -9,6 +9,7 @@ from mainspring.compute.local import launch_local
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import Settings
 from mainspring.core.errors import ModelNotFound
+from mainspring.core.seams import Embed, Generate
 from mainspring.core.types import ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.wiring.running import running
@@ -41,11 +42,14 @@ async def training(
     database: "Database",
     files: "Files",
     *,
+    generate: Generate,
+    embed: Embed,
     trainer: str,
     stack: AsyncExitStack,
 ) -> "Training":
     """Fine-tuning, and the loop that starts its processes, running until the stack is closed."""
     from mainspring.api.services import Training
+    from mainspring.train.asking import Operator
     from mainspring.train.jobs import FineTuning
     from mainspring.train.runner import Runner
     from mainspring.train.sharing import Sharing
@@ -61,13 +65,22 @@ async def training(
             raise ModelNotFound(f"The model {name[:200]!r} does not exist.")
         return version
 
+    def embedding(project: str) -> str | None:
+        return next((each.id for each in directory.list(project) if each.kind == "embedding"), None)
+
+    operator = None
+    if hasattr(asyncio, "start_unix_server"):
+        operator = Operator(generate, embed, embedding)
+        await operator.start()
+        stack.push_async_callback(operator.stop)
     runner = Runner(
-        database, clock, launch_local, settings.training, home=settings.home, url=settings.database, trainer=trainer
-    )
+        database, clock, launch_local, settings.training, home=settings.home, url=settings.database, trainer=trainer,
+        operator=operator,
+    )  # fmt: skip
     # Looked for and not imported: this process never needs it.
     lacks = next((name for name in ("torch", "transformers", "peft") if find_spec(name) is None), "")
     jobs = FineTuning(
-        database, clock, files, find=find, settings=settings.training, changed=runner.poke,
+        database, clock, files, find=find, deployed=directory.find, settings=settings.training, changed=runner.poke,
         lacks="" if trainer else lacks,
     )  # fmt: skip
     stack.enter_context(running(runner.run()))

@@ -11,7 +11,7 @@ from mainspring.compute.local import launch_local
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import TrainingSettings
 from mainspring.core.errors import ModelNotFound
-from mainspring.core.types import FileRef, ModelVersion
+from mainspring.core.types import FileRef, ModelInfo, ModelVersion
 from mainspring.store.blobs import BLOBS, Directory
 from mainspring.store.db import Database
 from mainspring.store.files import File, Files
@@ -45,6 +45,19 @@ def find(name: str, _project: str) -> ModelVersion:
     return BASE
 
 
+def deployed(name: str, _project: str) -> ModelInfo:
+    if name not in ("judge", "vectors"):
+        raise ModelNotFound("no such deployment")
+    return ModelInfo(
+        id=name,
+        version="1",
+        created=0,
+        context_length=64,
+        state="ready",
+        kind="embedding" if name == "vectors" else "chat",
+    )
+
+
 class Installation:
     """One server's parts. `runner` works while `running` is entered."""
 
@@ -53,8 +66,9 @@ class Installation:
         self.settings = TrainingSettings(**settings)
         self.files = Files(database, Directory(home / BLOBS), self.clock)
         self.jobs = FineTuning(
-            database, self.clock, self.files, find=find, settings=self.settings, changed=lambda: self.runner.poke()
-        )
+            database, self.clock, self.files, find=find, deployed=deployed, settings=self.settings,
+            changed=lambda: self.runner.poke(),
+        )  # fmt: skip
         self.runner = self.make_runner()
 
     def make_runner(self) -> Runner:

@@ -1,5 +1,6 @@
 """Whole jobs on a tiny model with the real engine: a reward model, then reinforcement that it grades."""
 
+import asyncio
 import json
 
 import msgspec
@@ -8,9 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mainspring.core.errors import InvalidRequest  # noqa: E402
-from mainspring.core.types import Message  # noqa: E402
+from mainspring.core.types import Finished, Message, Token, Usage  # noqa: E402
 from mainspring.models.catalog import Catalog  # noqa: E402
 from mainspring.train import graded  # noqa: E402
+from mainspring.train.asking import Operator, Who  # noqa: E402
 from mainspring.train.export import register  # noqa: E402
 from mainspring.train.plan import Data, Hyperparameters, Plan  # noqa: E402
 from mainspring.train.reward import RewardModel  # noqa: E402
@@ -131,6 +133,39 @@ def test_on_top_of_an_adapter_the_engine_answers_with_both(tmp_path, catalog):
     assert told.steps[1].get("train_mismatch", 0.0) < 0.2
     made = register(catalog, second, told.delivered[-1])
     assert made.is_adapter
+
+
+def test_a_model_of_the_server_grades(tmp_path, catalog):
+    """In the server's loop, while the job computes in another thread: as its own process does."""
+    asked = []
+
+    async def generate(request):
+        asked.append(request)
+        yield Token('{"steps": [], "result": 0.25}', (1,))
+        yield Finished("stop", Usage(1, 1))
+
+    async def work():
+        operator = Operator(generate, None)
+        await operator.start()
+        try:
+            grader = {
+                "type": "score_model", "name": "judge", "model": "judge", "range": [0, 1],
+                "input": [{"role": "user", "content": "Is {{sample.output_text}} about {{item.wanted}}?"}],
+            }  # fmt: skip
+            given = reinforcement(tmp_path, grader, max_steps=2)
+            told = toy.Remembers()
+            asks = operator.admit(Who("key-1", "acme"))
+            validate(catalog, given, tmp_path / "job", told, asks=asks)
+            await asyncio.to_thread(train, catalog, given, tmp_path / "job", told, asks=asks)
+            return told
+        finally:
+            await operator.stop()
+
+    told = asyncio.run(work())
+    assert told.steps[1]["train_reward"] == 0.25
+    assert told.steps[1]["train_grader_failures"] == 0
+    assert {each.project for each in asked} == {"acme"}
+    assert all(each.prompt.messages[0].content.endswith("about a?") for each in asked)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_the_wait_after_a_crash_grows_and_ends() -> None:
 
 
 async def test_where_nothing_can_be_trained_no_job_is_made():
-    jobs = FineTuning(None, None, None, find=None, settings=TrainingSettings(), lacks="torch")
+    jobs = FineTuning(None, None, None, find=None, deployed=None, settings=TrainingSettings(), lacks="torch")
     with pytest.raises(InvalidRequest, match=r"no torch.*mainspring\[train\]") as caught:
         await jobs.create(Wish(model="m", training_file="file-1"), project="p", by="k")
     assert caught.value.code == "training_unavailable"
