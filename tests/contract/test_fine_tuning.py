@@ -343,7 +343,7 @@ def test_models_of_other_projects_are_neither_bases_nor_graders(target: Governed
 
 @pytest.mark.parametrize("as_part", [False, True])
 def test_a_deployment_grades_for_a_job_in_its_own_process(target: GovernedTarget, as_part: bool) -> None:
-    client = target.sdk("openai")
+    client = target.sdk("azure_v1")  # as above: it does not know the guide's own form of a multi grader
 
     def reinforced(model: str) -> FineTuningJob:
         judge: Any = {**GRADERS["score_model"][0], "model": model, "range": [3.0, 4.0]}

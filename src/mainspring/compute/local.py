@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 
-__all__ = ["LocalProcess", "launch_local"]
+__all__ = ["LocalProcess", "launch_local", "make_way"]
 
 
 class LocalProcess:
@@ -54,3 +56,11 @@ async def launch_local(arguments: Sequence[str], first_input: bytes) -> LocalPro
     inner.stdin.write(first_input)
     await inner.stdin.drain()
     return LocalProcess(inner)
+
+
+def make_way(nice: int) -> None:
+    """Let what this process computes go after others' work. Where Linux groups processes by session, niceness counts
+    among those of one session only, and `launch_local` gives each process one: there the group has its own."""
+    os.nice(nice)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(nice))

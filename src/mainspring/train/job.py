@@ -25,6 +25,7 @@ from typing import Any, Literal
 import msgspec
 import psutil
 
+from mainspring.compute.local import make_way
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
 from mainspring.core.errors import (
@@ -356,7 +357,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
     log.configure()
     first = msgspec.json.decode(sys.stdin.buffer.readline(), type=First)
-    os.nice(NICE)
+    make_way(NICE)
     os.environ.setdefault("OMP_WAIT_POLICY", WAITING)  # read when PyTorch is loaded, which is later
     folder = Path(first.home) / FOLDER / first.job
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

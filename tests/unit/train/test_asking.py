@@ -44,8 +44,8 @@ class Models:
             finally:
                 self.cancelled.set()
         for letter in said:
-            yield Token(letter, (1,))
-        yield Finished("stop", Usage(3, len(said)))
+            yield Token(0, letter)
+        yield Finished(0, "stop", Usage(3, len(said)))
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         self.asked.append(request)
@@ -76,7 +76,7 @@ async def test_an_answer_comes_whole_and_was_asked_for_in_the_job_s_name():
     async with connected(models) as asks:
         events = [event async for event in asks.generate(question())]
     assert [event.text for event in events[:-1]] == list("good")
-    assert events[-1] == Finished("stop", Usage(3, 4))
+    assert events[-1] == Finished(0, "stop", Usage(3, 4))
     (asked,) = models.asked
     assert (asked.tenant, asked.project, asked.tier, asked.streams) == ("key-1", "acme", "flex", False)
     assert asked.prompt == question().prompt

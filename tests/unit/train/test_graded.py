@@ -141,8 +141,8 @@ def test_a_model_of_the_server_grades(tmp_path, catalog):
 
     async def generate(request):
         asked.append(request)
-        yield Token('{"steps": [], "result": 0.25}', (1,))
-        yield Finished("stop", Usage(1, 1))
+        yield Token(0, '{"steps": [], "result": 0.25}')
+        yield Finished(0, "stop", Usage(1, 1))
 
     async def work():
         operator = Operator(generate, None)
