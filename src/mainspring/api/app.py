@@ -41,6 +41,7 @@ from mainspring.api.openai.graders import (
 )
 from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
+from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
@@ -85,6 +86,7 @@ def create_app(services: Services) -> App:
         *_admin_routes(services),
         *(file_operations(services, services.files) if services.files else ()),
         *_training_routes(services),
+        *(webhook_operations(services, services.webhooks) if services.webhooks else ()),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
