@@ -124,8 +124,8 @@ def delete(
     _print(gone, f"{endpoint} is deleted.", as_json)
 
 
-@app.command()
-def test(
+@app.command("test")
+def send_sample(
     endpoint: Id,
     event: Annotated[str, typer.Argument(help="An event's type.")] = "batch.completed",
     *,

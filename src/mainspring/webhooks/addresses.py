@@ -5,7 +5,7 @@ others. A name is looked up once, and what it stands for is looked at where the 
 the same name may stand for something else a moment later.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -25,28 +25,26 @@ def networks_of(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ip_network(each) for each in texts)
 
 
-def _meant(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
-    """An address, and those that it is another way to write or to reach."""
-    yield address
-    if isinstance(address, IPv6Address):
-        inside = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
-        yield from (each for each in inside if each is not None)
-        if address in _NAT64:
-            yield IPv4Address(int(address) & 0xFFFFFFFF)
+def _meant(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Address, ...]:
+    """What is reached at an address: for IPv4's written as IPv6's, those; for tunnels, both ends."""
+    if isinstance(address, IPv4Address):
+        return (address,)
+    if address.ipv4_mapped is not None:
+        return (address.ipv4_mapped,)
+    if address in _NAT64:
+        return (IPv4Address(int(address) & 0xFFFFFFFF),)
+    inside = (address.sixtofour, *(address.teredo or ()))
+    return (address, *(each for each in inside if each is not None))
 
 
 def why_not(text: str, allowed: Sequence[Network]) -> str | None:
     """Why no connection may be made to an address; None if one may."""
     try:
-        address = ip_address(text)
+        meant = _meant(ip_address(text))
     except ValueError:
         return "it is no address"
-    if any(address in network for network in allowed):
-        return None
-    for each in _meant(address):
-        if any(each in network for network in allowed):
-            return None
-        if each.is_multicast or not each.is_global:
+    for each in meant:
+        if not any(each in network for network in allowed) and (each.is_multicast or not each.is_global):
             return "it is not the internet's (private, loopback, link-local or reserved)"
     return None
 
