@@ -133,7 +133,7 @@ class Client:
 
     def jobs(self) -> Iterator[_Json]:
         """The fine-tuning jobs of the project, the newest first."""
-        return self._pages("/fine_tuning/jobs")
+        return self.pages("/fine_tuning/jobs")
 
     def job(self, job_id: str) -> _Json:
         """One fine-tuning job."""
@@ -145,20 +145,25 @@ class Client:
 
     def job_events(self, job_id: str) -> Iterator[_Json]:
         """What happened to a fine-tuning job, the newest first."""
-        return self._pages(f"/fine_tuning/jobs/{quote(job_id, safe='')}/events")
+        return self.pages(f"/fine_tuning/jobs/{quote(job_id, safe='')}/events")
 
     def job_checkpoints(self, job_id: str) -> Iterator[_Json]:
         """What came out of a fine-tuning job, the newest first."""
-        return self._pages(f"/fine_tuning/jobs/{quote(job_id, safe='')}/checkpoints")
+        return self.pages(f"/fine_tuning/jobs/{quote(job_id, safe='')}/checkpoints")
 
     def _job(self, method: str, job_id: str, rest: str = "") -> _Json:
+        return self.ask(method, f"/fine_tuning/jobs/{quote(job_id, safe='')}{rest}")
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> _Json:
+        """What an operation that has no method of its own here answers; `path` is quoted, and below /v1."""
         with self._failures():
-            answer = self._http.request(method, f"/fine_tuning/jobs/{quote(job_id, safe='')}{rest}")
+            answer = self._http.request(method, path, json=body)
             _check(answer)
             return _object(answer.content)
 
-    def _pages(self, path: str) -> Iterator[_Json]:
-        query = {"limit": "100"}
+    def pages(self, path: str, **wanted: str) -> Iterator[_Json]:
+        """What an operation lists in pages, all of it; `wanted` are parameters of its query."""
+        query = {"limit": "100", **wanted}
         while True:
             with self._failures():
                 answer = self._http.get(path, params=query)

@@ -251,6 +251,7 @@ class GovernedTarget(Target):
     control: Control
     loop: asyncio.AbstractEventLoop
     app: App
+    services: Services
     ids: dict[str, str] = field(default_factory=dict)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -305,7 +306,7 @@ def governed(
             if tokens is not None:
                 authenticate = credentials(made["control"].keys.authenticate, tokens)
                 given = dataclasses.replace(given, authenticate=authenticate)
-            made["app"] = create_app(given)
+            made["app"], made["services"] = create_app(given), given
             yield made["app"]
 
     app = Late(around)
@@ -313,7 +314,7 @@ def governed(
         try:
             yield GovernedTarget(
                 base_url=base_url, key=made["secret"], model="fake", context_length=4096, engine=engine, home=home,
-                control=made["control"], loop=made["loop"], app=made["app"],
+                control=made["control"], loop=made["loop"], app=made["app"], services=made["services"],
             )  # fmt: skip
         finally:  # `serve` ends without a farewell
             asyncio.run_coroutine_threadsafe(app.stack.aclose(), made["loop"]).result(20)

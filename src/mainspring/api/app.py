@@ -29,6 +29,7 @@ from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
+from mainspring.api.openai.copies import copy_operations
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.files import file_operations
 from mainspring.api.openai.finetuning import fine_tuning_operations
@@ -41,6 +42,7 @@ from mainspring.api.openai.graders import (
 )
 from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
+from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
@@ -85,6 +87,7 @@ def create_app(services: Services) -> App:
         *_admin_routes(services),
         *(file_operations(services, services.files) if services.files else ()),
         *_training_routes(services),
+        *(webhook_operations(services, services.webhooks) if services.webhooks else ()),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -237,7 +240,8 @@ def _training_routes(services: Services) -> list[Operation]:
     if (training := services.training) is None:
         return []
     dialects: tuple[tuple[str, Dialect], ...] = (("/v1", "openai"), ("/openai/v1", "azure_v1"), ("/openai", "azure"))
-    return [each for where in dialects for each in fine_tuning_operations(services, training, *where)]
+    made = [each for where in dialects for each in fine_tuning_operations(services, training, *where)]
+    return [*made, *copy_operations(services, training)]
 
 
 def _admin_routes(services: Services) -> list[Operation]:

@@ -68,6 +68,9 @@ QUERY: dict[str, Json] = {
     "fine_tuning/order": {"type": "string", "enum": ["ascending", "descending"]},
     "fine_tuning/project_id": {"type": "string"},
     "fine_tuning/metadata": {"type": "object"},  # of texts, as everything in a query is
+    "webhooks/after": {"type": "string"},
+    "webhooks/limit": {"type": "integer", "minimum": 1, "maximum": 100},
+    "webhooks/status": {"type": "string", "enum": ["pending", "delivered", "failed"]},
 }
 """Parameters in the query, by name; before a slash stands whose, where one name means several things."""
 REQUIRED = ("start_time", "modelName")

@@ -14,6 +14,7 @@ from mainspring.governance.usage import Sums
 from mainspring.store.files import MAX_BYTES, Files
 from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
+from mainspring.webhooks.hooks import Webhooks
 
 __all__ = ["Services", "Training", "no_embeddings"]
 
@@ -55,6 +56,7 @@ class Services:
         control: what the control plane works with; None has none.
         files: what is uploaded; None takes nothing.
         training: fine-tuning; None trains nothing.
+        webhooks: who is told what happens; None tells nobody.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -78,6 +80,7 @@ class Services:
     control: Control | None = None
     files: Files | None = None
     training: Training | None = None
+    webhooks: Webhooks | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

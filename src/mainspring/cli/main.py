@@ -23,6 +23,7 @@ from mainspring.cli import (
     train,
     up,
     usage,
+    webhooks,
 )
 from mainspring.cli.output import AsJson, plain, print_json
 from mainspring.core.errors import MainspringError
@@ -50,6 +51,7 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(blocklists.app, name="blocklists")
 app.add_typer(quota.app, name="quota")
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(usage.usage)
 app.add_typer(audit.app, name="audit")
 app.command()(backup.backup)

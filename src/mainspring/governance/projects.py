@@ -27,6 +27,7 @@ from mainspring.models.catalog import missing
 from mainspring.store.db import Database
 from mainspring.store.files import remove_all
 from mainspring.store.jobs import cancel_all
+from mainspring.store.outbox import remove_endpoints
 
 __all__ = ["Projects", "Slot", "installation_secret"]
 
@@ -167,6 +168,7 @@ class Projects:
             await self._keys.revoke_all(change.connection, project.name)
             await remove_all(change.connection, project.name, self._clock.now())
             await cancel_all(change.connection, project.name, self._clock.now())
+            await remove_endpoints(change.connection, project.name)
             await change.remove(project, "project.delete", project.name)
         self._keys.forget(project.name)
         self._changed()

@@ -33,6 +33,7 @@ Permission = Literal[
     "files.read",
     "files.write",  # upload and delete
     "graders.run",  # which runs code in the sandbox, and asks models
+    "webhooks",  # endpoints that are told what happens in the project, and what they were told
     "models.read",
     "deployments.read",
     "deployments.write",
@@ -68,7 +69,7 @@ _READS: frozenset[Permission] = frozenset(
     {"models.read", "deployments.read", "projects.read", "policies.read", "quota.read"}
 )
 
-_WRITES: frozenset[Permission] = frozenset({"deployments.write", "policies.write"})
+_WRITES: frozenset[Permission] = frozenset({"deployments.write", "policies.write", "webhooks"})
 _USES: frozenset[Permission] = frozenset({"inference", "files.read", "files.write", "training.read"})
 _TRAINS: frozenset[Permission] = frozenset({"training", "graders.run"})
 _MANAGES: frozenset[Permission] = frozenset({"projects.write", "keys.read", "keys.write", "filters.explain"})

@@ -20,6 +20,7 @@ from mainspring.store import jobs as rows
 from mainspring.store.db import Database
 from mainspring.store.files import File
 from mainspring.store.jobs import Checkpoint, Event, Job, Told
+from mainspring.train.ended import announce_end
 from mainspring.train.plan import Hyperparameters, Method
 from mainspring.train.spec import FileOf, Integration, Spec, model_name
 from mainspring.train.states import ACTIVE, ENDS, Status, check_transition
@@ -248,6 +249,8 @@ class FineTuning:
             ended = {"finished": now_s} if to in ENDS else {}
             job = await rows.change_job(connection, job, status=to, wanted=wanted, not_before=0.0, attempts=0, **ended)
             await rows.tell(connection, id, [Told(message=message)], now_s)
+            if to in ENDS:
+                await announce_end(connection, job, now_s)
         self._changed()
         return job
 

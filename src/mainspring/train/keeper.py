@@ -27,6 +27,7 @@ from mainspring.core.errors import MainspringError, Unavailable
 from mainspring.store.db import Database
 from mainspring.store.jobs import Job, Told, change_job, find_job, tell
 from mainspring.store.leases import Lease, LeaseLost, Leases
+from mainspring.train.ended import announce_end
 from mainspring.train.plan import Progress, Wanted
 from mainspring.train.results import TensorBoard
 from mainspring.train.states import ENDS
@@ -281,9 +282,11 @@ class Keeper:
             await tell(connection, job.id, told, self.clock.now())
             attempts = {"attempts": 0} if in_order else {}
             state = {**job.state, **fields.pop("state", {})}
-            await change_job(
+            given = await change_job(
                 connection, job, **{"until": 0.0, "not_before": not_before, "state": state, **attempts, **fields}
             )
+            if "status" in fields and given.status in ENDS:
+                await announce_end(connection, given, self.clock.now())
             self._given_back = True
 
     def _note(self, job: Job) -> None:

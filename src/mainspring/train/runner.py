@@ -24,9 +24,11 @@ from mainspring.store.db import Database
 from mainspring.store.jobs import Job, Told, change_job, tell
 from mainspring.store.leases import Lease, LeaseLost, Leases, give_back
 from mainspring.train.asking import Asking, Operator, Who
+from mainspring.train.ended import announce_end
 from mainspring.train.jobs import KIND
 from mainspring.train.spec import First
 from mainspring.train.states import (
+    ENDS,
     MAX_ATTEMPTS,
     RUNNABLE,
     Limits,
@@ -202,9 +204,13 @@ class Runner:
         error, now_s = {"code": "server_error", "message": message, "param": None}, self._clock.now()
         with contextlib.suppress(LeaseLost):
             async with self._leases.holding(lease) as (connection, job):
-                await change_job(connection, job, status="failed", error=error, finished=now_s, until=0.0)
+                if job.status in ENDS:  # its owner has cancelled it meanwhile
+                    await give_back(connection, job)
+                    return
+                over = await change_job(connection, job, status="failed", error=error, finished=now_s, until=0.0)
                 said = Told(message=f"The job failed: {message}", level="error", key="failed")
                 await tell(connection, job.id, [said], now_s)
+                await announce_end(connection, over, now_s)
 
     async def _ask_to_yield(self, id: str) -> None:  # noqa: A002 - what the API calls it
         async with self._database.write() as connection:

@@ -78,6 +78,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         meter = await _meter(settings, served, control, database, stack)
         files = await work.files(settings, database, stack)
         sandbox = await stack.enter_async_context(work.sandbox(settings))
+        webhooks = work.webhooks(settings, database, stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         generate, embed = wrappers.generate(served.generate), wrappers.embed(served.embed)
         training = await work.training(
@@ -85,7 +86,8 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         )
         services = Services(
             generate=generate, embed=embed,
-            run_code=sandbox.run, files=files, training=training, models=directory, replicas=served, control=control,
+            run_code=sandbox.run, files=files, training=training, webhooks=webhooks,
+            models=directory, replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from mainspring.governance.directory import Directory
     from mainspring.store.db import Database
     from mainspring.store.files import Files
+    from mainspring.webhooks.hooks import Webhooks
 
-__all__ = ["files", "sandbox", "training"]
+__all__ = ["files", "sandbox", "training", "webhooks"]
 
 
 async def files(settings: Settings, database: "Database", stack: AsyncExitStack) -> "Files":
@@ -97,3 +98,20 @@ def sandbox(settings: Settings) -> "Sandbox":
         wall_s=wanted.time_s, cpu_s=wanted.time_s, memory_bytes=wanted.memory_bytes, disk_bytes=wanted.disk_bytes
     )
     return Sandbox(limits=limits, concurrency=wanted.concurrency, weak=wanted.weak, hidden=(settings.home,))
+
+
+def webhooks(settings: Settings, database: "Database", stack: AsyncExitStack) -> "Webhooks":
+    """Who is told what happens, and the loop that tells them, running until the stack is closed."""
+    from mainspring.governance.projects import installation_secret
+    from mainspring.webhooks.courier import Courier
+    from mainspring.webhooks.endpoints import Endpoints
+    from mainspring.webhooks.hooks import Webhooks
+    from mainspring.webhooks.sending import Sender
+
+    clock, wanted = SystemClock(), settings.webhooks
+    endpoints = Endpoints(database, clock, wanted, installation_secret(settings.home, settings.secret))
+    send = Sender(allow_networks=wanted.allow_networks, timeout_s=wanted.timeout_s)
+    courier = Courier(database, clock, endpoints, send, wanted)
+    stack.enter_context(running(courier.run()))
+    stack.push_async_callback(courier.stop)
+    return Webhooks(endpoints=endpoints, courier=courier, database=database, clock=clock)

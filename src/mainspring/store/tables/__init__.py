@@ -18,7 +18,7 @@ from mainspring.store.tables.governed import (
     usage_hours,
     wanted,
 )
-from mainspring.store.tables.webhooks import outbox
+from mainspring.store.tables.webhooks import outbox, webhook_attempts, webhook_deliveries, webhook_endpoints
 from mainspring.store.tables.work import checkpoint_permissions, files, job_checkpoints, job_events, jobs, unused_blobs
 
 __all__ = [
@@ -42,4 +42,7 @@ __all__ = [
     "unused_blobs",
     "usage_hours",
     "wanted",
+    "webhook_attempts",
+    "webhook_deliveries",
+    "webhook_endpoints",
 ]
