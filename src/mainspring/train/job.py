@@ -27,6 +27,7 @@ import psutil
 
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
+from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.errors import (
     EngineUnavailable,
     InvalidRequest,
@@ -37,7 +38,7 @@ from mainspring.core.errors import (
 )
 from mainspring.core.types import ModelVersion
 from mainspring.models.catalog import Catalog
-from mainspring.store.blobs import BLOBS, Directory
+from mainspring.store.blobs import open_blobs
 from mainspring.store.db import Database
 from mainspring.store.files import File, Files
 from mainspring.store.jobs import Job, Told, add_checkpoint, metric_events, tell
@@ -147,7 +148,8 @@ class Work:
         self._keeper, self._job, self._folder = keeper, job, folder
         self._home, self._trainer, self._spec = Path(first.home), first.trainer, spec_of(job)
         self._catalog, self._checkpoint_s = Catalog(self._home / "models"), first.checkpoint_s
-        self._files = Files(keeper.database, Directory(self._home / BLOBS), keeper.clock)
+        blobs = open_blobs(self._home, BlobSettings(**first.blobs))
+        self._files = Files(keeper.database, blobs, keeper.clock)
         self._has_ended = False
 
     def run(self) -> None:

@@ -19,6 +19,7 @@ from mainspring.compute.launch import Launch, Process
 from mainspring.core import log
 from mainspring.core.clock import Clock
 from mainspring.core.config import TrainingSettings
+from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.errors import MainspringError
 from mainspring.store.db import Database
 from mainspring.store.jobs import Job, Told, change_job, tell
@@ -46,7 +47,8 @@ class Runner:
     """Starts the processes of one server.
 
     Args:
-        home, url: where the processes find what they work on: the data directory, and the setting `database`.
+        home, url, blobs: where the processes find what they work on: the data directory, and the settings `database`
+            and `blobs`.
         trainer: see `spec.First`.
     """
 
@@ -60,9 +62,10 @@ class Runner:
         home: Path,
         url: str = "",
         trainer: str = "",
+        blobs: BlobSettings = BlobSettings(),  # noqa: B008 - frozen
     ) -> None:
         self._database, self._clock, self._launch, self._settings = database, clock, launch, settings
-        self._home, self._url, self._trainer = home, url, trainer
+        self._home, self._url, self._trainer, self._blobs = home, url, trainer, blobs.model_dump()
         self._leases = Leases(database, clock, settings.lease_s)
         self._limits = Limits(concurrent=settings.concurrent, per_project=settings.concurrent_per_project)
         self._owner = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -150,6 +153,7 @@ class Runner:
         first = First(
             home=str(self._home), database=self._url, job=job.id, owner=lease.owner, number=lease.number,
             lease_s=self._settings.lease_s, checkpoint_s=self._settings.checkpoint_s, trainer=self._trainer,
+            blobs=self._blobs,
         )  # fmt: skip
         task = asyncio.current_task()
         assert task is not None

@@ -83,7 +83,7 @@ class First(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of the standard input of a job's process.
 
     Args:
-        home: the data directory; `database` as in the settings.
+        home: the data directory; `database` and `blobs` as in the settings.
         owner, number: of the claim on `job`.
         trainer: a module to take `train`, `register` and `check` from instead; tests have one.
     """
@@ -96,6 +96,7 @@ class First(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     checkpoint_s: float = 30.0
     trainer: str = ""
+    blobs: dict[str, Any] = {}
 
 
 def spec_of(job: Job) -> Spec:

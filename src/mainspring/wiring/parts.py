@@ -76,13 +76,14 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         control = await _control(settings, served, database, stack)
         directory = control.directory
         meter = await _meter(settings, served, control, database, stack)
-        files = await work.files(settings, database, stack)
+        files, uploads = await work.files(settings, database, stack)
         sandbox = await stack.enter_async_context(work.sandbox(settings))
         training = await work.training(settings, directory, database, files, trainer=trainer, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
-            run_code=sandbox.run, files=files, training=training, models=directory, replicas=served, control=control,
+            run_code=sandbox.run, files=files, uploads=uploads, training=training, models=directory, replicas=served,
+            control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
