@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from mainspring.api.app import Services, create_app
-from mainspring.api.openai import wire, wire_finetuning
+from mainspring.api.openai import uploads, wire, wire_finetuning
 from mainspring.api.services import Training
 from mainspring.core.clock import SystemClock
 from mainspring.core.types import Principal
@@ -25,6 +25,7 @@ from mainspring.store.files import Files
 if TYPE_CHECKING:
     from mainspring.store.blobs import Blobs
     from mainspring.store.db import Database
+    from mainspring.store.uploads import Uploads
     from mainspring.train.jobs import FineTuning
     from mainspring.train.sharing import Sharing
 
@@ -35,6 +36,8 @@ REQUESTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("chat/completions", "CreateChatCompletionRequest", wire.ChatRequest),
     ("completions", "CreateCompletionRequest", wire.CompletionRequest),
     ("fine_tuning/jobs", "CreateFineTuningJobRequest", wire_finetuning.CreateFineTuningJobRequest),
+    ("uploads", "CreateUploadRequest", uploads.CreateUploadRequest),
+    ("uploads/{upload_id}/complete", "CompleteUploadRequest", uploads.CompleteUploadRequest),
 )
 DIALECTS = {"OpenAI": ("/v1",), "Azure v1": ("/openai/v1",), "Azure classic": ("/openai/deployments/{}", "/openai")}
 OTHERS = dict.fromkeys(("priority", "options"), "not OpenAI: Mainspring")
@@ -109,6 +112,7 @@ def routes() -> set[tuple[str, str]]:
         ready=lambda: True,
         clock=SystemClock(),
         files=Files(cast("Database", None), cast("Blobs", None), SystemClock()),
+        uploads=cast("Uploads", object()),
         training=Training(jobs=cast("FineTuning", None), sharing=cast("Sharing", None)),
     )
     return {(each.method.lower(), re.sub(r"\{[^}]*\}", "{}", each.path)) for each in create_app(services).operations}

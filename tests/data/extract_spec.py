@@ -15,12 +15,14 @@ from typing import Any
 import yaml
 
 ROOTS = (
+    "CompleteUploadRequest",
     "CreateChatCompletionRequest",
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",
     "CreateCompletionRequest",
     "CreateCompletionResponse",
     "CreateFineTuningJobRequest",
+    "CreateUploadRequest",
     "DeleteFileResponse",
     "DeleteFineTuningCheckpointPermissionResponse",
     "ErrorResponse",
@@ -37,6 +39,8 @@ ROOTS = (
     "OpenAIFile",
     "RunGraderRequest",
     "RunGraderResponse",
+    "Upload",
+    "UploadPart",
     "ValidateGraderRequest",
     "ValidateGraderResponse",
 )

@@ -1,0 +1,246 @@
+"""Uploads in parts through both official packages and plain HTTP, in every dialect."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mainspring.api.openai import uploads as module
+from mainspring.core.config import ServerSettings
+from mainspring.store import uploads
+from tests.contract.observed import run
+from tests.contract.spec import check
+from tests.contract.target import DIALECTS, GovernedTarget, governed
+from tests.contract.test_node import FOLDER, NODE, PACKAGE
+
+MAX_BYTES = 32 * 2**20
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="module")
+def target(home: Path) -> Generator[GovernedTarget]:
+    limits = ServerSettings(max_upload_bytes=MAX_BYTES, max_file_bytes=2**20)  # type: ignore[call-arg]
+    with governed(home, server=limits) as found:
+        yield found
+
+
+@pytest.fixture
+def client(target: GovernedTarget) -> Generator[httpx.Client]:
+    with target.http() as found:
+        yield found
+
+
+def kept(home: Path) -> set[Path]:
+    return {path for path in (home / "blobs").rglob("*") if path.is_file()}
+
+
+def begin(client: httpx.Client, num_bytes: int, **more: Any) -> str:
+    body = {"filename": "a.bin", "purpose": "user_data", "bytes": num_bytes, "mime_type": "application/pdf", **more}
+    answer = client.post("/v1/uploads", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["id"]
+
+
+def part(client: httpx.Client, upload: str, data: bytes) -> Any:
+    answer = client.post(f"/v1/uploads/{upload}/parts", files={"data": data})
+    return answer.json()["id"] if answer.status_code == 200 else answer
+
+
+def complete(client: httpx.Client, upload: str, *parts: str, **more: Any) -> httpx.Response:
+    return client.post(f"/v1/uploads/{upload}/complete", json={"part_ids": parts, **more})
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_item_38_parts_in_any_order_become_the_same_bytes(target: GovernedTarget, home: Path, dialect: str) -> None:
+    """Larger than what /files takes at once."""
+    sdk, data, before = target.sdk(dialect), [os.urandom(2**20), os.urandom(7), os.urandom(2**19)], kept(home)
+    whole = b"".join(data)
+    upload = sdk.uploads.create(
+        filename="photo ü.png", purpose="vision", bytes=len(whole), mime_type="image/png",
+        expires_after={"anchor": "created_at", "seconds": 7200},
+    )  # fmt: skip
+    check("Upload", upload.model_dump(exclude_unset=True))
+    assert (upload.object, upload.status, upload.bytes, upload.file) == ("upload", "pending", len(whole), None)
+    assert upload.expires_at - upload.created_at == 3600
+    assert upload.id.startswith("upload_")
+    parts = {at: sdk.uploads.parts.create(upload.id, data=data[at]) for at in (2, 0, 1)}
+    check("UploadPart", parts[0].model_dump(exclude_unset=True))
+    assert (parts[0].object, parts[0].upload_id, parts[0].id[:5]) == ("upload.part", upload.id, "part_")
+    done = sdk.uploads.complete(
+        upload.id, part_ids=[parts[at].id for at in range(3)], md5=hashlib.md5(whole).hexdigest()
+    )
+    check("Upload", done.model_dump(exclude_unset=True))
+    assert (done.id, done.status) == (upload.id, "completed")
+    assert done.file is not None
+    assert (done.file.bytes, done.file.filename, done.file.purpose) == (len(whole), "photo ü.png", "vision")
+    assert done.file.expires_at == done.file.created_at + 7200
+    assert sdk.files.retrieve(done.file.id) == done.file
+    assert sdk.files.content(done.file.id).read() == whole
+    sdk.files.delete(done.file.id)
+    assert kept(home) == before
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_item_38_the_chunking_helper(target: GovernedTarget, tmp_path: Path, dialect: str) -> None:
+    sdk, data = target.sdk(dialect), b'{"messages": []}\n' * 5000
+    (tmp_path / "train.jsonl").write_bytes(data)
+    digest = hashlib.md5(data).hexdigest()
+    made = sdk.uploads.upload_file_chunked(
+        file=tmp_path / "train.jsonl", mime_type="text/jsonl", purpose="fine-tune", part_size=10_000, md5=digest
+    )
+    in_memory = sdk.uploads.upload_file_chunked(
+        file=data, filename="b.jsonl", bytes=len(data), mime_type="text/jsonl", purpose="batch"
+    )
+    empty = sdk.uploads.upload_file_chunked(
+        file=b"", filename="c", bytes=0, mime_type="text/plain", purpose="user_data"
+    )
+    for each, name in ((made, "train.jsonl"), (in_memory, "b.jsonl")):
+        assert each.file is not None
+        assert (each.status, each.file.filename, each.file.bytes) == ("completed", name, len(data))
+        assert sdk.files.content(each.file.id).read() == data
+    assert in_memory.file is not None
+    if dialect == "openai":
+        assert in_memory.file.expires_at == in_memory.file.created_at + 30 * 86_400
+    else:
+        assert in_memory.file.expires_at is None
+    assert empty.file is not None
+    assert empty.file.bytes == 0
+
+
+def test_item_38_the_asynchronous_helper(target: GovernedTarget) -> None:
+    data = os.urandom(100_000)
+
+    async def work() -> Any:
+        async with target.async_sdk("openai") as sdk:
+            made = await sdk.uploads.upload_file_chunked(
+                file=data, filename="a.bin", bytes=len(data), mime_type="application/pdf", purpose="user_data",
+                part_size=30_000,
+            )  # fmt: skip
+            assert made.file is not None
+            return (await sdk.files.content(made.file.id)).content
+
+    assert asyncio.run(work()) == data
+
+
+@pytest.fixture(scope="module")
+def seen(target: GovernedTarget) -> dict[str, Any]:
+    return run([str(NODE), str(FOLDER / "uploads.mjs")], target)
+
+
+@pytest.mark.skipif(NODE is None or not PACKAGE.exists(), reason="the npm package openai is not installed")
+@pytest.mark.parametrize("name", ["openai", "azure", "azure_v1"])
+def test_item_38_with_the_npm_package(seen: dict[str, Any], name: str) -> None:
+    found = seen[name]
+    for each in ("begun", "completed", "cancelled"):
+        check("Upload", found[each])
+    check("UploadPart", found["part"])
+    assert [found[each]["status"] for each in ("begun", "completed", "cancelled")] == [
+        "pending", "completed", "cancelled",
+    ]  # fmt: skip
+    assert found["content"] == "abcdef"
+    assert found["completed"]["file"]["expires_at"] - found["completed"]["file"]["created_at"] == 7200
+    for each, code in (
+        ("short", "bytes_mismatch"), ("wrong", "md5_mismatch"), ("twice", "upload_not_pending"),
+        ("after", "upload_not_pending"),
+    ):  # fmt: skip
+        assert found[each]["kind"] == "BadRequestError"
+        assert found[each]["status"] == 400
+        assert found[each]["code"] in (code, None), "Azure's clients do not show it"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_item_53_files_are_listed_to_their_end(target: GovernedTarget, dialect: str) -> None:
+    project = f"listed-{dialect.replace('_', '-')}"
+    target.run(target.control.projects.put(project))
+    sdk = target.sdk(dialect, target.make_key(project=project))
+    made = [sdk.files.create(file=(str(at), b"x"), purpose="user_data").id for at in range(7)]
+    for limit in (1, 3, 7, 100):
+        assert [each.id for each in sdk.files.list(limit=limit, order="asc")] == made
+        assert [each.id for each in sdk.files.list(limit=limit)] == made[::-1]
+    page = sdk.files.list(limit=3, order="asc", after=made[1])
+    assert ([each.id for each in page.data], page.has_more) == (made[2:5], True)
+    assert ([each.id for each in page.get_next_page().data], page.get_next_page().has_more) == (made[5:], False)
+
+
+def test_no_project_sees_another_s(target: GovernedTarget, client: httpx.Client) -> None:
+    target.run(target.control.projects.put("other"))
+    upload = begin(client, 1)
+    mine = part(client, upload, b"x")
+    with target.http(target.make_key(project="other")) as other:
+        theirs = begin(other, 1)
+        of_theirs = part(other, theirs, b"x")
+        for answer in (
+            part(other, upload, b"x"), complete(other, upload, mine), other.post(f"/v1/uploads/{upload}/cancel"),
+        ):  # fmt: skip
+            assert (answer.status_code, answer.json()["error"]["param"]) == (404, "upload_id")
+            assert f"No such Upload object: {upload}" in answer.json()["error"]["message"]
+        answer = complete(other, theirs, mine)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "part_not_found")
+    answer = complete(client, upload, of_theirs)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "part_ids[0]")
+    assert complete(client, upload, mine).status_code == 200
+    answer = complete(client, upload, mine)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "upload_not_pending")
+    assert "It is the file file-" in answer.json()["error"]["message"]
+
+
+def test_who_may_only_read_uploads_nothing(target: GovernedTarget) -> None:
+    with target.http(target.make_key(role="reader")) as reader:
+        assert reader.post("/v1/uploads", json={}).status_code == 403
+
+
+def test_bodies_that_are_refused(client: httpx.Client, home: Path) -> None:
+    good = {"filename": "a", "purpose": "batch", "bytes": 1, "mime_type": "text/jsonl"}
+    for change, param in (
+        ({"bytes": MAX_BYTES + 1}, "bytes"), ({"bytes": -1}, "bytes"), ({"bytes": "1"}, "bytes"),
+        ({"filename": ""}, "filename"), ({"purpose": "batch_output"}, "purpose"),
+        ({"mime_type": "video/mp4"}, "mime_type"),
+        ({"expires_after": {"anchor": "created_at", "seconds": 3599}}, "expires_after.seconds"),
+        ({"expires_after": {"anchor": "now", "seconds": 3600}}, "expires_after.anchor"), ({"model": "x"}, "model"),
+    ):  # fmt: skip
+        answer = client.post("/v1/uploads", json={**good, **change})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+    upload, before = begin(client, 1), kept(home)
+    for files, param in (
+        ([("file", ("x", b"x"))], "file"), ([("data", ("x", b"x")), ("data", ("x", b"x"))], "data"),
+        ([("data", ("x", b"x")), ("purpose", (None, "batch"))], "purpose"),
+    ):  # fmt: skip
+        answer = client.post(f"/v1/uploads/{upload}/parts", files=files)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    answer = client.post(f"/v1/uploads/{upload}/parts", content=b"--b--\r\n", headers=kind)
+    assert answer.status_code == 400
+    assert kept(home) == before
+    for body, param in (({}, "part_ids"), ({"part_ids": [], "md5": "x"}, "md5"), ({"part_ids": [1]}, "part_ids[0]")):
+        answer = client.post(f"/v1/uploads/{upload}/complete", json=body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+
+
+def test_a_part_that_is_too_large_leaves_nothing(
+    client: httpx.Client, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, before = begin(client, 2 * 2**20), kept(home)
+    for target in (uploads, module):
+        monkeypatch.setattr(target, "MAX_PART_BYTES", 2**20)
+    for size in (2**20 + 1, 3 * 2**20):
+        answer = part(client, upload, bytes(size))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "payload_too_large")
+    assert kept(home) == before
+
+
+def test_a_broken_line_is_named_and_the_upload_stays(client: httpx.Client) -> None:
+    upload = begin(client, 10, purpose="evals", mime_type="application/jsonl")
+    bad, good = part(client, upload, b'{"a": 1}\n{'), part(client, upload, b'{"a": 1}\n\n')
+    answer = complete(client, upload, bad)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_jsonl")
+    assert "line 2" in answer.json()["error"]["message"]
+    assert complete(client, upload, good).json()["status"] == "completed"
