@@ -39,14 +39,11 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(services(ENG
 
 # Files and jobs need a database, which lives in one event loop: they are asked over a socket.
 NOTHING = cast("Any", None)
-kept = create_app(
-    services(
-        ENGINE,
-        files=Files(NOTHING, NOTHING, SystemClock()),
-        uploads=cast("Uploads", object()),
-        training=Training(jobs=NOTHING, sharing=NOTHING),
-    )  # fmt: skip
-).openapi
+kept_services = services(
+    ENGINE, files=Files(NOTHING, NOTHING, SystemClock()), uploads=cast("Uploads", object()),
+    training=Training(jobs=NOTHING, sharing=NOTHING),
+)  # fmt: skip
+kept = create_app(kept_services).openapi
 KEPT = ("/files", "/uploads", "/fine_tuning/jobs", "/fine_tuning/checkpoints")
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}
@@ -108,7 +105,7 @@ def test_every_operation_answers_as_it_is_documented(case: Any) -> None:
 def test_files_and_jobs_answer_as_they_are_documented(case: Any, target: GovernedTarget) -> None:
     if isinstance(case.body, dict) and all(is_name(case.body.get(name)) for name in ("model", "training_file")):
         case.body["model"], case.body["training_file"] = "fake", target.ids["file"]
-    if "upload_id" in (case.path_parameters or {}):
+    if len((case.path_parameters or {}).get("upload_id", "")) % 2:  # half of them
         case.path_parameters["upload_id"] = target.ids["upload"]
     response = case.call(base_url=target.base_url, headers={"api-key": target.key})
     case.validate_response(response, checks=CHECKS)

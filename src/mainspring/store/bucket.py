@@ -11,15 +11,16 @@ upload that no list shows: buckets have a rule for those (docs/OPERATIONS.md).
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from mainspring.core import log
@@ -28,7 +29,7 @@ from mainspring.core.errors import NotFound, Unavailable, UserMistake
 from mainspring.store.blobs import READ_BYTES, Directory, Look, Staged, in_thread, place
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
 
 __all__ = ["Bucket", "open_store"]
 
@@ -85,7 +86,7 @@ class Bucket:
         size = await self._size(sha256, PIECE_S)
         if size is None:
             raise _missing()
-        end, failures = size if end is None else min(end, size), 0
+        end, failures, has_begun = size if end is None else min(end, size), 0, False
         while start < end:
             try:
                 found = await _ask(
@@ -93,9 +94,15 @@ class Bucket:
                 )
                 pieces = found.stream(min_chunk_size=READ_BYTES)
                 while start < end and (piece := await _ask(anext(pieces, b""), PIECE_S)):
-                    start, failures = start + len(piece), 0
+                    start, failures, has_begun = start + len(piece), 0, True
                     yield bytes(piece)
-            except (Unavailable, NotFound):
+            except NotFound:
+                if not has_begun:
+                    raise
+                raise Unavailable(
+                    "The file was deleted while it was read, and the connection broke off.", code="storage_unavailable"
+                ) from None
+            except Unavailable:
                 failures += 1
                 if failures == READ_TRIES:
                     raise
@@ -115,8 +122,19 @@ class Bucket:
             await _ask(obstore.delete_async(self._store, _key(sha256)), QUICK_S)
         await self._local.remove(sha256)
 
+    async def try_out(self) -> None:
+        """Put an object there, look at it and take it away again.
+
+        Raises:
+            Unavailable: one of these is refused, or nobody answers; its cause says why.
+        """
+        key = f"trial-{secrets.token_hex(8)}"
+        await _ask(obstore.put_async(self._store, key, b"", use_multipart=False), PIECE_S)
+        await _ask(obstore.head_async(self._store, key), PIECE_S)
+        await _ask(obstore.delete_async(self._store, key), PIECE_S)
+
     def clean(self) -> int:
-        """See `Directory`."""
+        """See `Blobs`."""
         return self._local.clean()
 
     async def _size(self, sha256: str, within_s: float) -> int | None:
@@ -169,16 +187,16 @@ def open_store(settings: BlobSettings) -> "ObjectStore":
         raise UserMistake(
             f"Setting 'blobs.{next(iter(given))}' is for S3: other stores take theirs from the environment."
         )
+    client: ClientConfig = {
+        "allow_http": settings.endpoint.startswith("http://"), "connect_timeout": "5s", "read_timeout": "60s",
+        "timeout": "1h",
+    }  # fmt: skip
+    retry: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
     try:
-        return from_url(
-            settings.url,
-            config=given or None,
-            client_options={
-                "allow_http": settings.endpoint.startswith("http://"), "connect_timeout": "5s", "read_timeout": "60s",
-                "timeout": "1h",
-            },
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
-        )  # fmt: skip
+        if settings.url.startswith("s3:"):
+            config = cast("S3Config", given)
+            return from_url(settings.url, config=config, client_options=client, retry_config=retry)
+        return from_url(settings.url, client_options=client, retry_config=retry)  # pyright: ignore[reportCallIssue]
     except (BaseError, ValueError) as error:
         raise UserMistake(f"Setting 'blobs.url': {error}") from error
 
@@ -196,8 +214,8 @@ async def _ask(call: Awaitable[T], within_s: float) -> T:
     try:
         async with asyncio.timeout(within_s):
             return await call
-    except NotFoundError as error:
+    except FileNotFoundError as error:
         raise _missing() from error
     except (BaseError, TimeoutError) as error:
-        _log.warning("the bucket did not answer as it should", error=str(error)[:500])
+        _log.warning("the bucket did not answer as it should", error=str(error).partition("\n")[0][:500])
         raise Unavailable("The store of files cannot be reached now: try again.", code="storage_unavailable") from error

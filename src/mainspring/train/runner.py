@@ -62,10 +62,11 @@ class Runner:
         home: Path,
         url: str = "",
         trainer: str = "",
-        blobs: BlobSettings = BlobSettings(),  # noqa: B008 - frozen
+        blobs: BlobSettings | None = None,
     ) -> None:
         self._database, self._clock, self._launch, self._settings = database, clock, launch, settings
-        self._home, self._url, self._trainer, self._blobs = home, url, trainer, blobs.model_dump()
+        self._home, self._url, self._trainer = home, url, trainer
+        self._blobs = blobs.model_dump() if blobs else {}
         self._leases = Leases(database, clock, settings.lease_s)
         self._limits = Limits(concurrent=settings.concurrent, per_project=settings.concurrent_per_project)
         self._owner = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -92,7 +92,8 @@ class UploadRoutes:
     """The handlers of uploads in one dialect."""
 
     def __init__(self, services: Services, uploads: Uploads, dialect: Dialect) -> None:
-        self._services, self._uploads, self._dialect = services, uploads, dialect
+        self._services, self._uploads = services, uploads
+        self._dialect: Dialect = dialect
 
     async def create(self, http: Request) -> Response:
         """Begin."""
