@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from mainspring.store import uploads
 from tests.contract.observed import run
 from tests.contract.spec import check
 from tests.contract.target import DIALECTS, GovernedTarget, governed
+from tests.contract.test_files import process
 from tests.contract.test_node import FOLDER, NODE, PACKAGE
+from tests.s3 import S3
 
 MAX_BYTES = 32 * 2**20
 
@@ -244,3 +247,55 @@ def test_a_broken_line_is_named_and_the_upload_stays(client: httpx.Client) -> No
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_jsonl")
     assert "line 2" in answer.json()["error"]["message"]
     assert complete(client, upload, good).json()["status"] == "completed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is read from /proc")
+def test_memory_does_not_grow_with_parts(tmp_path: Path) -> None:
+    """The peak of the whole process, after a small upload has loaded what uploads need. Two parts of 48 MiB each."""
+
+    def peak(pid: int) -> int:
+        [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+
+    line = b'{"messages": [{"role": "user", "content": "%s"}]}\n' % (b"x" * 1000)
+
+    def send(client: httpx.Client, data: bytes) -> None:
+        upload = begin(client, 2 * len(data), purpose="fine-tune", mime_type="text/jsonl")
+        parts = [part(client, upload, data) for _ in range(2)]
+        done = complete(client, upload, *parts, md5=hashlib.md5(data * 2).hexdigest()).json()
+        with client.stream("GET", f"/v1/files/{done['file']['id']}/content") as answer:
+            assert sum(map(len, answer.iter_bytes())) == 2 * len(data)
+
+    with (
+        process(tmp_path) as (running, said),
+        httpx.Client(base_url=said["base_url"], headers={"api-key": said["key"]}, timeout=120) as client,
+    ):
+        send(client, line * 3000)
+        before = peak(running.pid)
+        send(client, line * (48 * 2**20 // len(line)))
+        growth = peak(running.pid) - before
+    sys.stdout.write(f"96 MiB in two parts, completed and read: {growth / 1e6:.1f} MB more\n")
+    assert growth < 20e6
+
+
+def test_servers_that_share_a_database_share_files_through_a_bucket(
+    tmp_path: Path, postgres_server: Any, s3_server: S3
+) -> None:
+    """What was uploaded in parts to one and the other is read, completed and deleted at the other."""
+    shared = {"database": postgres_server.url(), "blobs": s3_server.settings(), "secret": "the same for both"}
+    homes = [tmp_path / name for name in "ab"]
+    for home in homes:
+        home.mkdir()
+    with governed(homes[0], **shared) as one:
+        key = one.make_key(role="user")
+        one.run(one.control.keys.revoke("admin"))  # the other one makes a key of that name
+        with governed(homes[1], **shared) as other, one.http(key) as here, other.http(key) as there:
+            upload = begin(here, 8)
+            parts = [part(here, upload, b"here"), part(there, upload, b"also")]
+            file = complete(there, upload, *parts).json()["file"]["id"]
+            assert here.get(f"/v1/files/{file}/content").content == b"herealso"
+            assert here.get(f"/v1/files/{file}").json()["bytes"] == 8
+            assert there.delete(f"/v1/files/{file}").json()["deleted"]
+            assert here.get(f"/v1/files/{file}/content").status_code == 404
+    assert s3_server.keys(shared["blobs"]) == set()
+    assert not [path for home in homes for path in home.rglob("blobs*/**/*") if path.is_file()]
