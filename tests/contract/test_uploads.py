@@ -16,10 +16,12 @@ from mainspring.core.config import ServerSettings
 from mainspring.store import uploads
 from tests.contract.observed import run
 from tests.contract.spec import check
-from tests.contract.target import DIALECTS, GovernedTarget, governed
+from tests.contract.target import DIALECTS, GovernedTarget, governed, in_catalog
 from tests.contract.test_files import process
+from tests.contract.test_fine_tuning import until
 from tests.contract.test_node import FOLDER, NODE, PACKAGE
 from tests.s3 import S3
+from tests.unit.train.installation import examples
 
 MAX_BYTES = 32 * 2**20
 
@@ -299,3 +301,22 @@ def test_servers_that_share_a_database_share_files_through_a_bucket(
             assert here.get(f"/v1/files/{file}/content").status_code == 404
     assert s3_server.keys(shared["blobs"]) == set()
     assert not [path for home in homes for path in home.rglob("blobs*/**/*") if path.is_file()]
+
+
+def test_a_job_trains_on_what_was_uploaded_in_parts_into_a_bucket(tmp_path: Path, s3_server: S3) -> None:
+    """Its process has a copy of its own, and what it makes is in the bucket too."""
+    in_catalog(tmp_path, "tiny", "abc")
+    data = examples()
+    with governed(tmp_path, blobs=s3_server.settings()) as target:
+        sdk = target.sdk("openai")
+        made = sdk.uploads.upload_file_chunked(
+            file=data, filename="train.jsonl", bytes=len(data), mime_type="text/jsonl", purpose="fine-tune",
+            part_size=len(data) // 2,
+        )  # fmt: skip
+        assert made.file is not None
+        job = sdk.fine_tuning.jobs.create(model="tiny", training_file=made.file.id)
+        done, _ = until(sdk, job.id)
+        assert done.status == "succeeded", done.error
+        [results] = done.result_files
+        assert sdk.files.content(results).text.startswith("step,")
+    assert not (tmp_path / "blobs").exists()
