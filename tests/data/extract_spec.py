@@ -18,12 +18,14 @@ from typing import Any
 import yaml
 
 ROOTS = (
+    "CompleteUploadRequest",
     "CreateChatCompletionRequest",
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",
     "CreateCompletionRequest",
     "CreateCompletionResponse",
     "CreateFineTuningJobRequest",
+    "CreateUploadRequest",
     "DeleteFileResponse",
     "DeleteFineTuningCheckpointPermissionResponse",
     "ErrorResponse",
@@ -40,6 +42,8 @@ ROOTS = (
     "OpenAIFile",
     "RunGraderRequest",
     "RunGraderResponse",
+    "Upload",
+    "UploadPart",
     "ValidateGraderRequest",
     "ValidateGraderResponse",
 )

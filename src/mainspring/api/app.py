@@ -41,6 +41,7 @@ from mainspring.api.openai.graders import (
     ValidateGraderResponse,
 )
 from mainspring.api.openai.models import ModelRoutes
+from mainspring.api.openai.uploads import upload_operations
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
 from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
@@ -86,6 +87,7 @@ def create_app(services: Services) -> App:
         *_classic_routes(services),
         *_admin_routes(services),
         *(file_operations(services, services.files) if services.files else ()),
+        *(upload_operations(services, services.uploads) if services.uploads else ()),
         *_training_routes(services),
         *(webhook_operations(services, services.webhooks) if services.webhooks else ()),
         *(control_operations(services, services.control) if services.control else ()),

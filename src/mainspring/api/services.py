@@ -12,6 +12,7 @@ from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
 from mainspring.store.files import MAX_BYTES, Files
+from mainspring.store.uploads import Uploads
 from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
 from mainspring.webhooks.hooks import Webhooks
@@ -55,6 +56,7 @@ class Services:
         run_code: runs Python that nobody trusts, for graders; None runs none.
         control: what the control plane works with; None has none.
         files: what is uploaded; None takes nothing.
+        uploads: files in parts.
         training: fine-tuning; None trains nothing.
         webhooks: who is told what happens; None tells nobody.
         ready: whether requests can be served now; what /readyz says.
@@ -79,6 +81,7 @@ class Services:
     run_code: RunCode | None = None
     control: Control | None = None
     files: Files | None = None
+    uploads: Uploads | None = None
     training: Training | None = None
     webhooks: Webhooks | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits

@@ -74,6 +74,7 @@ async def _backup(
 ) -> "Manifest":
     from mainspring.core.clock import SystemClock
     from mainspring.store.backup import backup as write
+    from mainspring.store.blobs import open_blobs
     from mainspring.store.db import Database
     from mainspring.store.restore import DATABASE_FILE
 
@@ -87,6 +88,7 @@ async def _backup(
             out,
             SystemClock(),
             progress,
+            blobs=open_blobs(settings.home, settings.blobs),
             models=_models(settings.home, included=with_models),
             with_secrets=with_secrets,
         )
@@ -189,10 +191,12 @@ def restore(
 async def _restore(
     packed: BinaryIO, contents: "Contents", home: Path, progress: ProgressBar, *, replace: bool
 ) -> "Restored":
+    from mainspring.store.blobs import open_blobs
     from mainspring.store.restore import restore as read
 
-    url = _settings_after(contents, home).database
-    return await read(packed, contents, home, url, progress, replace=replace)
+    settings = _settings_after(contents, home)
+    blobs = open_blobs(home, settings.blobs) if settings.blobs.url else None
+    return await read(packed, contents, home, settings.database, progress, replace=replace, blobs=blobs)
 
 
 def _settings_after(contents: "Contents", home: Path) -> "Settings":

@@ -1,5 +1,6 @@
 """`mainspring doctor`: is this machine fit to serve, and if not, what helps?"""
 
+import asyncio
 import json
 import platform
 import shutil
@@ -15,7 +16,7 @@ import msgspec
 import typer
 
 from mainspring.cli.output import AsJson, Home, plain, print_json
-from mainspring.core.errors import ModelNotFound, UserMistake
+from mainspring.core.errors import MainspringError, ModelNotFound, UserMistake
 
 if TYPE_CHECKING:
     from mainspring.core.config import Settings
@@ -60,7 +61,8 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 def checks(settings: "Settings") -> list[Check]:
     """Every check, in the order in which the remedies are best applied."""
     every: Iterable[Callable[[Settings], Check]] = (_python, _processor, _library, _memory, _disk, _port)
-    return [check(settings) for check in every] + [_model(settings, name) for name in settings.models]
+    found = [check(settings) for check in every] + [_model(settings, name) for name in settings.models]
+    return [*found, _bucket(settings)] if settings.blobs.url else found
 
 
 def _python(_settings: "Settings") -> Check:
@@ -206,3 +208,19 @@ def _model(settings: "Settings", name: str) -> Check:
             )
             return Check("model", "failure", f"{version.name}: {file.path} is damaged", remedy)
     return Check("model", "ok", f"{version.name}@{version.version}")
+
+
+def _bucket(settings: "Settings") -> Check:
+    """Whether the bucket for what is uploaded takes and gives."""
+    from mainspring.store.blobs import open_blobs
+    from mainspring.store.bucket import Bucket
+
+    url, blobs = settings.blobs.url, open_blobs(settings.home, settings.blobs)
+    assert isinstance(blobs, Bucket)
+    try:
+        asyncio.run(blobs.try_out())
+    except MainspringError as error:
+        why = str(error.__cause__ or error).partition("\n")[0]
+        remedy = "Check the settings of blobs, and that these credentials may get, put and delete below the prefix."
+        return Check("bucket", "failure", f"{url}: {why}", remedy)
+    return Check("bucket", "ok", f"{url} takes and gives")

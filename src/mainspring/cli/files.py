@@ -1,6 +1,7 @@
 """`mainspring files`: upload, list, fetch and delete files, over HTTP like everybody else."""
 
 import contextlib
+import mimetypes
 import os
 import secrets
 import sys
@@ -63,13 +64,18 @@ def upload(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a file and print its id."""
+    """Upload a file and print its id; a large one in parts, each of which is sent again if it does not arrive."""
+    from mainspring.client import PART_BYTES
+
     if not path.is_file():
         raise UserMistake(f"{path} is not a file.")
     with connect(home, base_url, key) as client, path.open("rb") as file, ProgressBar(path.name) as progress:
-        watched = cast("BinaryIO", _Watched(file, progress))
+        watched, size = cast("BinaryIO", _Watched(file, progress)), path.stat().st_size
         expires_s = None if expires_days is None else expires_days * DAY_S
-        made = client.upload(path.name, watched, purpose, expires_s)
+        if size > PART_BYTES:
+            made = client.upload_in_parts(path.name, watched, size, purpose, expires_s, mime_type=_type(path))
+        else:
+            made = client.upload(path.name, watched, purpose, expires_s)
     if as_json:
         print_json(made)
     else:
@@ -149,6 +155,10 @@ def _new(path: Path) -> Generator[IO[bytes]]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _type(path: Path) -> str:
+    return "text/jsonl" if path.suffix == ".jsonl" else mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
 def _times(file: dict[str, Any]) -> tuple[float | None, float | None]:

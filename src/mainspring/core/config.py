@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.config_webhooks import WebhookSettings
 from mainspring.core.errors import UserMistake
 
@@ -53,6 +54,7 @@ class ServerSettings(BaseModel):
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body that is read.")
     max_file_bytes: int = Field(512 * 2**20, ge=1024, description="Largest file that may be uploaded.")
+    max_upload_bytes: int = Field(8 * 2**30, ge=1024, description="Largest file that may be uploaded in parts.")
     header_timeout_s: float = Field(10.0, gt=0, description="Seconds a client has to send the head of a request.")
     shutdown_s: float = Field(3.0, ge=0, description="Seconds that streams in flight have to end at a stop.")
     request_timeout_s: float = Field(600.0, gt=0, description="Deadline of a request from arrival to last token.")
@@ -337,6 +339,7 @@ class Settings(BaseSettings):
     )
     region: str = Field("local", description="What the Azure dialect calls its region.")
     log_level: str = Field("info", description="debug, info, warning or error.")
+    blobs: BlobSettings = Field(BlobSettings(), description="The content of files.")  # pyright: ignore[reportCallIssue]
     server: ServerSettings = Field(ServerSettings(), description="The HTTP server.")  # pyright: ignore[reportCallIssue]
     serving: ServingSettings = Field(ServingSettings(), description="Which models are loaded.")  # pyright: ignore[reportCallIssue]
     metering: MeteringSettings = Field(MeteringSettings(), description="What requests are accounted with.")  # pyright: ignore[reportCallIssue]

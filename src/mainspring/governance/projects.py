@@ -166,7 +166,7 @@ class Projects:
                     for each in found if isinstance(found, tuple) else (found,):
                         await change.remove(each, "project.empty", f"{key[0]}/{key[1]}")
             await self._keys.revoke_all(change.connection, project.name)
-            await remove_all(change.connection, project.name, self._clock.now())
+            await remove_all(change.connection, project.name)
             await cancel_all(change.connection, project.name, self._clock.now())
             await remove_endpoints(change.connection, project.name)
             await change.remove(project, "project.delete", project.name)

@@ -17,7 +17,7 @@ import gzip
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -152,6 +152,24 @@ class Writer:
                 digest.update(piece)
                 self._gzip.write(piece)
                 left -= len(piece)
+        self._end(name, size, digest.hexdigest())
+
+    async def add_stream(self, name: str, size: int, pieces: AsyncIterator[bytes]) -> None:
+        """A member that is `size` bytes of a stream. Nothing of it is written if the first piece does not come.
+
+        Raises:
+            UserMistake: it has another size.
+        """
+        digest, left = hashlib.sha256(), size
+        piece = await anext(pieces, b"")
+        self._begin(name, size)
+        while piece and len(piece) <= left:
+            digest.update(piece)
+            self._gzip.write(piece)
+            left -= len(piece)
+            piece = await anext(pieces, b"")
+        if piece or left:
+            raise UserMistake(f"{name} has not the size that it should have: run the backup again.")
         self._end(name, size, digest.hexdigest())
 
     def finish(self, manifest: Manifest) -> Manifest:

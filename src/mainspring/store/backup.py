@@ -5,14 +5,15 @@ ledger moves it from the one to the other and removes it only then. So the journ
 holds is in the state of the database that is read next, and what both hold is one row when the restored installation
 starts, since the ledger moves no id twice.
 
-What files hold is read after the rows that name it. A blob that is gone by then was deleted meanwhile; the manifest
-says so, and its file is not restored.
+What files and parts of uploads hold is read after the rows that name it, from the data directory or from the bucket. A
+blob that is gone by then was deleted meanwhile; the manifest says so, and its file is not restored.
 
 Rows are written in a form of ours and not as a copy of SQLite's file or as PostgreSQL's dump: that is how a backup of
 the one can be restored into the other.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,14 +26,16 @@ from mainspring.core.clock import Clock
 from mainspring.core.errors import NotFound, Unavailable, UserMistake
 from mainspring.store import journal
 from mainspring.store.archive import FILES, Manifest, Model, Progress, TableRows, Writer
-from mainspring.store.blobs import BLOBS, Directory, is_hash
+from mainspring.store.blobs import BLOBS, Blobs, Directory, is_hash
 from mainspring.store.db import Database, revision_in
 from mainspring.store.schema import Codec, tables_at
 
-__all__ = ["LEDGER", "MODELS", "backup"]
+__all__ = ["LEDGER", "MODELS", "NAMING", "backup"]
 
 LEDGER = "ledger"
 MODELS = "models"
+NAMING = ("files", "upload_parts")
+"""Tables whose rows name blobs; an older schema has fewer."""
 WRITING = "writing"
 CHUNK = 4 * 2**20
 """Bytes of rows or lines that are one member."""
@@ -46,12 +49,14 @@ async def backup(
     clock: Clock,
     progress: Progress,
     *,
+    blobs: Blobs | None = None,
     models: Iterable[Model] = (),
     with_secrets: bool = True,
 ) -> Manifest:
     """Write an archive of one installation to `out`, which is a stream.
 
     Args:
+        blobs: where they are, if not in `home`.
         models: what the catalog holds; the files of those that are `included` are written too.
         with_secrets: whether to write the files that open doors: the configuration too, since it may hold the
             database's password.
@@ -65,7 +70,7 @@ async def backup(
     if revision is None:
         raise UserMistake("There is nothing to back up: the database is empty.")
     tables = tables_at(revision).sorted_tables
-    writer, kept, hashes = Writer(out), dict[str, TableRows](), list[str]()
+    writer, kept, sizes = Writer(out), dict[str, TableRows](), dict[str, int]()
     if with_secrets:
         _write_files(writer, home)
     progress(WRITING, writer.written, None)
@@ -75,12 +80,12 @@ async def backup(
         async with database.snapshot() as connection:
             for table in tables:
                 kept[str(table.name)] = await _write_rows(writer, connection, table, progress)
-                if table.name == "files":
-                    query = select(table.c.sha256).distinct().order_by(table.c.sha256)
-                    hashes += filter(is_hash, (await connection.execute(query)).scalars())
+                if table.name in NAMING:
+                    query = select(table.c.sha256, table.c.bytes).distinct().order_by(table.c.sha256)
+                    sizes |= {sha256: size for sha256, size in await connection.execute(query) if is_hash(sha256)}
     except DBAPIError as error:
         raise Unavailable("The database stopped answering: run the backup again.") from error
-    gone = [sha256 for sha256 in hashes if not await _write_blob(writer, home, sha256, progress)]
+    gone = await _write_blobs(writer, blobs or Directory(home / BLOBS), sizes, progress)
     named = tuple(models)
     for model in named:
         if model.included:
@@ -142,15 +147,17 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(waiting)
 
 
-async def _write_blob(writer: Writer, home: Path, sha256: str, progress: Progress) -> bool:
-    """Whether it is there still."""
-    progress(WRITING, writer.written, None)
-    try:
-        path = await Directory(home / BLOBS).path(sha256)
-        writer.add_file(f"{BLOBS}/{sha256}", path)
-    except (NotFound, FileNotFoundError):  # nothing of it was written: it is opened first
-        return False
-    return True
+async def _write_blobs(writer: Writer, blobs: Blobs, sizes: Mapping[str, int], progress: Progress) -> list[str]:
+    """The hashes of those that are there no longer."""
+    gone = list[str]()
+    for sha256, size in sizes.items():
+        progress(WRITING, writer.written, None)
+        try:
+            async with aclosing(blobs.read(sha256)) as pieces:
+                await writer.add_stream(f"{BLOBS}/{sha256}", size, pieces)
+        except NotFound:
+            gone.append(sha256)
+    return gone
 
 
 def _write_model(writer: Writer, catalog: Path, model: Model, progress: Progress) -> None:

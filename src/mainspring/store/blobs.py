@@ -3,9 +3,10 @@
     HOME/blobs/ab/cd/abcd...            a blob; it never changes
     HOME/blobs/incoming/<token>.part    one that is being written, locked by whoever writes it
 
-A blob arrives in two steps. `stage` writes the stream down and hashes it, which takes as long as the client does;
-`keep` makes a blob of it at once. Whoever counts references (`store/files.py`) calls `keep` and `remove` while it is
-the database's only writer, so that nobody removes what somebody else is about to refer to.
+A blob arrives in three steps. `stage` writes the stream down and hashes it, which takes as long as the client does;
+`send` takes it to where blobs are kept, if that is elsewhere (`store/bucket.py`); `keep` makes a blob of it at once.
+Whoever counts references (`store/references.py`) calls `keep` and `remove` while it is the database's only writer, so
+that nobody removes what somebody else is about to refer to.
 """
 
 import asyncio
@@ -22,12 +23,15 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from mainspring.core.errors import NotFound, PayloadTooLarge, StorageFull, Unavailable
+from mainspring.core.config_blobs import BlobSettings
+from mainspring.core.errors import NotFound, PayloadTooLarge, StorageFull, Unavailable, UserMistake
 
-__all__ = ["BLOBS", "INCOMING", "Blobs", "Directory", "Look", "Staged", "is_hash", "place"]
+__all__ = ["BLOBS", "INCOMING", "Blobs", "Directory", "Look", "Staged", "in_thread", "is_hash", "open_blobs", "place"]
 
 BLOBS = "blobs"
 """The folder in the data directory."""
+CACHE = "blobs-cache"
+"""The same, where blobs are in a bucket."""
 INCOMING = "incoming"
 WRITE_BYTES = 2**20
 """Gathered before they are written: a thread is asked once for so many."""
@@ -65,8 +69,17 @@ class Blobs(Protocol):
         """
         ...
 
-    async def keep(self, staged: Staged) -> None:
-        """Make a blob of it, unless there is one of that content. Survives a power failure once this returns."""
+    async def send(self, staged: Staged) -> None:
+        """Take the bytes to where they are kept, however long that takes.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        ...
+
+    async def keep(self, staged: Staged) -> bool:
+        """Make a blob of it, unless there is one of that content. Survives a power failure once this returns. False if
+        it is not there, since somebody removed that content after `send`: send it again."""
         ...
 
     async def discard(self, staged: Staged) -> None:
@@ -94,6 +107,25 @@ class Blobs(Protocol):
         """Delete a blob, if there is one. Whoever is reading it goes on to its end."""
         ...
 
+    def clean(self) -> int:
+        """Delete what writers have left behind that are gone; how many there were. For the start of a server."""
+        ...
+
+
+def open_blobs(home: Path, settings: BlobSettings) -> Blobs:
+    """Where an installation keeps its blobs: in its data directory, or in the bucket that the settings name.
+
+    Raises:
+        UserMistake: the settings contradict each other, or a library is missing.
+    """
+    if not settings.url:
+        return Directory(home / BLOBS)
+    try:
+        from mainspring.store.bucket import Bucket, open_store  # an optional library
+    except ModuleNotFoundError as error:
+        raise UserMistake("Blobs in a bucket need a library: pip install 'mainspring[s3]'.") from error
+    return Bucket(open_store(settings), home / CACHE, cache_bytes=settings.cache_bytes)
+
 
 def place(root: Path, sha256: str) -> Path:
     """Where a blob lies below `root`. Two levels of folders: 65,536 of them hold millions of blobs."""
@@ -115,20 +147,24 @@ class Directory:
         """See `Blobs`."""
         part = _Part(self._root / INCOMING, self._spare_bytes)
         try:
-            await _in_thread(part.open)
+            await in_thread(part.open)
             async for piece in _gathered(stream):
                 if part.bytes + len(piece) > max_bytes:
-                    raise PayloadTooLarge(f"The file is larger than {max_bytes:,} bytes, the most that is taken.")
-                await _in_thread(part.write, piece, look)
-            return await _in_thread(part.finish)
+                    raise PayloadTooLarge(f"The content is larger than {max_bytes:,} bytes, the most that is taken.")
+                await in_thread(part.write, piece, look)
+            return await in_thread(part.finish)
         except BaseException:
             part.abandon()
             raise
 
-    async def keep(self, staged: Staged) -> None:
+    async def send(self, staged: Staged) -> None:
         """See `Blobs`."""
-        await _in_thread(_settle, staged.part, place(self._root, staged.sha256))
+
+    async def keep(self, staged: Staged) -> bool:
+        """See `Blobs`."""
+        await in_thread(_settle, staged.part, place(self._root, staged.sha256))
         staged.lock.close()
+        return True
 
     async def discard(self, staged: Staged) -> None:
         """See `Blobs`."""
@@ -140,7 +176,7 @@ class Directory:
         with (await self.path(sha256)).open("rb", buffering=0) as file:
             file.seek(start)
             left = READ_BYTES if end is None else end - start
-            while piece := await _in_thread(file.read, min(READ_BYTES, left)):
+            while piece := await in_thread(file.read, min(READ_BYTES, left)):
                 left -= len(piece) if end is not None else 0
                 yield piece
 
@@ -156,7 +192,7 @@ class Directory:
         place(self._root, sha256).unlink(missing_ok=True)
 
     def clean(self) -> int:
-        """Delete what writers have left behind that are gone; how many there were. For the start of a server."""
+        """See `Blobs`."""
         import fcntl  # not everywhere
 
         num_removed = 0
@@ -270,7 +306,7 @@ async def _gathered(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         yield b"".join(waiting)
 
 
-async def _in_thread(call: Callable[..., T], *arguments: Any) -> T:
+async def in_thread(call: Callable[..., T], *arguments: Any) -> T:
     """What `call` returns. When this is over so is the thread's work, even if the caller was cancelled meanwhile: what
     is closed then is not being written to."""
     work = asyncio.ensure_future(asyncio.to_thread(call, *arguments))

@@ -1,29 +1,24 @@
-"""Files: names in a project for blobs, of which a blob may have several.
-
-A blob goes with its last name. Two notes make that safe whatever happens in between: `unused_blobs` is written before a
-blob is made and in the transaction that takes its last name away, and erased once it has a name or is gone; and blobs
-are made and removed only by the database's one writer. So a name never lacks its blob, and a blob that nothing names is
-found again by `sweep`.
+"""Files: names in a project for blobs, of which a blob may have several. A blob goes with its last name, see
+`references.py`.
 """
 
-import asyncio
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
-from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select
+from sqlalchemy import RowMapping, and_, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mainspring.core import log
 from mainspring.core.clock import Clock
-from mainspring.core.errors import InvalidRequest, MainspringError, NotFound
-from mainspring.store.blobs import Blobs, Staged
+from mainspring.core.errors import InvalidRequest, NotFound
+from mainspring.store.blobs import Blobs, Look, Staged
 from mainspring.store.db import Database
 from mainspring.store.jsonl import Lines
-from mainspring.store.tables import files, unused_blobs
+from mainspring.store.references import References, note_removed
+from mainspring.store.tables import files, upload_parts, uploads
 
 __all__ = [
     "JSONL",
@@ -36,6 +31,8 @@ __all__ = [
     "File",
     "Files",
     "Uploaded",
+    "check_purpose",
+    "clean_name",
     "remove_all",
 ]
 
@@ -51,12 +48,8 @@ JSONL = frozenset({"fine-tune", "batch", "evals"})
 MAX_BYTES = 512 * 2**20
 MAX_LIST = 10_000
 MAX_NAME = 255
-SWEEP_S = 60.0
-UNUSED_S = 600.0
-"""How long a note of an unused blob is left to whoever wrote it."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_log = log.get("mainspring.files")
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +83,8 @@ class Files:
     """The files of one installation."""
 
     def __init__(self, database: Database, blobs: Blobs, clock: Clock) -> None:
-        self._database, self._blobs, self._clock = database, blobs, clock
+        self._database, self.blobs, self._clock = database, blobs, clock
+        self.references = References(database, blobs, clock)
 
     async def create(
         self, *, project: str, purpose: str, filename: str, stream: AsyncIterator[bytes], by: str = "",
@@ -108,17 +102,19 @@ class Files:
             PayloadTooLarge: it has more than `MAX_BYTES`.
             StorageFull: there is no room.
         """
-        _check_purpose(purpose)
+        check_purpose(purpose)
         arrived = await self.receive(stream, purpose)
         return await self.name(arrived, project=project, purpose=purpose, filename=filename, by=by, expires_s=expires_s)
 
     async def receive(
-        self, stream: AsyncIterator[bytes], purpose: str | None = None, max_bytes: int = MAX_BYTES
-    ) -> Arrived:
+        self, stream: AsyncIterator[bytes], purpose: str | None = None, max_bytes: int = MAX_BYTES, *,
+        look: Look | None = None,
+    ) -> Arrived:  # fmt: skip
         """Write a stream down. `name` makes a file of it, or `drop` forgets it.
 
         Args:
             purpose: what it will be for, if that is known already: a client may say so after the content.
+            look: see `Blobs.stage`.
 
         Raises:
             InvalidRequest: it is not what the purpose asks for.
@@ -127,53 +123,53 @@ class Files:
         """
         lines = Lines() if purpose is None or purpose in JSONL else None
 
-        def look(piece: bytes) -> None:
+        def see(piece: bytes) -> None:
+            if look is not None:
+                look(piece)
             if lines is not None:
                 lines.feed(piece)
                 if purpose is not None and lines.fault is not None:
                     raise lines.fault
 
-        staged = await self._blobs.stage(stream, max_bytes=max_bytes, look=look)
+        staged = await self.blobs.stage(stream, max_bytes=max_bytes, look=see)
         if lines is not None:
             lines.end()
         return Arrived(staged, lines)
 
     async def drop(self, arrived: Arrived) -> None:
         """Forget what has arrived."""
-        await self._blobs.discard(arrived.staged)
+        await self.blobs.discard(arrived.staged)
 
     async def name(
         self, arrived: Arrived, *, project: str, purpose: str, filename: str, by: str = "",
-        expires_s: int | None = None,
+        expires_s: int | None = None, also: Callable[[AsyncConnection, str], Awaitable[None]] | None = None,
     ) -> File:  # fmt: skip
-        """Make a file of what has arrived; forget it if this raises. Arguments and errors as of `create`."""
+        """Make a file of what has arrived; forget it if this raises. Arguments and errors as of `create`.
+
+        Args:
+            also: given the file's id, does what belongs into the same transaction.
+        """
         staged = arrived.staged
         try:
-            _check_purpose(purpose)
+            check_purpose(purpose)
             if purpose in JSONL and arrived.lines is not None and arrived.lines.fault is not None:
                 raise arrived.lines.fault
             now_s = self._clock.now()
             file = File(
-                id=f"file-{secrets.token_hex(16)}", project=project, purpose=purpose, filename=_clean(filename),
+                id=f"file-{secrets.token_hex(16)}", project=project, purpose=purpose, filename=clean_name(filename),
                 bytes=staged.bytes, sha256=staged.sha256, created=now_s,
                 expires=None if expires_s is None else now_s + expires_s, status="processed", creator=by[:128],
             )  # fmt: skip
-            async with self._database.write() as connection:
-                await _note_unused(connection, now_s, [staged.sha256])
-            await self._keep(file, staged)
+
+            async def write(connection: AsyncConnection) -> None:
+                await connection.execute(insert(files).values(msgspec.structs.asdict(file)))
+                if also is not None:
+                    await also(connection, file.id)
+
+            await self.references.add(staged, write)
             return file
         finally:
-            await self._blobs.discard(staged)
-
-    async def _keep(self, file: File, staged: Staged) -> None:
-        try:
-            async with self._database.write() as connection:
-                await self._blobs.keep(staged)
-                await connection.execute(insert(files).values(msgspec.structs.asdict(file)))
-                await _erase_note(connection, file.sha256)
-        except BaseException:
-            await self._free([file.sha256])
-            raise
+            await self.blobs.discard(staged)
 
     async def get(self, project: str, id: str) -> File:  # noqa: A002 - what the API calls it
         """A file of a project.
@@ -226,8 +222,8 @@ class Files:
             gone = await connection.execute(delete(files).where(files.c.id == id, files.c.project == project))
             if not gone.rowcount:  # somebody else has, meanwhile
                 raise _no_file(id)
-            await _note_unused(connection, self._clock.now(), [file.sha256])
-        await self._free([file.sha256])
+            await note_removed(connection, [file.sha256])
+        await self.references.free([file.sha256])
 
     def open(self, file: File, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         """The content of a file, in pieces; or its bytes from `start` up to `end` (exclusive).
@@ -235,7 +231,7 @@ class Files:
         Raises:
             NotFound: it is gone meanwhile, or lies on another server.
         """
-        return self._blobs.read(file.sha256, start, end)
+        return self.blobs.read(file.sha256, start, end)
 
     async def local(self, file: File) -> Path:
         """A path on this machine with the content of a file, to be read only. Whoever needs it for longer than the file
@@ -244,7 +240,7 @@ class Files:
         Raises:
             NotFound: it is gone meanwhile, or lies on another server.
         """
-        return await self._blobs.path(file.sha256)
+        return await self.blobs.path(file.sha256)
 
     async def sweep(self) -> int:
         """Delete what has expired, and blobs that nothing refers to; how many files and blobs there were."""
@@ -252,60 +248,30 @@ class Files:
         async with self._database.read() as connection:
             query = select(files.c.id).where(files.c.expires <= now_s).limit(MAX_LIST)
             expired = (await connection.execute(query)).scalars().all()
-            query = select(unused_blobs.c.sha256).where(unused_blobs.c.since <= now_s - UNUSED_S).limit(MAX_LIST)
-            unused = set((await connection.execute(query)).scalars().all())
         if expired:
             async with self._database.write() as connection:
-                unused |= await _remove(connection, now_s, files.c.expires <= now_s)
-        await self._free(sorted(unused))
-        return len(expired) + len(unused)
-
-    async def keep_swept(self) -> None:
-        """`sweep` for as long as the server runs."""
-        while True:
-            try:
-                await self.sweep()
-            except MainspringError as error:
-                _log.warning("files were not swept", error=error.message)
-            await asyncio.sleep(SWEEP_S)
-
-    async def _free(self, hashes: Sequence[str]) -> None:
-        """Remove the blobs that nothing refers to any more. What fails is for the next sweep."""
-        for sha256 in hashes:
-            try:
-                async with self._database.write() as connection:
-                    query = select(func.count()).select_from(files).where(files.c.sha256 == sha256)
-                    if not (await connection.execute(query)).scalar_one():
-                        await self._blobs.remove(sha256)
-                    await _erase_note(connection, sha256)
-            except (MainspringError, OSError) as error:
-                _log.warning("a blob was not removed", sha256=sha256, error=str(error))
+                await _remove(connection, files.c.expires <= now_s)
+        return len(expired) + await self.references.sweep()
 
     def _lives(self) -> Any:
         return or_(files.c.expires.is_(None), files.c.expires > self._clock.now())
 
 
-async def remove_all(connection: AsyncConnection, project: str, now_s: float) -> None:
-    """Delete the files of a project, in a transaction of `Database.write`; a sweep removes their blobs."""
-    await _remove(connection, now_s, files.c.project == project)
+async def remove_all(connection: AsyncConnection, project: str) -> None:
+    """Delete the files of a project, and what was on its way to be one, in a transaction of `Database.write`; a sweep
+    removes their blobs."""
+    await _remove(connection, files.c.project == project)
+    of = select(uploads.c.id).where(uploads.c.project == project)
+    hashes = select(upload_parts.c.sha256).distinct().where(upload_parts.c.upload.in_(of))
+    await note_removed(connection, (await connection.execute(hashes)).scalars().all())
+    await connection.execute(delete(upload_parts).where(upload_parts.c.upload.in_(of)))
+    await connection.execute(delete(uploads).where(uploads.c.project == project))
 
 
-async def _remove(connection: AsyncConnection, now_s: float, which: Any) -> set[str]:
-    """Delete files; the hashes of their contents, which are noted."""
-    hashes = set((await connection.execute(select(files.c.sha256).distinct().where(which))).scalars().all())
+async def _remove(connection: AsyncConnection, which: Any) -> None:
+    hashes = (await connection.execute(select(files.c.sha256).distinct().where(which))).scalars().all()
     await connection.execute(delete(files).where(which))
-    await _note_unused(connection, now_s, sorted(hashes))
-    return hashes
-
-
-async def _note_unused(connection: AsyncConnection, now_s: float, hashes: list[str]) -> None:
-    for sha256 in hashes:
-        await _erase_note(connection, sha256)
-        await connection.execute(insert(unused_blobs).values(sha256=sha256, since=now_s))
-
-
-async def _erase_note(connection: AsyncConnection, sha256: str) -> None:
-    await connection.execute(delete(unused_blobs).where(unused_blobs.c.sha256 == sha256))
+    await note_removed(connection, hashes)
 
 
 def _file(row: RowMapping) -> File:
@@ -316,7 +282,8 @@ def _no_file(id: str) -> NotFound:  # noqa: A002 - what the API calls it
     return NotFound(f"No such File object: {id[:100]}", param="id")
 
 
-def _check_purpose(purpose: str) -> None:
+def check_purpose(purpose: str) -> None:
+    """Raise InvalidRequest if it is none."""
     if purpose not in PURPOSES:
         raise InvalidRequest(
             f"Invalid value for 'purpose': {purpose[:40]!r}. Supported values are: {', '.join(UPLOADED)}.",
@@ -324,7 +291,7 @@ def _check_purpose(purpose: str) -> None:
         )
 
 
-def _clean(filename: str) -> str:
+def clean_name(filename: str) -> str:
     """The last part of a path, without what a terminal or a header would obey, and not too long."""
     name = _CONTROLS.sub("", re.split(r"[/\\]", filename)[-1]).strip()
     if len(name) > MAX_NAME:  # the end tells what it is

@@ -29,8 +29,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mainspring.core.errors import Unavailable, UserMistake
 from mainspring.store import journal
 from mainspring.store.archive import CONFIGURATION, MANIFEST, SECRETS, Contents, Entry, Progress, entries
-from mainspring.store.backup import LEDGER, MODELS
-from mainspring.store.blobs import BLOBS, place
+from mainspring.store.backup import LEDGER, MODELS, NAMING
+from mainspring.store.blobs import BLOBS, Blobs, place
 from mainspring.store.db import RESTORING, Database, revision_in, upgrade
 from mainspring.store.schema import Codec, reset_sequences, tables_at
 from mainspring.store.tables import metadata
@@ -62,8 +62,9 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def restore(
-    packed: IO[bytes], contents: Contents, home: Path, url: str, progress: Progress, *, replace: bool = False
-) -> Restored:
+    packed: IO[bytes], contents: Contents, home: Path, url: str, progress: Progress, *, replace: bool = False,
+    blobs: Blobs | None = None,
+) -> Restored:  # fmt: skip
     """Make `home` and its database what they were when the archive was written, and bring them to this version.
 
     Args:
@@ -71,6 +72,8 @@ async def restore(
         home: an existing folder.
         url: of the PostgreSQL database to restore into; empty for SQLite in `home`.
         replace: whether an installation that is there may be replaced.
+        blobs: where they go, if that is not `home`: a bucket. They are there before anything else is changed, and
+            stay there if the rest fails.
 
     Raises:
         UserMistake: something is there already, or runs; the archive is from a newer Mainspring, or is not what was
@@ -87,7 +90,7 @@ async def restore(
         stage = home / PART
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir(mode=0o700)
-        filling = _Filling(packed, contents, tables, stage, progress)
+        filling = _Filling(packed, contents, tables, stage, progress, blobs=blobs)
         try:
             async with _database(stage, url, replace=replace) as connection:
                 await filling.run(connection)
@@ -215,8 +218,10 @@ class _Filling:
     """Reads the archive for the second time, and writes what it holds: rows to a transaction, the rest to `stage`."""
 
     def __init__(
-        self, packed: IO[bytes], contents: Contents, tables: MetaData, stage: Path, progress: Progress
-    ) -> None:
+        self, packed: IO[bytes], contents: Contents, tables: MetaData, stage: Path, progress: Progress, *,
+        blobs: Blobs | None = None,
+    ) -> None:  # fmt: skip
+        self._blobs = blobs
         self._packed, self._contents, self._stage, self._progress = packed, contents, stage, progress
         self._tables = tables
         self._revision = contents.manifest.revision
@@ -238,16 +243,16 @@ class _Filling:
             elif folder == LEDGER:
                 self._write(entry, self._stage / LEDGER / "1" / f"{int(rest[0].partition('.')[0]):012d}.journal")
             elif folder == BLOBS:
-                self._write(entry, place(self._stage / BLOBS, rest[0]))
+                await self._keep(entry)
             elif folder == MODELS or entry.name in self._contents.files:
                 self._write(entry, self._stage / entry.name)
             if entry.name != MANIFEST and entry.member() != next(expected, None):
                 raise UserMistake("The archive was changed while it was read: nothing was restored.")
         if rows != {name: kept.rows for name, kept in self._contents.manifest.tables.items()}:
             raise UserMistake("The archive has not as many rows as it says: nothing was restored.")
-        if (files := self._tables.tables.get("files")) is not None:
+        for table in (self._tables.tables[name] for name in NAMING if name in self._tables.tables):
             for sha256 in self._contents.manifest.gone:
-                await connection.execute(delete(files).where(files.c.sha256 == sha256))
+                await connection.execute(delete(table).where(table.c.sha256 == sha256))
         if connection.dialect.name == "postgresql":
             await connection.run_sync(reset_sequences, self._tables)
 
@@ -265,6 +270,22 @@ class _Filling:
         if rows:
             await connection.execute(insert(table), rows)
         return len(rows)
+
+    async def _keep(self, entry: Entry) -> None:
+        """A blob."""
+        if (blobs := self._blobs) is None:
+            self._write(entry, place(self._stage / BLOBS, entry.name.partition("/")[2]))
+            return
+
+        async def pieces() -> AsyncGenerator[bytes]:
+            for piece in entry.pieces():
+                yield piece
+
+        staged = await blobs.stage(pieces(), max_bytes=entry.size)
+        try:
+            await blobs.send(staged)
+        finally:
+            await blobs.discard(staged)
 
     def _write(self, entry: Entry, path: Path) -> None:
         _make(path.parent)

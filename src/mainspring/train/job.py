@@ -28,6 +28,7 @@ import psutil
 from mainspring.compute.local import make_way
 from mainspring.core import log
 from mainspring.core.clock import SystemClock
+from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.errors import (
     EngineUnavailable,
     InvalidRequest,
@@ -38,7 +39,7 @@ from mainspring.core.errors import (
 )
 from mainspring.core.types import ModelVersion
 from mainspring.models.catalog import Catalog
-from mainspring.store.blobs import BLOBS, Directory
+from mainspring.store.blobs import open_blobs
 from mainspring.store.db import Database
 from mainspring.store.files import File, Files
 from mainspring.store.jobs import Job, Told, add_checkpoint, metric_events, tell
@@ -149,7 +150,8 @@ class Work:
         self._keeper, self._job, self._folder = keeper, job, folder
         self._home, self._first, self._spec = Path(first.home), first, spec_of(job)
         self._catalog = Catalog(self._home / "models")
-        self._files = Files(keeper.database, Directory(self._home / BLOBS), keeper.clock)
+        blobs = open_blobs(self._home, BlobSettings(**first.blobs))
+        self._files = Files(keeper.database, blobs, keeper.clock)
         self._has_ended = False
 
     def run(self) -> None:

@@ -19,6 +19,7 @@ from mainspring.compute.launch import Launch, Process
 from mainspring.core import log
 from mainspring.core.clock import Clock
 from mainspring.core.config import TrainingSettings
+from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.errors import MainspringError
 from mainspring.store.db import Database
 from mainspring.store.jobs import Job, Told, change_job, tell
@@ -49,7 +50,8 @@ class Runner:
     """Starts the processes of one server.
 
     Args:
-        home, url: where the processes find what they work on: the data directory, and the setting `database`.
+        home, url, blobs: where the processes find what they work on: the data directory, and the settings `database`
+            and `blobs`.
         operator: who answers when their graders ask models; None if nobody does.
         trainer: see `spec.First`.
     """
@@ -65,9 +67,11 @@ class Runner:
         url: str = "",
         trainer: str = "",
         operator: Operator | None = None,
+        blobs: BlobSettings | None = None,
     ) -> None:
         self._database, self._clock, self._launch, self._settings = database, clock, launch, settings
         self._home, self._url, self._trainer, self._operator = home, url, trainer, operator
+        self._blobs = blobs.model_dump() if blobs else {}
         self._leases = Leases(database, clock, settings.lease_s)
         self._limits = Limits(concurrent=settings.concurrent, per_project=settings.concurrent_per_project)
         self._owner = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -162,7 +166,8 @@ class Runner:
     async def _run(self, job: Job, lease: Lease, asks: Asking | None) -> None:
         first = First(
             home=str(self._home), database=self._url, job=job.id, owner=lease.owner, number=lease.number,
-            lease_s=self._settings.lease_s, checkpoint_s=self._settings.checkpoint_s, trainer=self._trainer, asks=asks,
+            lease_s=self._settings.lease_s, checkpoint_s=self._settings.checkpoint_s, trainer=self._trainer,
+            blobs=self._blobs, asks=asks,
         )  # fmt: skip
         task = asyncio.current_task()
         assert task is not None

@@ -84,7 +84,7 @@ class First(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of the standard input of a job's process.
 
     Args:
-        home: the data directory; `database` as in the settings.
+        home: the data directory; `database` and `blobs` as in the settings.
         owner, number: of the claim on `job`.
         trainer: a module to take `train`, `register` and `check` from instead; tests have one.
         asks: where its graders ask models.
@@ -99,6 +99,7 @@ class First(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_s: float = 30.0
     trainer: str = ""
     asks: Asking | None = None
+    blobs: dict[str, Any] = {}
 
 
 def spec_of(job: Job) -> Spec:

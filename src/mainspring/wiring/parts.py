@@ -76,7 +76,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         control = await _control(settings, served, database, stack)
         directory = control.directory
         meter = await _meter(settings, served, control, database, stack)
-        files = await work.files(settings, database, stack)
+        files, uploads = await work.files(settings, database, stack)
         sandbox = await stack.enter_async_context(work.sandbox(settings))
         webhooks = work.webhooks(settings, database, stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
@@ -86,7 +86,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         )
         services = Services(
             generate=generate, embed=embed,
-            run_code=sandbox.run, files=files, training=training, webhooks=webhooks,
+            run_code=sandbox.run, files=files, uploads=uploads, training=training, webhooks=webhooks,
             models=directory, replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),

@@ -20,21 +20,26 @@ if TYPE_CHECKING:
     from mainspring.governance.directory import Directory
     from mainspring.store.db import Database
     from mainspring.store.files import Files
+    from mainspring.store.uploads import Uploads
     from mainspring.webhooks.hooks import Webhooks
 
 __all__ = ["files", "sandbox", "training", "webhooks"]
 
 
-async def files(settings: Settings, database: "Database", stack: AsyncExitStack) -> "Files":
-    """What is uploaded, and the loop that removes what has expired, running until the stack is closed."""
-    from mainspring.store.blobs import BLOBS, Directory
+async def files(settings: Settings, database: "Database", stack: AsyncExitStack) -> "tuple[Files, Uploads]":
+    """What is uploaded, whole and in parts, and the loop that removes what has expired, running until the stack is
+    closed."""
+    from mainspring.store.blobs import open_blobs
     from mainspring.store.files import Files
+    from mainspring.store.references import keep_swept
+    from mainspring.store.uploads import Uploads
 
-    blobs = Directory(settings.home / BLOBS)
+    clock, blobs = SystemClock(), open_blobs(settings.home, settings.blobs)
     await asyncio.to_thread(blobs.clean)
-    kept = Files(database, blobs, SystemClock())
-    stack.enter_context(running(kept.keep_swept()))
-    return kept
+    kept = Files(database, blobs, clock)
+    uploads = Uploads(database, kept, clock, max_bytes=settings.server.max_upload_bytes)
+    stack.enter_context(running(keep_swept(kept.sweep, uploads.sweep)))
+    return kept, uploads
 
 
 async def training(
@@ -76,7 +81,7 @@ async def training(
         stack.push_async_callback(operator.stop)
     runner = Runner(
         database, clock, launch_local, settings.training, home=settings.home, url=settings.database, trainer=trainer,
-        operator=operator,
+        operator=operator, blobs=settings.blobs,
     )  # fmt: skip
     # Looked for and not imported: this process never needs it.
     lacks = next((name for name in ("torch", "transformers", "peft") if find_spec(name) is None), "")

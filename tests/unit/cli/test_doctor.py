@@ -11,6 +11,7 @@ from mainspring.cli import doctor
 from mainspring.cli.doctor import Check
 from mainspring.core.config import load_settings
 from mainspring.models.catalog import Catalog
+from tests.s3 import S3
 from tests.unit.cli.conftest import Run
 from tests.unit.models.gguf_files import write_gguf
 
@@ -114,3 +115,17 @@ def test_a_library_that_is_none(home: Path, tmp_path: Path, monkeypatch: pytest.
     check = doctor._library(load_settings(home, {"engine": {"library": tmp_path / "lib.so"}}))
     assert check.state == "failure"
     assert "engine.library" in check.remedy
+
+
+def test_a_bucket_is_tried_out(ms: Run, good: None, s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = s3_server.settings()
+    for name, value in settings.model_dump(exclude_unset=True).items():
+        monkeypatch.setenv(f"MAINSPRING_BLOBS__{name.upper()}", value)
+    [*_, found] = json.loads(ms("doctor", "--json").out)
+    assert (found["name"], found["state"]) == ("bucket", "ok")
+    assert s3_server.keys(settings) == set()
+    monkeypatch.setenv("MAINSPRING_BLOBS__URL", "s3://there-is-none/x")
+    ran = ms("doctor", "--json")
+    [*_, found] = json.loads(ran.out)
+    assert (ran.code, found["state"]) == (1, "failure")
+    assert found["found"].startswith("s3://there-is-none/x: ")

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mainspring import client
+from mainspring.core.errors import Unavailable
 from tests.contract.target import GovernedTarget, governed
 from tests.unit.cli.conftest import Run
 
@@ -49,6 +52,34 @@ def test_there_and_back(ms: Run, served: Path) -> None:
     ran = ms("files", "get", file_id)
     assert (ran.code, ran.out, ran.err) == (2, "", f"No such File object: {file_id}\n")
     assert sorted(path.name for path in served.iterdir()) == ["back.jsonl", "train.jsonl"]
+
+
+def test_what_is_large_goes_in_parts_and_a_part_that_is_lost_again(
+    ms: Run, served: Path, target: GovernedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, ask = list[str](), client.Client._post
+
+    def post(self: client.Client, path: str, **body: Any) -> Any:
+        sent.append(path.rpartition("/")[2])
+        answer = ask(self, path, **body)
+        if sent.count("parts") == 2:
+            sent.append("lost")
+            raise Unavailable("The answer was lost.")
+        return answer
+
+    monkeypatch.setattr(client, "PART_BYTES", 30)
+    monkeypatch.setattr(client.Client, "_post", post)
+    (served / "large.jsonl").write_bytes(LINES * 5)
+    made = json.loads(ms("files", "upload", "large.jsonl", "--expires-days", "1", "--json").out)
+    assert (made["filename"], made["bytes"]) == ("large.jsonl", 85)
+    assert made["expires_at"] - made["created_at"] == 86_400
+    assert sent == ["uploads", "parts", "parts", "lost", "parts", "parts", "complete"]
+    assert ms("files", "get", made["id"], "--to", "back.jsonl").code == 0
+    assert (served / "back.jsonl").read_bytes() == LINES * 5
+    sent.clear()
+    (served / "broken.jsonl").write_bytes(LINES * 3 + b"{")
+    ran = ms("files", "upload", "broken.jsonl")
+    assert (ran.code, "line 4" in ran.err, sent[-2:]) == (2, True, ["complete", "cancel"])
 
 
 def test_what_is_refused_is_said_in_a_sentence(ms: Run, served: Path, target: GovernedTarget) -> None:

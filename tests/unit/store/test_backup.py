@@ -15,19 +15,22 @@ import pytest
 from sqlalchemy import Column, Float, Integer, LargeBinary, MetaData, Table, Text, text
 
 from mainspring.core.clock import FakeClock
+from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.errors import UserMistake
 from mainspring.store import archive
 from mainspring.store import backup as module
 from mainspring.store import restore as restoring
 from mainspring.store.archive import Manifest, Model, verify
 from mainspring.store.backup import backup
-from mainspring.store.blobs import Directory
+from mainspring.store.blobs import Directory, open_blobs
 from mainspring.store.db import HEAD, RESTORING, Database
 from mainspring.store.files import Files
 from mainspring.store.journal import Journal, lines
 from mainspring.store.restore import Restored, restore
 from mainspring.store.schema import Codec, reset_sequences
 from mainspring.store.tables import metadata
+from mainspring.store.uploads import Uploads
+from tests.s3 import S3
 from tests.unit.store.filled import database_at, fill, rows_of
 
 FILES = {"mainspring.toml": b'region = "here"\n', "admin.key": b"ms-secret\n", "secret": b"s" * 32}
@@ -593,6 +596,42 @@ async def test_what_files_hold_comes_along(tmp_path: Path, database_url: str, ot
     [aside] = (tmp_path / "b").glob("replaced-*")
     assert (aside / "blobs" / "stray-0").exists()
     assert not [path for path in (tmp_path / "b").rglob("*") if path.stat().st_mode & 0o077]
+
+
+async def test_what_a_bucket_holds_comes_along_into_a_folder_and_back(tmp_path: Path, s3_server: S3) -> None:
+    """Files and the parts of an upload that is pending."""
+    first, second = s3_server.settings(), s3_server.settings()
+    home, large = tmp_path / "a", os.urandom(3 * 2**20)
+    home.mkdir()
+    database = await Database.open(home)
+    files = Files(database, open_blobs(home, first), FakeClock())
+    uploads = Uploads(database, files, FakeClock())
+    made = [
+        await files.create(project="lab", purpose="user_data", filename=f"{at}", stream=stream(data))
+        for at, data in enumerate((b"kept", large, b"deleted meanwhile"))
+    ]
+    await files.blobs.remove(made[2].sha256)
+    upload = await uploads.create(project="lab", purpose="vision", filename="x", bytes=4, mime_type="image/png")
+    part = await uploads.add("lab", upload.id, await uploads.receive(stream(b"part")))
+    await database.close()
+    packed, manifest = await backed_up(home, "", blobs=files.blobs)
+    assert manifest.gone == (made[2].sha256,)
+    assert len([each for each in manifest.members if each.name.startswith("blobs/")]) == 3
+    for name, settings in (("b", BlobSettings()), ("c", second)):
+        folder = tmp_path / name
+        folder.mkdir()
+        blobs = open_blobs(folder, settings)
+        await restore(packed, verify(packed), folder, "", quiet, blobs=blobs if settings.url else None)
+        database = await Database.open(folder)
+        back = Files(database, blobs, FakeClock())
+        assert [each.id for each in (await back.list("lab"))[0]] == sorted((each.id for each in made[:2]), reverse=True)
+        for file, data in zip(made, (b"kept", large), strict=False):
+            assert (await back.local(file)).read_bytes() == data
+        _, whole = await Uploads(database, back, FakeClock()).complete("lab", upload.id, [part.id])
+        assert [piece async for piece in back.open(whole)] == [b"part"]
+        await database.close()
+        assert (folder / "blobs").exists() == (not settings.url)
+    assert len(s3_server.keys(second)) == 3
 
 
 async def test_a_blob_under_another_s_name_is_refused() -> None:

@@ -19,8 +19,9 @@ from mainspring.core.errors import InvalidRequest, NotFound, Unavailable
 from mainspring.store import jsonl
 from mainspring.store.blobs import Directory, Staged
 from mainspring.store.db import Database
-from mainspring.store.files import UNUSED_S, File, Files, remove_all
+from mainspring.store.files import File, Files, remove_all
 from mainspring.store.jsonl import Lines
+from mainspring.store.references import UNUSED_S
 from mainspring.store.tables import unused_blobs
 
 
@@ -29,12 +30,29 @@ async def stream(*pieces: bytes) -> AsyncGenerator[bytes]:
         yield piece
 
 
+class Broken(Directory):
+    """Fails where it is told to."""
+
+    fails = ""
+
+    async def keep(self, staged: Staged) -> bool:
+        is_kept = await super().keep(staged)
+        if self.fails == "keep":
+            raise Unavailable("It was made and the row was not.")
+        return is_kept
+
+    async def remove(self, sha256: str) -> None:
+        if self.fails == "remove":
+            raise PermissionError("no")
+        await super().remove(sha256)
+
+
 class World(Files):
     """Files, and what a test does with them."""
 
     def __init__(self, database: Database, root: Path) -> None:
-        self.database, self.root, self.blobs, self.clock = database, root, Directory(root), FakeClock()
-        super().__init__(database, self.blobs, self.clock)
+        self.database, self.root, self.clock = database, root, FakeClock()
+        super().__init__(database, Broken(root), self.clock)
 
     async def make(self, data: bytes = b"x", project: str = "lab", **more: Any) -> File:
         given = {"purpose": "user_data", "filename": "a.bin", **more}
@@ -167,24 +185,9 @@ async def test_names_and_blobs_agree_whoever_comes_and_goes(world: World) -> Non
     assert world.kept() == set()
 
 
-class Broken(Directory):
-    """Fails where it is told to."""
-
-    fails = ""
-
-    async def keep(self, staged: Staged) -> None:
-        await super().keep(staged)
-        if self.fails == "keep":
-            raise Unavailable("It was made and the row was not.")
-
-    async def remove(self, sha256: str) -> None:
-        if self.fails == "remove":
-            raise PermissionError("no")
-        await super().remove(sha256)
-
-
 async def test_what_fails_between_blob_and_row_is_found_again(world: World) -> None:
-    blobs = world._blobs = Broken(world.root)
+    blobs = world.blobs
+    assert isinstance(blobs, Broken)
     made = await world.make(b"same")
     blobs.fails = "keep"
     for data in (b"same", b"other"):
@@ -208,11 +211,11 @@ async def test_a_process_that_dies_after_the_blob_and_before_the_row_loses_a_blo
     async def die(*_: Any) -> None:
         raise Died
 
-    async def keep(staged: Staged) -> None:
-        await Directory.keep(world.blobs, staged)
+    async def keep(staged: Staged) -> bool:
+        await Directory.keep(world.blobs, staged)  # type: ignore[arg-type]
         raise Died
 
-    world.blobs.keep, world._free = keep, die  # type: ignore[method-assign]
+    world.blobs.keep, world.references.free = keep, die  # type: ignore[method-assign]
     with pytest.raises(Died):
         await world.make(b"orphan")
     assert len(world.kept()) == 1
@@ -228,9 +231,8 @@ async def test_a_project_s_files_go_together(world: World) -> None:
     await world.make(b"own")
     other = await world.make(b"same", "shop")
     async with world.database.write() as connection:
-        await remove_all(connection, "lab", world.clock.now())
+        await remove_all(connection, "lab")
     assert await world.list("lab") == ([], False)
-    world.clock.advance(UNUSED_S)
     await world.sweep()
     assert world.kept() == {other.sha256}
 

@@ -8,10 +8,11 @@ import mimetypes
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -21,12 +22,22 @@ from mainspring.api.edge import ClientGone
 from mainspring.api.errors import Dialect
 from mainspring.api.multipart import Form, Part
 from mainspring.api.openai import replies
+from mainspring.api.openai.wire_base import Wire
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services
 from mainspring.core.errors import InvalidRequest
 from mainspring.store.files import MAX_LIST, UPLOADED, Arrived, File, Files
 
-__all__ = ["FileList", "FileObject", "FileRemoved", "FileRoutes", "file_operations"]
+__all__ = [
+    "FORM_BYTES",
+    "ExpiresAfter",
+    "FileList",
+    "FileObject",
+    "FileRemoved",
+    "FileRoutes",
+    "expires_s",
+    "file_operations",
+]
 
 FORM_BYTES = 2**20
 """What a form may have beside its file."""
@@ -50,6 +61,20 @@ FORM: dict[str, Any] = {
 """The body of an upload."""
 
 _TYPES = mimetypes.MimeTypes(filenames=())  # the same on every machine
+
+
+class ExpiresAfter(Wire):
+    """When a file vanishes."""
+
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, Field(ge=EXPIRES_S[0], le=EXPIRES_S[1])]
+
+
+def expires_s(given_s: int | None, purpose: str, dialect: Dialect) -> int | None:
+    """Seconds after which a file vanishes: what was asked for, or what the dialect does unasked."""
+    if given_s is None and purpose == "batch" and dialect == "openai":
+        return BATCH_EXPIRES_S
+    return given_s
 
 
 class FileObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,12 +219,11 @@ class _Upload:
             raise InvalidRequest(
                 f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name
             )
-        purpose, expires_s = self._fields["purpose"], self._expires_s()
-        if expires_s is None and purpose == "batch" and dialect == "openai":
-            expires_s = BATCH_EXPIRES_S
+        purpose = self._fields["purpose"]
         return await self._files.name(
-            self._arrived, project=project, purpose=purpose, filename=self._filename, by=by, expires_s=expires_s
-        )
+            self._arrived, project=project, purpose=purpose, filename=self._filename, by=by,
+            expires_s=expires_s(self._expires_s(), purpose, dialect),
+        )  # fmt: skip
 
     async def drop(self) -> None:
         """Forget what has arrived, unless it has become a file."""

@@ -18,6 +18,7 @@ from mainspring.store.tables.governed import (
     usage_hours,
     wanted,
 )
+from mainspring.store.tables.uploads import upload_parts, uploads
 from mainspring.store.tables.webhooks import outbox, webhook_attempts, webhook_deliveries, webhook_endpoints
 from mainspring.store.tables.work import checkpoint_permissions, files, job_checkpoints, job_events, jobs, unused_blobs
 
@@ -40,6 +41,8 @@ __all__ = [
     "projects",
     "requests",
     "unused_blobs",
+    "upload_parts",
+    "uploads",
     "usage_hours",
     "wanted",
     "webhook_attempts",
