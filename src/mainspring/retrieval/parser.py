@@ -103,7 +103,7 @@ class Parser:
         held, place, frames = bytearray(), 0, []
         async for piece in stream:
             if isinstance(piece, Ran):
-                _judge(piece, name)
+                _judge(piece, name, self._process)
                 break
             held += piece
             try:
@@ -141,22 +141,25 @@ class Parser:
         async with self._turns:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-c", _APART.format(root=root, process=limits) + code,
-                stdin=file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={}, cwd="/",
+                stdin=file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=os.path.abspath(os.sep),
+                env={each: os.environ[each] for each in ("SYSTEMROOT", "PATH") if each in os.environ},
             )  # fmt: skip
             assert process.stdout is not None
-            ended = ""
+            silent = False
             try:
                 while piece := await asyncio.wait_for(process.stdout.read(1 << 16), self._process.wall_s):
                     yield piece
                 await asyncio.wait_for(process.wait(), self._process.wall_s)
             except TimeoutError:
-                ended = "timeout"
+                silent = True
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-            code_ = process.returncode or 0
-            yield Ran(stdout=b"", stderr=b"", exit_code=code_, ended=ended or ("cpu" if code_ == -24 else ""))
+            status = process.returncode or 0
+            yield Ran(
+                stdout=b"", stderr=b"", exit_code=status, ended="timeout" if silent else "cpu" if status == -24 else ""
+            )
 
 
 def _refusal(frame: Trouble) -> InvalidRequest:
@@ -172,19 +175,16 @@ def _broken(name: str) -> InvalidRequest:
     )  # fmt: skip
 
 
-def _judge(ran: Ran, name: str) -> None:
+def _judge(ran: Ran, name: str, process: SandboxLimits) -> None:
     """What a process that ended too early says of its document.
 
     Raises:
         InvalidRequest, Unavailable: always, but if it ended by itself.
     """
-    _log.info(
-        "document_reader_ended",
-        ended=ran.ended,
-        exit_code=ran.exit_code,
-        stderr=ran.stderr[-2000:].decode("utf-8", "replace"),
-    )
-    if ran.ended in ("timeout", "cpu"):
+    said = ran.stderr[-2000:].decode("utf-8", "replace")
+    _log.info("document_reader_ended", ended=ran.ended, exit_code=ran.exit_code, stderr=said)
+    # The kernel ends a process at its last second of processor time with the same signal as one that needs its memory.
+    if ran.ended in ("timeout", "cpu") or ran.cpu_s >= process.cpu_s:
         raise InvalidRequest(
             f"{name[:200]!r} takes too long to read: divide it, or save it as another format.",
             code="invalid_file", param="file_id",

@@ -36,6 +36,7 @@ def parsed(source: Source) -> Iterator[Passage]:
 def main(name: str, limits: dict[str, Any]) -> None:
     """Read the document `name` from standard input. Whatever happens, the last frame says how it ended, unless a limit
     of the process does."""
+    name = name.encode("utf-8", "replace").decode()
     with open(0, "rb", closefd=False) as file, open(1, "wb", closefd=False) as out:
 
         def write(frame: Batch | Trouble | End) -> None:

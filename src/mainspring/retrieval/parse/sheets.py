@@ -19,7 +19,7 @@ CELL_CHARS = 1 << 20
 _DATES = {*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)}
 """Formats of numbers that are dates, of those that files need not define."""
 _LITERAL = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]')
-_ERAS = {False: datetime.datetime(1899, 12, 30), True: datetime.datetime(1904, 1, 1)}  # noqa: DTZ001
+_ERA, _ERA_1904 = datetime.datetime(1899, 12, 30), datetime.datetime(1904, 1, 1)  # noqa: DTZ001 - without a zone
 
 
 def sheets(source: Source) -> Iterator[Block]:
@@ -37,7 +37,7 @@ def sheets(source: Source) -> Iterator[Block]:
             wanted.append((given.get("name", ""), name))
     if len(wanted) > source.limits.pages:
         raise Refused(f"{source.name!r} has more than {source.limits.pages:,} sheets: divide it.")
-    cells = _Cells(_shared(source, archive), _dates(archive), _ERAS[is_1904])
+    cells = _Cells(_shared(source, archive), _dates(archive), _ERA_1904 if is_1904 else _ERA)
     for title, name in wanted:
         rows, apart = Rows(), 2
         for row in cells.rows(archive.events(name)):

@@ -42,6 +42,7 @@ class Source:
 
     def __init__(self, file: BinaryIO, name: str, limits: Limits) -> None:
         self.file, self.limits = file, limits
+        name = name.encode("utf-8", "replace").decode()  # halves of characters
         self.name = name.replace("\\", "/").rpartition("/")[2][:200]
         self.ending = os.path.splitext(self.name)[1].lower().lstrip(".")  # noqa: PTH122 - a name, not a path
         self.size = file.seek(0, os.SEEK_END)
