@@ -31,7 +31,7 @@ _INSIDE, _AT_WORD, _AT_SENTENCE, _AT_PARAGRAPH, _AT_HEADING = range(5)
 
 
 class _Part(NamedTuple):
-    """A sentence or less. `blank` is the white space before it, `cost` its tokens with that, `rank` what begins here."""
+    """A sentence or less. `blank` is the white space before it, `cost` its tokens with that, `rank` what begins."""
 
     text: str
     blank: str

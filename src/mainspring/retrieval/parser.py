@@ -141,7 +141,7 @@ class Parser:
         async with self._turns:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-c", _APART.format(root=root, process=limits) + code,
-                stdin=file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=os.path.abspath(os.sep),
+                stdin=file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=root,
                 env={each: os.environ[each] for each in ("SYSTEMROOT", "PATH") if each in os.environ},
             )  # fmt: skip
             assert process.stdout is not None

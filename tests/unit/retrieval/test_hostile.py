@@ -1,5 +1,9 @@
 """Documents that were made to harm, in this process: each is read, or refused with its cause and the fix."""
 
+# ruff: noqa: PT017 - what is refused is as good as what is read
+
+import contextlib
+import io
 import random
 import struct
 import zipfile
@@ -117,17 +121,10 @@ def test_names_that_lead_out_are_refused(name: str) -> None:
 
 def test_relations_lead_nowhere_else() -> None:
     content = made.pptx([made.shape("Title", "title")])
-    members = {
-        each.filename: zipfile.ZipFile(_file(content)).read(each) for each in zipfile.ZipFile(_file(content)).filelist
-    }
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        members = {name: file.read(name) for name in file.namelist()}
     members["ppt/_rels/presentation.xml.rels"] = made.relations({"r1": "../../../../etc/passwd"}).encode()
     assert "no text" in refused(made.archive(members), "a.pptx").message
-
-
-def _file(content: bytes) -> "zipfile._ReadableFile":
-    import io
-
-    return io.BytesIO(content)
 
 
 ENTITIES = """<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "aaaaaaaaaa">{more}]>
@@ -201,10 +198,8 @@ def test_pdfs_made_to_harm() -> None:
     assert [each.text for each in read(content[:start] + b"startxref\n99999999\n%%EOF", "a.pdf")] == ["Hello"]
     assert "broken" in refused(b"%PDF-1.7\n" + b"\0\xff" * 5000, "a.pdf").message
     endless = content.replace(b"endstream", b"endstreax").replace(b"endobj", b"endobx")
-    try:
+    with contextlib.suppress(Refused):
         read(endless, "a.pdf")
-    except Refused:
-        pass
 
 
 def test_pages_that_lead_in_a_circle() -> None:

@@ -50,8 +50,10 @@ def test_xlsx_rows_dates_and_sheets() -> None:
         '<cellXfs><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="164"/></cellXfs>'
     )
     first = (
-        '<row><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c><c r="D1" t="inlineStr"><is><t>Done</t></is></c></row>'
-        '<row><c r="A2" t="str"><f>X()</f><v>Anna</v></c><c r="B2" s="1"><v>45000</v></c><c r="D2" t="b"><v>1</v></c></row>'
+        '<row><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c><c r="D1" t="inlineStr">'
+        "<is><t>Done</t></is></c></row>"
+        '<row><c r="A2" t="str"><f>X()</f><v>Anna</v></c><c r="B2" s="1"><v>45000</v></c>'
+        '<c r="D2" t="b"><v>1</v></c></row>'
         '<row><c r="A3" t="s"><v>2</v></c><c r="B3" s="2"><v>45000.5</v></c></row>'
     )
     content = made.xlsx(
