@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mainspring.retrieval.parse.html import page
 from mainspring.retrieval.parse.source import Refused
 from tests.unit.retrieval.read import read, texts, under
 
@@ -241,6 +242,17 @@ def test_broken_json_is_refused_with_its_line(content: str) -> None:
         read("\n" + content, "a.json")
 
 
+def test_white_space_of_json_costs_no_more_than_text() -> None:
+    blank = " \n" * 2_000_000
+    assert texts(f'{blank}{{"a":{blank}"b"{blank}}}{blank}', "a.json") == ["a: b"]
+
+
+def test_a_long_string_of_json_is_read() -> None:
+    assert sum(map(len, texts(json.dumps({"a": "word \n" * 500_000}), "a.json"))) == 3_000_000 + len("a: ")
+    with pytest.raises(Refused, match="more than 16 Mi characters"):
+        read('["' + "x" * 40_000_000, "a.json")
+
+
 def test_deep_json_is_refused() -> None:
     with pytest.raises(Refused, match="nested more than"):
         read("[" * 1_000_000, "a.json")
@@ -269,6 +281,40 @@ def test_html() -> None:
 def test_html_declares_its_encoding() -> None:
     body = '<meta charset="iso-8859-2"><p>Zażółć gęślą jaźń</p>'.encode("iso-8859-2")
     assert texts(body, "a.html") == ["Zażółć gęślą jaźń"]
+
+
+def test_html_in_pieces_is_the_same() -> None:
+    whole = list(page([HTML]))
+    assert list(page(HTML)) == whole, "one character at a time"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("a < b &lt; c &amp;amp; &#0; &bogus;", "a < b < c &amp; \ufffd &bogus;"),
+        ("a<!-- <p>no</p> -- > no -->b<!-->c<!doctype x>d<?pi?>e</ bogus>f", "abcdef"),
+        ("""<a title="x > y" alt='>' b=c'd>text</a>""", "text"),
+        ("<script>if (a < b) { '</p>' }</script >x<SCRIPT>y</SCRIPT>z", "xz"),
+        ("<title>a <b> &amp; c</title>", "a <b> & c"),
+        ("<p>one<p>two<h2>three<p>four", "one\n\ntwo|three\n\nfour"),
+        ("<h1>a</h1><!-- open", "a"),
+        ("x <a href='open>y</a>", "x"),
+    ],
+)
+def test_html_as_browsers_see_it(content: str, text: str) -> None:
+    assert "|".join(texts(content, "a.html")) == text
+
+
+@pytest.mark.parametrize(
+    "begun", ["<!--", "<a ", "<a b='", "<", "</", "<!", "<script>", "&", '<a="', "<p>", "<td>", "<li"]
+)
+def test_html_that_never_closes_is_read_in_linear_time(begun: str) -> None:
+    for content in ("word " + begun * (1_000_000 // len(begun)), "word " + begun + "x" * 4_000_000):
+        assert texts(content, "a.html")[0].startswith("word")
+
+
+def test_xhtml_ends_what_has_no_content() -> None:
+    assert texts('<?xml version="1.0"?><html><script src="x"/><title/><p>text</p></html>', "a.xhtml") == ["text"]
 
 
 def test_deep_html_is_read() -> None:
