@@ -96,8 +96,13 @@ def pptx(slides: Sequence[str], notes: Mapping[int, str] = {}) -> bytes:
     return archive(members)
 
 
-def pdf(pages: Sequence[str], outline: Sequence[tuple[str, int]] = (), *, more: str = "") -> bytes:
-    """A PDF with a line of text for each line of each page; `outline` is (title, index of a page)."""
+LOCKED = f"/Encrypt << /Filter /Standard /V 1 /R 2 /O <{'41' * 32}> /U <{'42' * 32}> /P -4 >> /ID [<00> <00>]"
+"""Of a trailer: a PDF that opens with no password."""
+
+
+def pdf(pages: Sequence[str], outline: Sequence[tuple[str, int]] = (), *, more: str = "", trailer: str = "") -> bytes:
+    """A PDF with a line of text for each line of each page; `outline` is (title, index of a page). `more` goes into its
+    catalogue."""
     objects: list[bytes] = [b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
     first = 3
     for at, page in enumerate(pages):
@@ -123,14 +128,14 @@ def pdf(pages: Sequence[str], outline: Sequence[tuple[str, int]] = (), *, more: 
                 f"<< /Title ({_quoted(title)}) /Parent {tree + 1} 0 R {following} "
                 f"/Dest [{first + 2 * page} 0 R /Fit] >>".encode("latin-1")
             )
-    return _written(objects)
+    return _written(objects, trailer)
 
 
 def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
 
 
-def _written(objects: Sequence[bytes]) -> bytes:
+def _written(objects: Sequence[bytes], trailer: str) -> bytes:
     made = bytearray(b"%PDF-1.4\n")
     places: list[int] = []
     for number, body in enumerate(objects, 1):
@@ -139,5 +144,7 @@ def _written(objects: Sequence[bytes]) -> bytes:
     start = len(made)
     made += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
     made += b"".join(b"%010d 00000 n \n" % place for place in places)
-    made += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start)
+    made += b"trailer\n<< /Size %d /Root 1 0 R %s >>\nstartxref\n%d\n%%%%EOF\n" % (
+        len(objects) + 1, trailer.encode(), start,
+    )  # fmt: skip
     return bytes(made)

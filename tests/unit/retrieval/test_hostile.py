@@ -163,6 +163,7 @@ def test_passwords() -> None:
         while (at := locked.find(mark, at + 1)) >= 0:
             locked[at + place] |= 1
     assert "password" in refused(bytes(locked), "a.docx").message
+    assert "password" in refused(made.pdf(["x"], trailer=made.LOCKED), "a.pdf").message
 
 
 def test_old_and_other_formats_are_named() -> None:
