@@ -27,6 +27,12 @@ def test_docx_paragraphs_headings_and_tables() -> None:
     assert found[("The title", "Second")] == "Second\n\nLast."
 
 
+def test_offsets_count_the_lines_between_passages() -> None:
+    body = "".join(made.paragraph(text, "berschrift1") for text in ("One", "Two", "Three"))
+    assert [each.start for each in read(made.docx(body), "a.docx")] == [0, 5, 10]
+    assert [each.start for each in read(made.pdf(["One", "Two"]), "a.pdf")] == [0, 5]
+
+
 def test_docx_leaves_out_what_was_deleted_and_takes_one_of_alternatives() -> None:
     body = (
         "<w:p><w:r><w:t>kept </w:t></w:r><w:del><w:r><w:delText>gone</w:delText></w:r></w:del>"
@@ -86,7 +92,8 @@ def test_opendocument_text() -> None:
         '<text:h text:outline-level="1">First</text:h>'
         '<text:p>One<text:s text:c="2"/>two<text:line-break/>three</text:p>'
         "<text:list><text:list-item>"
-        '<text:p>item</text:p></text:list-item></text:list><text:h text:outline-level="2">Inner</text:h><text:p>Last.</text:p>'
+        "<text:p>item</text:p></text:list-item></text:list>"
+        '<text:h text:outline-level="2">Inner</text:h><text:p>Last.</text:p>'
     )
     assert under(made.opendocument("text", body), "a.odt") == {
         ("First",): "First\n\nOne  two\nthree\n\n- item", ("First", "Inner"): "Inner\n\nLast."
