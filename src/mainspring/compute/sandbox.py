@@ -338,7 +338,9 @@ async def _ask(connection: socket.socket, request: bytes) -> _Answer:
             await writer.wait_closed()
 
 
-def _places(packages: Iterable[str], own: Iterable[str], preload: Sequence[str]) -> dict[str, Any]:
+def _places(
+    packages: Iterable[str] = PACKAGES, own: Iterable[str] = (), preload: Sequence[str] = PRELOADED
+) -> dict[str, Any]:
     """What is readable inside: the system's programs and libraries, the interpreter, the packages, our own files."""
     root = Path(mainspring.__file__).resolve().parent.parent
     interpreter = Path(sys.executable).resolve().parent.parent
