@@ -20,6 +20,7 @@ import pytest_asyncio
 from mainspring.compute import sandbox as module
 from mainspring.compute.sandbox import LAYERS, Sandbox, SandboxLimits
 from mainspring.core.errors import EngineUnavailable, InvalidRequest, Unavailable
+from mainspring.core.types import Ran
 
 pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox is Linux's"),
@@ -527,3 +528,51 @@ async def test_packages_are_found_with_what_they_need() -> None:
     assert {"jsonschema", "attr", "referencing"} <= names
     assert "starlette" not in names
     assert all(Path(each).exists() for each in (*entries, *folders))
+
+
+async def test_output_comes_as_it_is_written(sandbox: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(b"x" * 3_000_000)
+    code = "import sys; data = sys.stdin.buffer.read(); sys.stdout.write('y' * len(data)); sys.exit(3)"
+    with path.open("rb") as file:
+        *pieces, ran = [piece async for piece in sandbox.stream(code, file.fileno())]
+    assert b"".join(pieces) == b"y" * 3_000_000, "output_bytes is not for what is read as it comes"
+    assert isinstance(ran, Ran)
+    assert (ran.exit_code, ran.stdout) == (3, b"")
+
+
+async def test_a_source_is_only_read(sandbox: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(b"content")
+    tries = "\n".join(
+        f"try:\n    {each}\n    print('did')\nexcept OSError:\n    pass"
+        for each in (
+            "os.write(0, b'changed')",
+            "os.ftruncate(0, 0)",
+            f"open({str(path)!r}, 'w')",
+            "open('/dev/stdin', 'w')",
+        )
+    )
+    with path.open("rb") as file:
+        pieces = [piece async for piece in sandbox.stream(f"import os\n{tries}", file.fileno())]
+    assert len(pieces) == 1
+    assert path.read_bytes() == b"content"
+
+
+async def test_who_stops_reading_ends_the_run(sandbox: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(b"")
+    with path.open("rb") as file:
+        stream = sandbox.stream("while True: print('x' * 10000)", file.fileno())
+        assert await anext(stream)
+        await stream.aclose()
+
+
+async def test_silence_ends_a_run_that_is_read(sandbox: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "source"
+    path.write_bytes(b"")
+    limits = SandboxLimits(wall_s=0.3, memory_bytes=300 * 2**20)
+    with path.open("rb") as file:
+        (ran,) = [piece async for piece in sandbox.stream("import time; time.sleep(99)", file.fileno(), limits=limits)]
+    assert isinstance(ran, Ran)
+    assert ran.ended == "timeout"
