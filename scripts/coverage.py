@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from mainspring.api.app import Services, create_app
-from mainspring.api.openai import wire, wire_finetuning
+from mainspring.api.openai import wire, wire_evals, wire_finetuning
+from mainspring.api.openai.moderations import CreateModerationRequest
 from mainspring.api.services import Training
 from mainspring.core.clock import SystemClock
 from mainspring.core.types import Principal
@@ -23,8 +24,10 @@ from mainspring.engine.fake import FakeEngine
 from mainspring.store.files import Files
 
 if TYPE_CHECKING:
+    from mainspring.evals.evals import Evals
     from mainspring.store.blobs import Blobs
     from mainspring.store.db import Database
+    from mainspring.store.stored_chats import StoredChats
     from mainspring.train.jobs import FineTuning
     from mainspring.train.sharing import Sharing
 
@@ -35,6 +38,9 @@ REQUESTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("chat/completions", "CreateChatCompletionRequest", wire.ChatRequest),
     ("completions", "CreateCompletionRequest", wire.CompletionRequest),
     ("fine_tuning/jobs", "CreateFineTuningJobRequest", wire_finetuning.CreateFineTuningJobRequest),
+    ("evals", "CreateEvalRequest", wire_evals.CreateEvalRequest),
+    ("evals/{eval_id}/runs", "CreateEvalRunRequest", wire_evals.CreateEvalRunRequest),
+    ("moderations", "CreateModerationRequest", CreateModerationRequest),
 )
 DIALECTS = {"OpenAI": ("/v1",), "Azure v1": ("/openai/v1",), "Azure classic": ("/openai/deployments/{}", "/openai")}
 OTHERS = dict.fromkeys(("priority", "options"), "not OpenAI: Mainspring")
@@ -110,6 +116,8 @@ def routes() -> set[tuple[str, str]]:
         clock=SystemClock(),
         files=Files(cast("Database", None), cast("Blobs", None), SystemClock()),
         training=Training(jobs=cast("FineTuning", None), sharing=cast("Sharing", None)),
+        stored_chats=cast("StoredChats", object()),
+        evals=cast("Evals", object()),
     )
     return {(each.method.lower(), re.sub(r"\{[^}]*\}", "{}", each.path)) for each in create_app(services).operations}
 

@@ -68,6 +68,14 @@ QUERY: dict[str, Json] = {
     "fine_tuning/order": {"type": "string", "enum": ["ascending", "descending"]},
     "fine_tuning/project_id": {"type": "string"},
     "fine_tuning/metadata": {"type": "object"},  # of texts, as everything in a query is
+    "page/after": {"type": "string"},
+    "page/limit": {"type": "integer", "minimum": 1, "maximum": 100},
+    "page/order": {"type": "string", "enum": ["asc", "desc"]},
+    "page/metadata": {"type": "object"},
+    "chats/model": {"type": "string"},
+    "evals/order_by": {"type": "string", "enum": ["created_at", "updated_at"]},
+    "runs/status": {"type": "string", "enum": ["queued", "in_progress", "completed", "canceled", "failed"]},
+    "output_items/status": {"type": "string", "enum": ["fail", "pass"]},
 }
 """Parameters in the query, by name; before a slash stands whose, where one name means several things."""
 REQUIRED = ("start_time", "modelName")

@@ -9,9 +9,11 @@ from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
 from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
+from mainspring.evals.evals import Evals
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
 from mainspring.store.files import MAX_BYTES, Files
+from mainspring.store.stored_chats import StoredChats
 from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
 
@@ -55,6 +57,8 @@ class Services:
         control: what the control plane works with; None has none.
         files: what is uploaded; None takes nothing.
         training: fine-tuning; None trains nothing.
+        stored_chats: answers that were to be stored; None stores none.
+        evals: evaluations; None makes none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -78,6 +82,8 @@ class Services:
     control: Control | None = None
     files: Files | None = None
     training: Training | None = None
+    stored_chats: StoredChats | None = None
+    evals: Evals | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

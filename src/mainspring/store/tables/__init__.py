@@ -4,6 +4,7 @@ Times are Unix seconds (UTC).
 """
 
 from mainspring.store.tables.base import metadata
+from mainspring.store.tables.evals import eval_items, eval_sources, evals, stored_chats
 from mainspring.store.tables.governed import (
     allowances,
     api_keys,
@@ -30,6 +31,9 @@ __all__ = [
     "capacities",
     "checkpoint_permissions",
     "deployments",
+    "eval_items",
+    "eval_sources",
+    "evals",
     "files",
     "job_checkpoints",
     "job_events",
@@ -39,6 +43,7 @@ __all__ = [
     "policies",
     "projects",
     "requests",
+    "stored_chats",
     "unused_blobs",
     "usage_hours",
     "wanted",
