@@ -88,7 +88,8 @@ def _eval(row: RowMapping) -> Eval:
 
 def _item(row: RowMapping) -> Item:
     outcome = None if row["outcome"] is None else msgspec.json.decode(row["outcome"])
-    return msgspec.convert({**row, "item": msgspec.json.decode(row["item"]), "outcome": outcome}, Item)
+    fields = {name: row[name] for name in Item.__struct_fields__}
+    return msgspec.convert({**fields, "item": msgspec.json.decode(row["item"]), "outcome": outcome}, Item)
 
 
 async def add_eval(connection: AsyncConnection, new: Eval) -> None:
