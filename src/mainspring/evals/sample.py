@@ -67,7 +67,7 @@ def prompt(sampler: Sampler, item: Json) -> tuple[Message, ...]:
     Raises:
         ItemFailed: the item lacks what the template names, or is no conversation.
     """
-    scope = {"item": item, "sample": {}}
+    scope: dict[str, Any] = {"item": item, "sample": {}}
     try:
         if not sampler.reference:
             return tuple(

@@ -83,7 +83,8 @@ def _text(value: Any) -> str:
 def _eval(row: RowMapping) -> Eval:
     labels = None if row["labels"] is None else msgspec.json.decode(row["labels"])
     decoded = {name: msgspec.json.decode(row[name]) for name in ("config", "criteria")}
-    return Eval(**{**row, **decoded, "labels": labels})
+    fields: dict[str, Any] = {name: row[name] for name in Eval.__struct_fields__}
+    return Eval(**{**fields, **decoded, "labels": labels})
 
 
 def _item(row: RowMapping) -> Item:

@@ -247,7 +247,8 @@ def _columns(chat: StoredChat) -> dict[str, Any]:
 
 def _chat(row: RowMapping) -> StoredChat:
     decoded = {name: msgspec.json.decode(row[name]) for name in ("labels", "messages", "answer")}
-    return StoredChat(**{**row, **decoded})
+    fields: dict[str, Any] = {name: row[name] for name in StoredChat.__struct_fields__}
+    return StoredChat(**{**fields, **decoded})
 
 
 def _no_chat(id: str) -> NotFound:  # noqa: A002 - what the API calls it

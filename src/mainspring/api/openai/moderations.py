@@ -27,8 +27,8 @@ MODELS = (
 )  # fmt: skip
 """Names that are taken for what there is."""
 MAX_INPUTS = 1024
-MAX_CHARACTERS = 1_000_000
-"""Of all inputs together: a third of a second of one core."""
+MAX_CHARACTERS = 500_000
+"""Of all inputs together: a sixth of a second of one core."""
 HERE = 2000
 """Characters that are looked at in the event loop: a millisecond. More are in a thread apart."""
 

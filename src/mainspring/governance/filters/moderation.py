@@ -7,10 +7,11 @@ of it. A rule has no probability: what it finds scores `RULE`, what it does not 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+import re2
 
 from mainspring.governance.filters.classifier import (
     DETECTED_AT,
@@ -32,6 +33,8 @@ CATEGORIES: tuple[str, ...] = (
 )  # fmt: skip
 RULE = 0.75
 """The score of what a rule finds."""
+PIECE, OVERLAP = 20_000, 1_000
+"""Characters of a text that are looked at together; a window of words is shorter than the overlap."""
 
 _CLASSES = {"hate": "hate", "sexual": "sexual", "violence": "violence", "self-harm": "self_harm"}
 _COLUMN = {name: HEADS.index(f"{of}:medium") for name, of in _CLASSES.items()}
@@ -41,7 +44,7 @@ _INSULT = (
     "asshole|dumbass|whore|slut|coward|cunt|jackass|piece of shit|waste of (?:space|oxygen|air)"
 )
 _NAMED = "idiots?|morons?|imbeciles?|losers?|scum|bitch|bastards?|assholes?|dumbass|whore|slut|cunt|jackass"
-_WORD = r"(?!not |never |no )\w+ "
+_WORD = r"\w+ "
 _HURT = "kill|murder|hurt|stab|shoot|strangle|choke|rape|torture|drown|hang|burn|punch|slap"
 _KILL_SELF = (
     "(?:kill|hang|shoot|drown|cut|hurt|harm|starve|poison|strangle) (?:my|your|one)self|"
@@ -75,8 +78,11 @@ _GORE = (
     r"behead\w*|skull|brains|corpses?|gushing|eviscerat\w+|impal\w+"
 )
 
-_RULES: dict[str, re.Pattern[str]] = {
-    name: re.compile(rf"\b(?:{pattern})\b")
+_LIBRARY: Any = re2  # it has no types
+_OPTIONS: Any = _LIBRARY.Options()
+_OPTIONS.max_mem = 8 * 2**20
+_RULES: dict[str, Any] = {
+    name: _LIBRARY.compile(rf"\b(?:{pattern})\b", _OPTIONS)
     for name, pattern in {
         "harassment": rf"(?:you|u) (?:are|re|r) (?:{_WORD}){{0,2}}(?:{_INSULT})s?|"
         rf"youre (?:{_WORD}){{0,2}}(?:{_INSULT})|you (?:stupid |ugly |dumb |fucking |pathetic )*(?:{_NAMED})|"
@@ -86,7 +92,8 @@ _RULES: dict[str, re.Pattern[str]] = {
         rf"m gonna|swear i will) (?:{_WORD}){{0,2}}(?:{_HURT}) (?:you|u|him|her|them|your (?:family|wife|kids?))|"
         r"(?:break|snap) your (?:neck|legs?|arms?|bones)|beat you up|i know where you live|"
         r"you (?:re|are) (?:dead meat|going to die)",
-        "intent": rf"i (?:{_WORD}){{0,4}}(?:{_KILL_SELF})|i (?:just |really )?(?:want|wish|wanted) "
+        "intent": rf"i (?:{_WORD}){{0,4}}(?:{_KILL_SELF})",
+        "tired of life": r"i (?:just |really )?(?:want|wish|wanted) "
         r"(?:to (?:die|be dead)|i was dead|i were dead)|(?:don t|do not) want to (?:live|be alive) any ?more|"
         r"no reason to (?:live|go on living)",
         "instructions": rf"{_HOW} (?:\w+ ){{0,3}}(?:{_KILL_SELF})|(?:painless|easiest|best|quickest) (?:way|method)s? "
@@ -98,6 +105,9 @@ _RULES: dict[str, re.Pattern[str]] = {
         "graphic": _GORE,
     }.items()
 }
+_DENIED = re.compile(r" (?:not|never|no) ")
+_DENIABLE = ("harassment", "harassment/threatening", "intent", "instructions")
+"""Rules that are not meant if the words between say no: you are not stupid."""
 _WORDS = re.compile(r"[^\w]+")
 
 
@@ -115,25 +125,40 @@ class Moderated(msgspec.Struct, frozen=True, kw_only=True):
 
 def moderate(text: str, classifier: Classifier | None = None) -> Moderated:
     """Look at a text. Takes about 0.3 ms for 1,000 characters."""
-    folded = fold(text)
-    words = tokens(folded)
-    if not words:
-        return Moderated(scores=dict.fromkeys(CATEGORIES, 0.0), flags=dict.fromkeys(CATEGORIES, False))
-    scores = _scores(folded, words, classifier or bundled())
-    least = SHORT_AT if len(words) < SHORT_WORDS else DETECTED_AT
-    return Moderated(
-        scores={name: round(scores[name], 6) for name in CATEGORIES},
-        flags={name: scores[name] >= least for name in CATEGORIES},
-    )
+    scores, flags = dict.fromkeys(CATEGORIES, 0.0), dict.fromkeys(CATEGORIES, False)
+    for piece in _pieces(text):
+        folded = fold(piece)
+        words = tokens(folded)
+        if not words:
+            continue
+        least = SHORT_AT if len(words) < SHORT_WORDS else DETECTED_AT
+        for name, score in _scores(folded, words, classifier or bundled()).items():
+            scores[name] = max(scores[name], round(score, 6))
+            flags[name] = flags[name] or score >= least
+    return Moderated(scores=scores, flags=flags)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A long text takes memory for all of its windows at once: so it is looked at in pieces that overlap."""
+    start = 0
+    while start == 0 or start + OVERLAP < len(text):
+        yield text[start : start + PIECE]
+        start += PIECE - OVERLAP
+
+
+def _found(name: str, plain: str) -> bool:
+    matches = _RULES[name].finditer(plain)
+    return any(name not in _DENIABLE or not _DENIED.search(match.group()) for match in matches)
 
 
 def _scores(folded: str, words: Sequence[str], classifier: Classifier) -> dict[str, float]:
     likely = classifier.by_window(words)
     found = {name: float(likely[:, column].max()) for name, column in _COLUMN.items()}
     plain = _plain(folded)
-    ruled = {name: RULE if _RULES[name].search(plain) else 0.0 for name in _RULES if name not in ("minors", "graphic")}
+    ruled = {name: RULE if _found(name, plain) else 0.0 for name in _RULES if name not in ("minors", "graphic")}
     threat = likely[:, [_COLUMN["hate"], _COLUMN["violence"]]].min(1)
-    harm, intent, instructions = found["self-harm"], ruled["intent"], ruled["instructions"]
+    harm, intent = found["self-harm"], max(ruled["intent"], ruled["tired of life"])
+    instructions = ruled["instructions"]
     return {
         **found,
         "self-harm": max(harm, intent, instructions),
