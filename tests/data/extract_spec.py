@@ -126,6 +126,10 @@ def correct(defs: dict[str, Any]) -> None:
     defs["EvalRun"]["properties"]["error"] = nullable(defs["EvalRun"]["properties"]["error"])
     sample = defs["EvalRunOutputItem"]["properties"]["sample"]["properties"]
     sample["error"] = nullable(sample["error"])
+    # A message with a role and a text fits two of the alternatives, of which "oneOf" allows but one.
+    prompt = defs["CreateEvalCompletionsRunDataSource"]["properties"]["input_messages"]["oneOf"][0]
+    items = prompt["properties"]["template"]["items"]
+    items["anyOf"] = items.pop("oneOf")
     message, more = defs["ChatCompletionMessageList"]["properties"]["data"]["items"]["allOf"]
     said = deepcopy(defs["ChatCompletionResponseMessage"])
     said["properties"]["role"] = {

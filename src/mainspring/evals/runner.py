@@ -252,7 +252,8 @@ def _first(error: BaseException) -> BaseException:
     """What decides of all that went wrong at once."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    found = [_first(each) for each in cast("Sequence[BaseException]", error.exceptions)]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    found = [_first(each) for each in group.exceptions]
     return next((each for each in found if isinstance(each, LeaseLost | _Over)), found[0])
 
 

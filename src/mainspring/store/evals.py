@@ -84,7 +84,8 @@ def _eval(row: RowMapping) -> Eval:
     labels = None if row["labels"] is None else msgspec.json.decode(row["labels"])
     decoded = {name: msgspec.json.decode(row[name]) for name in ("config", "criteria")}
     fields: dict[str, Any] = {name: row[name] for name in Eval.__struct_fields__}
-    return Eval(**{**fields, **decoded, "labels": labels})
+    more: dict[str, Any] = {**fields, **decoded, "labels": labels}
+    return Eval(**more)
 
 
 def _item(row: RowMapping) -> Item:

@@ -214,7 +214,7 @@ def _sampler(source: CompletionsSourceIn) -> Sampler | None:
         return None
     if source.model is None:
         raise _missing("data_source.model")
-    given = source.sampling_params or EvalSamplingIn()
+    given = source.sampling_params or EvalSamplingIn.model_validate({})
     try:
         body = wire.DeploymentChatRequest.model_construct(**dict(given))
         constraint, tools, sampling = constraint_of(body), tool_use(body), request.sampling(body, None)

@@ -1,7 +1,7 @@
 """Chats that were stored: list, look at, label and delete them."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from pydantic import Field
@@ -154,9 +154,11 @@ def _named(http: Request) -> tuple[str, str]:
 
 
 def _message(id: str, sent: dict[str, Any]) -> StoredMessage:  # noqa: A002 - what the API calls it
-    content = sent.get("content")
-    parts: list[dict[str, Any]] | None = content if isinstance(content, list) else None
-    text = content if parts is None else "".join(str(part.get("text", part.get("refusal", ""))) for part in parts)
+    content: Any = sent.get("content")
+    parts = cast("list[dict[str, Any]]", content) if isinstance(content, list) else None
+    text: str | None = (
+        content if parts is None else "".join(str(part.get("text", part.get("refusal", ""))) for part in parts)
+    )
     return StoredMessage(
         id=id, role=sent["role"], content=text, refusal=sent.get("refusal"), name=sent.get("name"),
         content_parts=parts, tool_call_id=sent.get("tool_call_id") or msgspec.UNSET,

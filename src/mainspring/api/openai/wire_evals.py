@@ -117,7 +117,8 @@ class TextIn(Wire):
 
 
 def _content_kind(value: Any) -> str:
-    return "parts" if isinstance(value, list) else "part" if isinstance(value, dict) else "string"
+    """Also of what was parsed already: it is written as JSON again."""
+    return "parts" if isinstance(value, list) else "part" if isinstance(value, dict | TextIn) else "string"
 
 
 _Text = Annotated[str, Field(max_length=MAX_TEXT)]
