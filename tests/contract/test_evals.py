@@ -354,6 +354,9 @@ def test_a_run_is_cancelled_and_deleted(target: GovernedTarget, dialect: str) ->
     assert (gone.deleted, gone.run_id, gone.object) == (True, run.id, "eval.run.deleted")
     with pytest.raises(openai.NotFoundError):
         client.evals.runs.retrieve(run.id, eval_id=made.id)
+    started = start(client, made.id, completions({"q": "!hang", "a": ""}))
+    answer = raw(target, dialect, f"/{made.id}/runs/{started.id}", "POST")
+    assert answer.json()["status"] == "canceled", "OpenAI's document names no verb"
     done = ran(client, made.id, completions({"q": "a", "a": ""}))
     refused(lambda: client.evals.runs.cancel(done.id, eval_id=made.id), "run_id", "completed")
 
@@ -417,7 +420,8 @@ def test_what_an_eval_cannot_be(target: GovernedTarget, fields: dict[str, Any], 
          "data_source.input_messages.template[0].content[0].type", "input_image"),
         (completions({"q": "a"}, sampling_params={"temperature": 3}), "data_source.sampling_params.temperature", "2"),
         (completions({"q": "a"}, sampling_params={"response_format": {"type": "json_schema", "json_schema": {
-            "name": "s", "schema": {"type": "x"}}}}), "data_source.sampling_params.response_format", "x"),
+            "name": "s", "strict": True, "schema": {"type": "object", "properties": {}}}}}),
+         "data_source.sampling_params.response_format", "additionalProperties"),
         (completions(source={"type": "file_id", "id": "file-none"}), "data_source.source.id", "No such File"),
         ({"type": "completions", "model": "fake", "source": {"type": "stored_completions"}}, "data_source.model",
          "input_messages"),

@@ -277,8 +277,12 @@ def eval_operations(services: Services, evals: Evals, prefix: str, dialect: Dial
         reads(path=runs, handler=routes.runs, name=f"{name}_runs_list", summary="List runs of an evaluation",
               reply=EvalRunList, query=(*_PAGE, "runs/status")),
         reads(path=run, handler=routes.run, name=f"{name}_runs_retrieve", summary="Describe a run", reply=EvalRun),
-        posts(path=run, handler=routes.cancel, name=f"{name}_runs_cancel", summary="Cancel a run", reply=EvalRun,
-              extra_status=(400, 503)),
+        *(
+            # OpenAI's document has the one, and both official packages ask for the other.
+            posts(path=path, handler=routes.cancel, name=f"{name}_runs_{verb}", summary="Cancel a run", reply=EvalRun,
+                  extra_status=(400, 503))
+            for path, verb in ((run, "cancel"), (f"{run}/cancel", "cancel_by_name"))
+        ),
         deletes(path=run, handler=routes.delete_run, name=f"{name}_runs_delete", summary="Delete a run",
                 reply=EvalRunGone, extra_status=(503,)),
         reads(path=items, handler=routes.items, name=f"{name}_output_items_list",
