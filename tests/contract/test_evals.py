@@ -2,6 +2,7 @@
 what is refused, what belongs to whom, and a server that is killed while it works on a run."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -421,7 +422,7 @@ def test_what_an_eval_cannot_be(target: GovernedTarget, fields: dict[str, Any], 
         (completions({"q": "a"}, sampling_params={"temperature": 3}), "data_source.sampling_params.temperature", "2"),
         (completions({"q": "a"}, sampling_params={"response_format": {"type": "json_schema", "json_schema": {
             "name": "s", "strict": True, "schema": {"type": "object", "properties": {}}}}}),
-         "data_source.sampling_params.response_format", "additionalProperties"),
+         "data_source.sampling_params.response_format.json_schema.schema", "additionalProperties"),
         (completions(source={"type": "file_id", "id": "file-none"}), "data_source.source.id", "No such File"),
         ({"type": "completions", "model": "fake", "source": {"type": "stored_completions"}}, "data_source.model",
          "input_messages"),
@@ -524,7 +525,8 @@ class _Server:
 
 
 def test_a_server_that_is_killed_loses_and_doubles_no_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kills, dice = 3, random.Random(11)
+    """Each time in the midst of the run: `KILLS=20` for more of them."""
+    kills, dice = int(os.environ.get("KILLS", "3")), random.Random(11)
     monkeypatch.setenv("MAINSPRING_EVALS__LEASE_S", "1")
     file = "\n".join(json.dumps({"item": {"q": f"number {at}", "a": ""}}) for at in range(400))
     server = _Server(tmp_path)
@@ -532,9 +534,14 @@ def test_a_server_that_is_killed_loses_and_doubles_no_item(tmp_path: Path, monke
         uploaded = server.client.files.create(file=("x.jsonl", file.encode()), purpose="evals")
         made = create(server.client)
         run = start(server.client, made.id, completions(source={"type": "file_id", "id": uploaded.id}))
+        total = 0
         for _ in range(kills):
-            time.sleep(dice.uniform(0.2, 0.9))
+            until_total = total + dice.randint(1, 300 // kills)
+            while total < until_total:
+                total = server.client.evals.runs.retrieve(run.id, eval_id=made.id).result_counts.total
+            time.sleep(dice.uniform(0, 0.02))
             server.kill()
+            assert total < 400, "it was in the midst of it"
             server = _Server(tmp_path)
         done = until(server.client, run)
         items = list(server.client.evals.runs.output_items.list(run.id, eval_id=made.id, limit=100))
