@@ -525,8 +525,8 @@ class _Server:
 
 
 def test_a_server_that_is_killed_loses_and_doubles_no_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each time in the midst of the run: `KILLS=20` for more of them."""
-    kills, dice = int(os.environ.get("KILLS", "3")), random.Random(11)
+    """Each time in the midst of the run: `MAINSPRING_TEST_KILLS` says how often."""
+    kills, dice = int(os.environ.get("MAINSPRING_TEST_KILLS", "3")), random.Random(11)
     monkeypatch.setenv("MAINSPRING_EVALS__LEASE_S", "1")
     file = "\n".join(json.dumps({"item": {"q": f"number {at}", "a": ""}}) for at in range(400))
     server = _Server(tmp_path)

@@ -20,6 +20,7 @@ from mainspring.api.services import Training
 from mainspring.core.clock import SystemClock
 from mainspring.engine.fake import FakeEngine
 from mainspring.store.files import Files
+from mainspring.store.stored_chats import StoredChats
 from tests.contract.spec import check
 from tests.contract.target import KEY, GovernedTarget, governed, in_catalog, services
 from tests.unit.train.installation import examples
@@ -39,9 +40,12 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(services(ENG
 # Files and jobs need a database, which lives in one event loop: they are asked over a socket.
 NOTHING = cast("Any", None)
 kept = create_app(
-    services(ENGINE, files=Files(NOTHING, NOTHING, SystemClock()), training=Training(jobs=NOTHING, sharing=NOTHING))
-).openapi
-KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints")
+    services(
+        ENGINE, files=Files(NOTHING, NOTHING, SystemClock()), training=Training(jobs=NOTHING, sharing=NOTHING),
+        stored_chats=StoredChats(NOTHING, SystemClock(), 0), evals=cast("Any", object()),
+    )
+).openapi  # fmt: skip
+KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/evals", "{completion_id}")
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}
 )
