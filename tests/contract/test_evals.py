@@ -506,6 +506,20 @@ def test_what_is_asked_is_in_the_ledger_as_the_creator_s(target: GovernedTarget)
     assert sum(each["output_tokens"] for each in results) == run.per_model_usage[0].completion_tokens
 
 
+def test_a_key_that_is_revoked_asks_nothing_more(target: GovernedTarget) -> None:
+    key = target.make_key(role="user")
+    client = sdk(target, "openai", key)
+    made = create(client)
+    hold = [start(sdk(target, "openai"), made.id, completions({"q": "!hang", "a": ""})) for _ in range(2)]
+    run = start(client, made.id, completions({"q": "a", "a": ""}))
+    target.run(target.control.keys.revoke(target.key_id(key)))
+    admin = sdk(target, "openai")
+    for each in hold:
+        admin.evals.runs.cancel(each.id, eval_id=made.id)
+    failed = until(admin, run)
+    assert (failed.status, failed.error.code) == ("failed", "invalid_api_key")
+
+
 class _Server:
     """A server in a process of its own, over a data directory that outlives it."""
 

@@ -9,7 +9,7 @@ answered or graded is an item with an error; what fails the run is a source that
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.core.clock import Clock
-from mainspring.core.errors import InvalidRequest, MainspringError
+from mainspring.core.errors import InvalidRequest, MainspringError, Unauthorized
 from mainspring.core.types import Usage
 from mainspring.evals import sample
 from mainspring.evals.criteria import Criterion, criteria_of
@@ -65,15 +65,17 @@ class Runner:
 
     Args:
         seams: (project, creator) -> what answers and grades on their behalf.
+        admit: asked about a run's creator before each attempt; raises `Unauthorized` if their key works no longer.
         concurrent: items of a run at a time.
         max_items: of a run.
     """
 
     def __init__(
-        self, database: Database, clock: Clock, files: Files, seams: Callable[[str, str], Seams], *,
-        concurrent: int, max_items: int,
+        self, database: Database, clock: Clock, files: Files, *, seams: Callable[[str, str], Seams],
+        admit: Callable[[str], Awaitable[None]], concurrent: int, max_items: int,
     ) -> None:  # fmt: skip
-        self._database, self._clock, self._files, self._seams = database, clock, files, seams
+        self._database, self._clock, self._files = database, clock, files
+        self._seams, self._admit = seams, admit
         self._concurrent, self._max_items = concurrent, max_items
 
     async def work(self, held: Held) -> None:
@@ -115,6 +117,10 @@ class Runner:
             found = await rows.find_eval(connection, held.job.project, spec.eval)
         if found is None:
             raise _Over
+        try:
+            await self._admit(held.job.creator)
+        except Unauthorized as error:
+            raise _Failed(error.code, error.message) from None
         async with _Writing(held, gets_on=False) as (connection, job):
             await change_job(connection, job, status="in_progress", started=job.started or self._clock.now())
         if not state_of(held.job).is_loaded:

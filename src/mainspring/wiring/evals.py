@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import Settings
-from mainspring.core.seams import Deployments, Embed, Generate, RunCode
+from mainspring.core.errors import Unauthorized
+from mainspring.core.seams import Embed, Generate, RunCode
 from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
     from mainspring.evals.evals import Evals
+    from mainspring.governance.control import Control
     from mainspring.graders.seams import Seams
     from mainspring.store.db import Database
     from mainspring.store.files import Files
@@ -32,7 +34,7 @@ def stored_chats(settings: Settings, database: "Database", stack: AsyncExitStack
 
 
 def evals(
-    settings: Settings, database: "Database", files: "Files", chats: "StoredChats", models: Deployments, *,
+    settings: Settings, database: "Database", files: "Files", chats: "StoredChats", control: "Control", *,
     generate: Generate, embed: Embed, run_code: RunCode, stack: AsyncExitStack,
 ) -> "Evals":  # fmt: skip
     """Evaluations, and the worker on their runs. Models are asked through all of governance, as a run's creator."""
@@ -44,7 +46,7 @@ def evals(
     from mainspring.store.evals import RUN
     from mainspring.store.worker import Worker
 
-    clock, wanted = SystemClock(), settings.evals
+    clock, wanted, models = SystemClock(), settings.evals, control.directory
     patient, patient_embed = waiting(generate, clock), waiting_embed(embed, clock)
 
     def seams(project: str, creator: str) -> "Seams":
@@ -53,7 +55,15 @@ def evals(
             tenant=creator, project=project, deadline_s=DEADLINE_S, tier="flex",
         )  # fmt: skip
 
-    runner = Runner(database, clock, files, seams, concurrent=wanted.items, max_items=wanted.max_items)
+    async def admit(creator: str) -> None:
+        """Who came with a token has no key, and is taken at their word until the run has ended."""
+        key = await control.keys.recall(creator)  # from here on its limits are known here, after a restart too
+        if key is not None and key.state(clock.now()) != "active":
+            raise Unauthorized("The key that made this run has been revoked, or has expired.")
+
+    runner = Runner(
+        database, clock, files, seams=seams, admit=admit, concurrent=wanted.items, max_items=wanted.max_items
+    )
     worker = Worker(
         database, clock, RUN, ACTIVE, runner.work, give_up=runner.give_up, concurrent=wanted.concurrent, choose=fair,
         lease_s=wanted.lease_s,

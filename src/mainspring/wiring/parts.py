@@ -88,7 +88,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
             database,
             files,
             chats,
-            directory,
+            control,
             generate=generate,
             embed=embed,
             run_code=sandbox.run,

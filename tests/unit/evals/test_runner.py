@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from mainspring.core.clock import FakeClock, SystemClock
 from mainspring.core.config_evals import EvalSettings
-from mainspring.core.errors import InvalidRequest, NotFound, Overloaded, RateLimited, Unavailable
+from mainspring.core.errors import InvalidRequest, NotFound, Overloaded, RateLimited, Unauthorized, Unavailable
 from mainspring.core.types import ChatPrompt, Event, GenerateRequest, Message, Sampling
 from mainspring.engine.fake import FakeEngine
 from mainspring.evals import again
@@ -73,6 +73,7 @@ class Installation:
         self.chats = StoredChats(database, SystemClock(), 0)
         self.settings = EvalSettings(**{"items": 4, **changes})
         self.generate = self.engine.generate
+        self.gone: set[str] = set()
         self.evals = Evals(
             database, SystemClock(), self.files, self.chats, self.engine, seams=self.seams, settings=self.settings
         )
@@ -81,10 +82,14 @@ class Installation:
         patient = again.waiting(lambda request: self.generate(request), SystemClock(), lambda _: asyncio.sleep(0))
         return Seams(generate=patient, tenant=creator, project=project, tier="flex")
 
+    async def admit(self, creator: str) -> None:
+        if creator in self.gone:
+            raise Unauthorized("The key works no longer.")
+
     def worker(self) -> Worker:
         runner = Runner(
-            self.database, SystemClock(), self.files, self.seams, concurrent=self.settings.items,
-            max_items=self.settings.max_items,
+            self.database, SystemClock(), self.files, seams=self.seams, admit=self.admit,
+            concurrent=self.settings.items, max_items=self.settings.max_items,
         )  # fmt: skip
         return Worker(
             self.database, SystemClock(), RUN, ACTIVE, runner.work, give_up=runner.give_up, choose=fair, lease_s=4.0
@@ -464,6 +469,15 @@ async def test_a_run_that_never_gets_on_fails(here: Installation, monkeypatch: p
     run = await here.start(id, questions(1))
     job = await here.ended(id, run.id)
     assert (job.status, (job.error or {})["code"]) == ("failed", "internal_error")
+
+
+async def test_a_run_of_a_key_that_works_no_longer_fails(here: Installation) -> None:
+    id = await here.make(CONTAINS)  # noqa: A001
+    run = await here.start(id, questions(3))
+    here.gone.add("key-1")
+    job = await here.ended(id, run.id)
+    assert (job.status, (job.error or {})["code"]) == ("failed", "invalid_api_key")
+    assert here.engine.requests == []
 
 
 async def test_a_project_has_a_limit_of_runs(tmp_path: Path) -> None:

@@ -154,11 +154,11 @@ def _named(http: Request) -> tuple[str, str]:
 
 
 def _message(id: str, sent: dict[str, Any]) -> StoredMessage:  # noqa: A002 - what the API calls it
-    content: Any = sent.get("content")
-    parts = cast("list[dict[str, Any]]", content) if isinstance(content, list) else None
-    text: str | None = (
-        content if parts is None else "".join(str(part.get("text", part.get("refusal", ""))) for part in parts)
-    )
+    content = cast("str | list[dict[str, Any]] | None", sent.get("content"))
+    parts = content if isinstance(content, list) else None
+    text = content if not isinstance(content, list) else "".join(
+        str(part.get("text", part.get("refusal", ""))) for part in content
+    )  # fmt: skip
     return StoredMessage(
         id=id, role=sent["role"], content=text, refusal=sent.get("refusal"), name=sent.get("name"),
         content_parts=parts, tool_call_id=sent.get("tool_call_id") or msgspec.UNSET,
