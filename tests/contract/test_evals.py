@@ -313,7 +313,9 @@ def test_stored_chats_are_evaluated(target: GovernedTarget, kind: str) -> None:
         )  # fmt: skip
     made = create(client, {**HAS, "reference": ""}, data_source_config={"type": kind, "metadata": {"tag": tag}})
     assert made.data_source_config.to_dict()["metadata"] == {"tag": tag}
-    source: Any = {"type": "stored_completions", "metadata": {"tag": tag}, "limit": 3}
+    source: Any = {"type": "stored_completions", "limit": 3}
+    own = create(client)
+    refused(lambda: start(client, own.id, {"type": "completions", "source": source}), "data_source.source.type", "logs")
     run = ran(client, made.id, {"type": "completions", "source": source})
     assert (run.status, run.result_counts.passed, run.per_model_usage) == ("completed", 3, [])
     check("EvalRunOutputItemList", raw(target, "openai", f"/{made.id}/runs/{run.id}/output_items").json())

@@ -171,6 +171,8 @@ class Evals:
             )
         if origin.kind == "file":
             await self._check_file(project, origin.file)
+        if origin.kind == "chats":
+            origin = _of_logs(origin, found)
         if sampler is not None:
             length = self._model(sampler.model, project, "data_source.model")
             sampler = msgspec.structs.replace(sampler, context_tokens=length)
@@ -326,6 +328,19 @@ def fair(waiting: Sequence[Job], held: Sequence[Job]) -> str | None:
     """Whose turn it is: a run of the project that has the fewest in work; see `store.leases.Choose`."""
     busy = Counter(job.project for job in held)
     return min(waiting, key=lambda job: busy[job.project]).id if waiting else None
+
+
+def _of_logs(origin: Origin, found: Eval) -> Origin:
+    """Stored chats that the evaluation is about as well. Raises InvalidRequest if it is about none."""
+    if found.config["type"] == "custom":
+        raise InvalidRequest(
+            "The evaluation has an item schema of its own, and stored chats have another: make one whose "
+            "data_source_config is of type logs.",
+            param="data_source.source.type",
+        )
+    labels: dict[str, str] = found.config.get("metadata") or {}
+    chats = msgspec.structs.replace(origin.chats, labels={**labels, **origin.chats.labels})
+    return msgspec.structs.replace(origin, chats=chats)
 
 
 def _config(given: Mapping[str, Any]) -> dict[str, Any]:
