@@ -191,15 +191,21 @@ async def test_whatever_breaks_off_each_item_shows_once(here: Installation) -> N
     dice = random.Random(7)
     id = await here.make(CONTAINS, JUDGE)  # noqa: A001
     run = await here.start(id, questions(60))
+    seen: list[tuple[int, set[str]]] = []
     for _ in range(6):
         worker = here.worker()
         task = asyncio.create_task(worker.run())
-        await asyncio.sleep(dice.uniform(0.0, 0.15))
+        least = dice.randint(0, 9) + (len(seen[-1][1]) if seen else 0)
+        async with asyncio.timeout(60):
+            while len(await here.items(id, run.id, limit=100)) < least:  # noqa: ASYNC110 - it is in the database
+                await asyncio.sleep(dice.uniform(0.0, 0.01))
         if dice.random() < 0.5:
             await worker.stop()
         task.cancel()
         await worker.stop()
         await asyncio.wait([task])
+        done = {item.item["item"]["q"] for item in await here.items(id, run.id)}
+        seen.append((len(here.engine.requests), done))
     job = await here.ended(id, run.id)
     items, state = await here.items(id, run.id), state_of(job)
     assert sorted(item.place for item in items) == list(range(60))
@@ -207,6 +213,11 @@ async def test_whatever_breaks_off_each_item_shows_once(here: Installation) -> N
     assert (job.status, state.counts.passed) == ("completed", 60)
     assert state.criteria == ((60, 0), (60, 0))
     assert state.spent["fake"].calls == 120, "an item that was asked twice counts once"
+    for asked, done in seen:
+        prompts = [request.prompt for request in here.engine.requests[asked:]]
+        again = {prompt.messages[-1].content for prompt in prompts if isinstance(prompt, ChatPrompt)} & done
+        assert not again, "what was done is not done again"
+    assert any(done for _, done in seen)
     assert [item.id for item in items] == [item.id for item in await here.items(id, run.id, descending=True)][::-1]
 
 
@@ -298,6 +309,27 @@ async def test_a_cancelled_run_writes_nothing_more(here: Installation) -> None:
         assert (await here.evals.cancel(P, id, run.id)).job.status == "canceled"
     assert len(await here.items(id, run.id)) == 2
     assert await here.told() == [("eval.run.canceled", run.id)]
+
+
+async def test_what_comes_of_an_item_after_the_run_was_cancelled_is_not_written(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "LOOK_S", 5.0)  # the worker does not notice by itself in this time
+    id = await here.make(CONTAINS)  # noqa: A001
+    run = await here.start(id, questions(1))
+
+    async def cancelling(request: GenerateRequest) -> AsyncGenerator[Event]:
+        await here.evals.cancel(P, id, run.id)
+        async for event in here.engine.generate(request):
+            yield event
+
+    here.generate = cancelling
+    async with here.working(), asyncio.timeout(30):
+        while (job := await here.job(id, run.id)).finished is None or job.until:  # noqa: ASYNC110 - it is in the database
+            await asyncio.sleep(0.01)
+    assert (job.status, await here.items(id, run.id)) == ("canceled", [])
+    assert state_of(job).counts.passed == 0
+    assert await here.told() == [("eval.run.canceled", run.id)], "and it did not succeed besides"
 
 
 async def test_a_run_that_is_deleted_while_it_runs_is_gone(here: Installation) -> None:
