@@ -297,12 +297,14 @@ def governed(
     engine = Served(Catalog(home / "models"))
     given = {"metering": MeteringSettings(prices={"*": Price(input=1, output=1)}), "home": home, **changes}
     settings, made = Settings(**given), dict[str, Any]()
+    # A data directory that a killed server has left has that server's key, and names of keys are taken once.
+    name = f"admin-{secrets.token_hex(4)}" if (home / "mainspring.db").exists() else "admin"
 
     @contextlib.asynccontextmanager
     async def around() -> AsyncGenerator[Any]:
         made["loop"] = asyncio.get_running_loop()
         async with wiring.governed(settings, engine, trainer) as (given, made["control"]):
-            _, made["secret"] = await made["control"].keys.create("admin", "admin")
+            _, made["secret"] = await made["control"].keys.create(name, "admin")
             if tokens is not None:
                 authenticate = credentials(made["control"].keys.authenticate, tokens)
                 given = dataclasses.replace(given, authenticate=authenticate)

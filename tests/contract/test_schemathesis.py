@@ -20,6 +20,7 @@ from mainspring.api.services import Training
 from mainspring.core.clock import SystemClock
 from mainspring.engine.fake import FakeEngine
 from mainspring.store.files import Files
+from mainspring.store.stored_chats import StoredChats
 from mainspring.store.uploads import Uploads
 from mainspring.webhooks.hooks import Webhooks
 from tests.contract.spec import check
@@ -44,9 +45,12 @@ kept_services = services(
     ENGINE, files=Files(NOTHING, NOTHING, SystemClock()), uploads=cast("Uploads", object()),
     training=Training(jobs=NOTHING, sharing=NOTHING),
     webhooks=Webhooks(endpoints=NOTHING, courier=NOTHING, database=NOTHING, clock=SystemClock()),
+    stored_chats=StoredChats(NOTHING, SystemClock(), 0), evals=cast("Any", object()),
 )  # fmt: skip
 kept = create_app(kept_services).openapi
-KEPT = ("/files", "/uploads", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/webhook_")
+KEPT = (
+    "/files", "/uploads", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/webhook_", "/evals", "{completion_id}",
+)  # fmt: skip
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}
 )

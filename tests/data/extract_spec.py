@@ -19,16 +19,29 @@ import yaml
 
 ROOTS = (
     "CompleteUploadRequest",
+    "ChatCompletionDeleted",
+    "ChatCompletionList",
+    "ChatCompletionMessageList",
     "CreateChatCompletionRequest",
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",
     "CreateCompletionRequest",
     "CreateCompletionResponse",
+    "CreateEvalRequest",
+    "CreateEvalRunRequest",
     "CreateFineTuningJobRequest",
     "CreateUploadRequest",
+    "CreateModerationRequest",
+    "CreateModerationResponse",
     "DeleteFileResponse",
     "DeleteFineTuningCheckpointPermissionResponse",
     "ErrorResponse",
+    "Eval",
+    "EvalList",
+    "EvalRun",
+    "EvalRunList",
+    "EvalRunOutputItem",
+    "EvalRunOutputItemList",
     "FineTuningJob",
     "FineTuningJobCheckpoint",
     "FineTuningJobEvent",
@@ -214,7 +227,25 @@ def correct(defs: dict[str, Any]) -> None:
     - A fine-tuning job that was paused is "paused", as the document's own example has it; its enumeration lacks that.
     - The document describes a streamed completion with the schema of a whole one. The stream's chunks carry
       `finish_reason: null` until the last, and `usage: null` when `include_usage` is on: a schema of their own.
+    - Nothing went wrong with a run, or with its sample: `error` is null, as in the document's own examples.
+    - What a stored chat was asked with has other roles than the assistant's, and no refusals: its example again.
     """
+    defs["EvalRun"]["properties"]["error"] = nullable(defs["EvalRun"]["properties"]["error"])
+    sample = defs["EvalRunOutputItem"]["properties"]["sample"]["properties"]
+    sample["error"] = nullable(sample["error"])
+    # A message with a role and a text fits two of the alternatives, of which "oneOf" allows but one.
+    prompt = defs["CreateEvalCompletionsRunDataSource"]["properties"]["input_messages"]["oneOf"][0]
+    items = prompt["properties"]["template"]["items"]
+    items["anyOf"] = items.pop("oneOf")
+    message, more = defs["ChatCompletionMessageList"]["properties"]["data"]["items"]["allOf"]
+    said = deepcopy(defs["ChatCompletionResponseMessage"])
+    said["properties"]["role"] = {
+        "type": "string",
+        "enum": ["system", "developer", "user", "assistant", "tool", "function"],
+    }
+    said["required"].remove("refusal")
+    assert message == {"$ref": "#/$defs/ChatCompletionResponseMessage"}
+    defs["ChatCompletionMessageList"]["properties"]["data"]["items"]["allOf"] = [said, more]
     defs["FineTuningJob"]["properties"]["status"]["enum"].append("paused")
     whole = defs["CreateCompletionResponse"]
     logprobs = whole["properties"]["choices"]["items"]["properties"]["logprobs"]["anyOf"][0]["properties"]

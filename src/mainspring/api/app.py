@@ -31,6 +31,7 @@ from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
 from mainspring.api.openai.copies import copy_operations
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
+from mainspring.api.openai.evals import eval_operations
 from mainspring.api.openai.files import file_operations
 from mainspring.api.openai.finetuning import fine_tuning_operations
 from mainspring.api.openai.graders import (
@@ -41,6 +42,8 @@ from mainspring.api.openai.graders import (
     ValidateGraderResponse,
 )
 from mainspring.api.openai.models import ModelRoutes
+from mainspring.api.openai.moderations import moderation_operations
+from mainspring.api.openai.stored_chats import stored_chat_operations
 from mainspring.api.openai.uploads import upload_operations
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
 from mainspring.api.openai.webhooks import webhook_operations
@@ -90,6 +93,7 @@ def create_app(services: Services) -> App:
         *(upload_operations(services, services.uploads) if services.uploads else ()),
         *_training_routes(services),
         *(webhook_operations(services, services.webhooks) if services.webhooks else ()),
+        *_evaluation_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -238,12 +242,23 @@ def _classic_routes(services: Services) -> list[Operation]:
     ]  # fmt: skip
 
 
+_DIALECTS: tuple[tuple[str, Dialect], ...] = (("/v1", "openai"), ("/openai/v1", "azure_v1"), ("/openai", "azure"))
+
+
 def _training_routes(services: Services) -> list[Operation]:
     if (training := services.training) is None:
         return []
-    dialects: tuple[tuple[str, Dialect], ...] = (("/v1", "openai"), ("/openai/v1", "azure_v1"), ("/openai", "azure"))
-    made = [each for where in dialects for each in fine_tuning_operations(services, training, *where)]
+    made = [each for where in _DIALECTS for each in fine_tuning_operations(services, training, *where)]
     return [*made, *copy_operations(services, training)]
+
+
+def _evaluation_routes(services: Services) -> list[Operation]:
+    found = [each for where in _DIALECTS for each in moderation_operations(services, *where)]
+    if (chats := services.stored_chats) is not None:
+        found += [each for where in _DIALECTS for each in stored_chat_operations(services, chats, *where)]
+    if (evals := services.evals) is not None:
+        found += [each for where in _DIALECTS for each in eval_operations(services, evals, *where)]
+    return found
 
 
 def _admin_routes(services: Services) -> list[Operation]:

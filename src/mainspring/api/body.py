@@ -19,7 +19,7 @@ from mainspring.core.errors import DeadlineExceeded, InvalidRequest, PayloadTooL
 __all__ = ["explain", "read_body"]
 
 BODY_TIMEOUT_S = 60.0  # a client that trickles its body holds memory for no longer than this
-PARTLY_SUPPORTED = frozenset({"modalities", "service_tier", "store"})  # OpenAI has more values for these than we do
+PARTLY_SUPPORTED = frozenset({"modalities", "service_tier"})  # OpenAI has more values for these than we do
 UNSUPPORTED_PARTS = ("image_url", "input_audio", "file")  # a tuple: what is compared may be unhashable
 
 WireModel = TypeVar("WireModel", bound=BaseModel)

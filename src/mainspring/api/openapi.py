@@ -71,6 +71,14 @@ QUERY: dict[str, Json] = {
     "webhooks/after": {"type": "string"},
     "webhooks/limit": {"type": "integer", "minimum": 1, "maximum": 100},
     "webhooks/status": {"type": "string", "enum": ["pending", "delivered", "failed"]},
+    "page/after": {"type": "string"},
+    "page/limit": {"type": "integer", "minimum": 1, "maximum": 100},
+    "page/order": {"type": "string", "enum": ["asc", "desc"]},
+    "page/metadata": {"type": "object"},
+    "chats/model": {"type": "string"},
+    "evals/order_by": {"type": "string", "enum": ["created_at", "updated_at"]},
+    "runs/status": {"type": "string", "enum": ["queued", "in_progress", "completed", "canceled", "failed"]},
+    "output_items/status": {"type": "string", "enum": ["fail", "pass"]},
 }
 """Parameters in the query, by name; before a slash stands whose, where one name means several things."""
 REQUIRED = ("start_time", "modelName")

@@ -9,9 +9,11 @@ from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
 from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
+from mainspring.evals.evals import Evals
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
 from mainspring.store.files import MAX_BYTES, Files
+from mainspring.store.stored_chats import StoredChats
 from mainspring.store.uploads import Uploads
 from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
@@ -59,6 +61,8 @@ class Services:
         uploads: files in parts.
         training: fine-tuning; None trains nothing.
         webhooks: who is told what happens; None tells nobody.
+        stored_chats: answers that were to be stored; None stores none.
+        evals: evaluations; None makes none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -84,6 +88,8 @@ class Services:
     uploads: Uploads | None = None
     training: Training | None = None
     webhooks: Webhooks | None = None
+    stored_chats: StoredChats | None = None
+    evals: Evals | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mainspring.core.config_blobs import BlobSettings
+from mainspring.core.config_evals import EvalSettings, StoredChatSettings
 from mainspring.core.config_webhooks import WebhookSettings
 from mainspring.core.errors import UserMistake
 
@@ -348,6 +349,8 @@ class Settings(BaseSettings):
     training: TrainingSettings = Field(TrainingSettings(), description="Fine-tuning jobs.")  # pyright: ignore[reportCallIssue]
     webhooks: WebhookSettings = Field(WebhookSettings(), description="Webhooks.")  # pyright: ignore[reportCallIssue]
     sandbox: SandboxSettings = Field(SandboxSettings(), description="The sandbox.")  # pyright: ignore[reportCallIssue]
+    evals: EvalSettings = Field(EvalSettings(), description="Evaluations.")  # pyright: ignore[reportCallIssue]
+    stored_chats: StoredChatSettings = Field(StoredChatSettings(), description="Stored chats.")  # pyright: ignore[reportCallIssue]
     tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 

@@ -25,9 +25,11 @@ from mainspring.governance.state import read_snapshot, writing
 from mainspring.governance.wanted import DEFAULT, DEVELOPER_S, SKUS, Deployment, Project, Snapshot
 from mainspring.models.catalog import missing
 from mainspring.store.db import Database
+from mainspring.store.evals import remove_all as remove_evals
 from mainspring.store.files import remove_all
 from mainspring.store.jobs import cancel_all
 from mainspring.store.outbox import remove_endpoints
+from mainspring.store.stored_chats import remove_chats
 
 __all__ = ["Projects", "Slot", "installation_secret"]
 
@@ -167,6 +169,8 @@ class Projects:
                         await change.remove(each, "project.empty", f"{key[0]}/{key[1]}")
             await self._keys.revoke_all(change.connection, project.name)
             await remove_all(change.connection, project.name)
+            await remove_evals(change.connection, project.name)
+            await remove_chats(change.connection, project.name)
             await cancel_all(change.connection, project.name, self._clock.now())
             await remove_endpoints(change.connection, project.name)
             await change.remove(project, "project.delete", project.name)

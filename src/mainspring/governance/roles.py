@@ -30,6 +30,8 @@ Permission = Literal[
     "inference",  # requests to models, and everything that belongs to making them
     "training",  # make, pause, resume and cancel fine-tuning jobs
     "training.read",
+    "evals",  # make, run, cancel and delete evaluations; graders that run code need graders.run besides
+    "evals.read",
     "files.read",
     "files.write",  # upload and delete
     "graders.run",  # which runs code in the sandbox, and asks models
@@ -70,7 +72,9 @@ _READS: frozenset[Permission] = frozenset(
 )
 
 _WRITES: frozenset[Permission] = frozenset({"deployments.write", "policies.write", "webhooks"})
-_USES: frozenset[Permission] = frozenset({"inference", "files.read", "files.write", "training.read"})
+_USES: frozenset[Permission] = frozenset(
+    {"inference", "files.read", "files.write", "training.read", "evals", "evals.read"}
+)
 _TRAINS: frozenset[Permission] = frozenset({"training", "graders.run"})
 _MANAGES: frozenset[Permission] = frozenset({"projects.write", "keys.read", "keys.write", "filters.explain"})
 _WATCHES: frozenset[Permission] = frozenset({"quota.read", "usage.read", "server.read"})

@@ -1,9 +1,9 @@
 """Graders as they are written in requests and in jobs: OpenAI's shapes, checked to the last template.
 
 `validate` takes what JSON holds and raises errors that name the place. Three shapes go beyond OpenAI's document: the
-type `reward_model`, a `pass_threshold`, which its guide describes, and `graders` of a multi grader as the guide has
-them (an object, whose keys are the formula's variables) or as the document's example has them (a list, by name and by
-`<type>_score`).
+type `reward_model`, a `pass_threshold`, which its guide describes (of a multi grader it is ours), and `graders` of a
+multi grader as the guide has them (an object, whose keys are the formula's variables) or as the document's example has
+them (a list, by name and by `<type>_score`).
 """
 
 import re
@@ -153,6 +153,7 @@ class Multi(_Base, frozen=True, kw_only=True, tag="multi"):
 
     graders: dict[str, Single]
     calculate_output: str
+    pass_threshold: float | None = None
 
 
 Grader = StringCheck | TextSimilarity | Python | ScoreModel | LabelModel | RewardModel | Multi
@@ -284,7 +285,10 @@ def _multi(given: dict[str, Any], where: str) -> Multi:
     text = cast("str", given["calculate_output"])
     names = frozenset({*graders, *aliases})
     formula.parse(text, f"{where}.calculate_output", names)
-    return Multi(name=given["name"], graders=graders, calculate_output=_without(text, aliases))
+    return Multi(
+        name=given["name"], graders=graders, calculate_output=_without(text, aliases),
+        pass_threshold=given.get("pass_threshold"),
+    )  # fmt: skip
 
 
 def _named(given: Any, where: str) -> tuple[dict[str, Single], dict[str, str]]:

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mainspring.core.seams import Embed, Generate, RunCode
+from mainspring.core.seams import Deployments, Embed, Generate, RunCode
 from mainspring.core.types import Tier
 
-__all__ = ["Reward", "Seams"]
+__all__ = ["Reward", "Seams", "embedding_of"]
 
 Reward = Callable[[str, Mapping[str, Any], Mapping[str, Any]], Awaitable[float]]
 """Raises `core.errors.MainspringError` if there is no such model."""
@@ -36,3 +36,8 @@ class Seams:
     project: str = "default"
     deadline_s: float = 120.0
     tier: Tier = "default"
+
+
+def embedding_of(models: Deployments, project: str) -> str | None:
+    """The deployment that makes vectors for a project's graders: its first one of an embedding model."""
+    return next((each.id for each in models.list(project) if each.kind == "embedding"), None)

@@ -12,6 +12,7 @@ from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateReque
 from mainspring.models.catalog import Catalog
 from mainspring.serving.autoscale import Wanted
 from mainspring.serving.replicas import Status
+from mainspring.wiring import evals as evaluating
 from mainspring.wiring import work
 from mainspring.wiring.running import running
 
@@ -84,10 +85,21 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         training = await work.training(
             settings, directory, database, files, generate=generate, embed=embed, trainer=trainer, stack=stack
         )
+        chats = evaluating.stored_chats(settings, database, stack)
+        evals = evaluating.evals(
+            settings,
+            database,
+            files,
+            chats,
+            control,
+            generate=generate,
+            embed=embed,
+            run_code=sandbox.run,
+            stack=stack,
+        )
         services = Services(
-            generate=generate, embed=embed,
-            run_code=sandbox.run, files=files, uploads=uploads, training=training, webhooks=webhooks,
-            models=directory, replicas=served, control=control,
+            generate=generate, embed=embed, run_code=sandbox.run, files=files, uploads=uploads, training=training,
+            webhooks=webhooks, stored_chats=chats, evals=evals, models=directory, replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,

@@ -43,7 +43,6 @@ UNSUPPORTED: list[tuple[str, Any]] = [
     ("web_search_options", {}),
     ("verbosity", "low"),
     ("data_sources", []),
-    ("store", True),
     ("service_tier", "scale"),
 ]
 

@@ -10,6 +10,7 @@ from mainspring.api.context import context_of
 from mainspring.api.openai import replies, request, tools, wire
 from mainspring.api.openai.padding import padding
 from mainspring.api.openai.schema import Place, check_schema
+from mainspring.api.openai.storing import Storing, stored_chat
 from mainspring.api.services import Services
 from mainspring.api.sse import Answer, Writer
 from mainspring.core.errors import InvalidRequest
@@ -25,7 +26,7 @@ from mainspring.core.types import (
     ToolCallDelta,
 )
 
-__all__ = ["Chat", "ChatFold", "ChatStream"]
+__all__ = ["Chat", "ChatFold", "ChatStream", "constraint_of", "thinking_of"]
 
 
 class Chat:
@@ -40,8 +41,8 @@ class Chat:
         model = wire.DeploymentChatRequest if "deployment" in http.path_params else wire.ChatRequest
         body = await read_body(http, model, self._services.max_body_bytes)
         include_usage, obfuscate = request.check_stream_options(body)
-        constraint, max_tokens, logprobs = _constraint(body), _max_tokens(body), _logprobs(body)
-        prompt = ChatPrompt(tools.messages(body), tools.tool_use(body), _thinking(body))
+        constraint, max_tokens, logprobs = constraint_of(body), _max_tokens(body), _logprobs(body)
+        prompt = ChatPrompt(tools.messages(body), tools.tool_use(body), thinking_of(body))
         found = request.deployment(http, context, self._services, body.model)
         meta = replies.Meta(
             id=f"chatcmpl-{context.request_id}",
@@ -73,10 +74,14 @@ class Chat:
             writer = ChatStream(meta, generate, style, include_usage=include_usage, obfuscate=obfuscate)
         else:
             writer = ChatFold(meta, generate, style)
+        if body.store:
+            fold = ChatFold(meta, generate, Style(legacy=style.legacy))
+            writer = Storing(writer, fold, stored_chat(self._services, context, body, meta))
         return Answer(self._services, context, [generate], writer)
 
 
-def _constraint(body: wire.DeploymentChatRequest) -> Constraint | None:
+def constraint_of(body: wire.DeploymentChatRequest) -> Constraint | None:
+    """What the answer must match. Raises InvalidRequest for a schema that is not taken."""
     wanted = body.response_format
     if wanted is None or wanted.type == "text":
         return None
@@ -91,7 +96,8 @@ def _constraint(body: wire.DeploymentChatRequest) -> Constraint | None:
     return Constraint("json_schema", check_schema(described.schema_, place, strict=bool(described.strict)))
 
 
-def _thinking(body: wire.DeploymentChatRequest) -> bool | None:
+def thinking_of(body: wire.DeploymentChatRequest) -> bool | None:
+    """Whether a reasoning model is to think before it answers; None leaves it to the model."""
     options = body.chat_template_kwargs
     if options is not None and (options.enable_thinking is not None or options.thinking is not None):
         return options.thinking if options.enable_thinking is None else options.enable_thinking

@@ -30,7 +30,7 @@ from mainspring.graders.definitions import (
 )
 from mainspring.graders.result import ErrorKind, Graded
 from mainspring.graders.run import check, grade, sample_of
-from mainspring.graders.seams import Seams
+from mainspring.graders.seams import Seams, embedding_of
 
 __all__ = ["GraderRoutes", "RunGraderRequest", "RunGraderResponse", "ValidateGraderRequest", "ValidateGraderResponse"]
 
@@ -155,9 +155,9 @@ class GraderRoutes:
 
     def _seams(self, context: Context) -> Seams:
         services, project = self._services, context.project
-        embedding = next((each.id for each in services.models.list(project) if each.kind == "embedding"), None)
         return Seams(
-            generate=services.generate, embed=services.embed, embedding=embedding, run=services.run_code,
+            generate=services.generate, embed=services.embed, embedding=embedding_of(services.models, project),
+            run=services.run_code,
             tenant=context.principal.id if context.principal else "", project=project,
             deadline_s=services.request_timeout_s,
         )  # fmt: skip

@@ -7,8 +7,7 @@ can tell (two fields that exclude each other) is checked where the request is bu
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
-from pydantic_core import PydanticKnownError
+from pydantic import Discriminator, Field, Tag
 
 from mainspring.api.openai.wire_base import Label, NotYet, Wire
 from mainspring.api.openai.wire_tools import (
@@ -53,13 +52,6 @@ Name = Annotated[str | None, Field(max_length=64)]
 
 def _array_or_string(value: Any) -> str:
     return "array" if isinstance(value, list) else "string"
-
-
-def _boolean(value: Any) -> Any:
-    """Refuses 0, which a literal `False` would let pass because it is equal."""
-    if value is not None and not isinstance(value, bool):
-        raise PydanticKnownError("bool_type")
-    return value
 
 
 class TextPart(Wire):
@@ -253,7 +245,7 @@ class DeploymentChatRequest(SamplingFields):
     service_tier: Literal["auto", "default", "flex", "priority"] | None = Field(
         None, description="Who goes first: priority before default before flex, which gives way and is resumed."
     )
-    store: Annotated[Literal[False] | None, BeforeValidator(_boolean)] = None
+    store: bool | None = Field(None, description="Keep the answer, to be looked at again and evaluated.")
     top_logprobs: int | None = Field(None, ge=0, le=20)
     chat_template_kwargs: TemplateOptions | None = None
     function_call: FunctionCallChoice | None = Field(None, description="The older form of tool_choice.")

@@ -132,7 +132,7 @@ class AllowedTools(Wire):
 
 
 def _word_or_object(value: Any) -> str:
-    return "object" if isinstance(value, dict) else "word"
+    return "object" if isinstance(value, dict | Wire) else "word"  # parsed already: it is written as JSON again
 
 
 ToolChoice = Annotated[

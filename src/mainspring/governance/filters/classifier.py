@@ -161,6 +161,12 @@ class Classifier:
         likely = 1 / (1 + np.exp(-logits.max(0)))
         return cast("list[float]", likely.tolist()), [windows[each] for each in best.tolist()]
 
+    def by_window(self, words: Sequence[str]) -> Array:
+        """The probability of each of `HEADS` (columns) in each of `spans` (rows); there are words."""
+        import numpy as np
+
+        return 1 / (1 + np.exp(-self._logits(words)))
+
     def _logits(self, words: Sequence[str]) -> Array:
         """Of each window and each of `HEADS`."""
         import numpy as np

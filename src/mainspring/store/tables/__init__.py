@@ -4,6 +4,7 @@ Times are Unix seconds (UTC).
 """
 
 from mainspring.store.tables.base import metadata
+from mainspring.store.tables.evals import eval_items, eval_sources, evals, stored_chats
 from mainspring.store.tables.governed import (
     allowances,
     api_keys,
@@ -31,6 +32,9 @@ __all__ = [
     "capacities",
     "checkpoint_permissions",
     "deployments",
+    "eval_items",
+    "eval_sources",
+    "evals",
     "files",
     "job_checkpoints",
     "job_events",
@@ -40,6 +44,7 @@ __all__ = [
     "policies",
     "projects",
     "requests",
+    "stored_chats",
     "unused_blobs",
     "upload_parts",
     "uploads",
