@@ -27,6 +27,7 @@ from mainspring.api.explain import explain_operations
 from mainspring.api.infill import Infill, InfillAnswer, InfillPiece, InfillRequest
 from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
+from mainspring.api.openai.batches import batch_operations
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
@@ -85,6 +86,7 @@ def create_app(services: Services) -> App:
         *_admin_routes(services),
         *(file_operations(services, services.files) if services.files else ()),
         *_training_routes(services),
+        *(batch_operations(services, services.batches) if services.batches else ()),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -101,6 +103,8 @@ def create_app(services: Services) -> App:
         ),
     ]
     app = App(services, metrics, operations)
+    if services.inside is not None:
+        services.inside.bind(app, app.served)
     return app
 
 

@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from mainspring.api.inside import Inside
 from mainspring.api.tracing import Tracing
+from mainspring.batches.batches import Batches
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
 from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode
@@ -55,6 +57,8 @@ class Services:
         control: what the control plane works with; None has none.
         files: what is uploaded; None takes nothing.
         training: fine-tuning; None trains nothing.
+        batches: files of requests; None takes none.
+        inside: the way in for what this process asks by itself; the application is bound to it once it is made.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -78,6 +82,8 @@ class Services:
     control: Control | None = None
     files: Files | None = None
     training: Training | None = None
+    batches: Batches | None = None
+    inside: Inside | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

@@ -210,6 +210,19 @@ class Keys:
         """The key with this id, if it has been used here, as it was when it was last looked up."""
         return self._known.get(key_id)
 
+    async def recall(self, key_id: str) -> ApiKey | None:
+        """The key with this id as it is now, for work that goes on without its secret; `find` knows it from then on.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(api_keys).where(api_keys.c.id == key_id))).mappings().first()
+        if row is None:
+            return None
+        key = self._known[key_id] = _to_key(row)
+        return key
+
     async def _active(self, id_or_name: str) -> ApiKey:
         found = next((key for key in await self.list() if not key.revoked and id_or_name in {key.id, key.name}), None)
         if found is None:

@@ -13,6 +13,7 @@ from mainspring.models.catalog import Catalog
 from mainspring.serving.autoscale import Wanted
 from mainspring.serving.replicas import Status
 from mainspring.wiring import work
+from mainspring.wiring.batches import batches as make_batches
 from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
     Args:
         trainer: a module that trains in the place of ours; tests have one.
     """
+    from mainspring.api.inside import Inside
     from mainspring.api.services import Services
     from mainspring.api.tracing import Tracing
     from mainspring.governance.stack import Stack
@@ -79,10 +81,13 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         files = await work.files(settings, database, stack)
         sandbox = await stack.enter_async_context(work.sandbox(settings))
         training = await work.training(settings, directory, database, files, trainer=trainer, stack=stack)
+        inside = Inside()
+        batches = make_batches(settings, control, database, files, call=inside, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         services = Services(
             generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
-            run_code=sandbox.run, files=files, training=training, models=directory, replicas=served, control=control,
+            run_code=sandbox.run, files=files, training=training, batches=batches, inside=inside, models=directory,
+            replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
