@@ -15,11 +15,14 @@ from typing import Any
 import yaml
 
 ROOTS = (
+    "Batch",
+    "CreateBatchRequest",
     "CreateChatCompletionRequest",
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",
     "CreateCompletionRequest",
     "CreateCompletionResponse",
+    "CreateEmbeddingResponse",
     "CreateFineTuningJobRequest",
     "DeleteFileResponse",
     "DeleteFineTuningCheckpointPermissionResponse",
@@ -27,6 +30,7 @@ ROOTS = (
     "FineTuningJob",
     "FineTuningJobCheckpoint",
     "FineTuningJobEvent",
+    "ListBatchesResponse",
     "ListFilesResponse",
     "ListFineTuningCheckpointPermissionResponse",
     "ListFineTuningJobCheckpointsResponse",

@@ -70,7 +70,8 @@ class Caller:
     __slots__ = ("id", "principal", "project", "tier")
 
     def __init__(self, principal: Principal, project: str, tier: Tier | None = None, id: str = "") -> None:  # noqa: A002
-        self.principal, self.project, self.tier, self.id = principal, project, tier, id
+        self.principal, self.project, self.id = principal, project, id
+        self.tier: Tier | None = tier
 
 
 class Context:

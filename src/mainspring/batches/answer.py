@@ -17,6 +17,7 @@ MAX_FAILURES = 4
 MAX_TIMEOUTS = 12
 """Tries of what takes too long (408), which at the lowest priority may be the fault of others. With the pauses between
 them these are several hours."""
+FIRST_FAILURE_S = 1.0
 FIRST_TIMEOUT_S, MAX_TIMEOUT_S = 30.0, 3600.0
 PAUSED = frozenset({"deployment_paused", "DeploymentPaused"})
 """Codes of a 403 that somebody will take back."""
@@ -79,7 +80,7 @@ class Tries:
             return again_s if self._timed_out < MAX_TIMEOUTS else None
         if status >= 500 and status != 507:
             self._failed += 1
-            return 0.25 * 4**self._failed if self._failed < MAX_FAILURES else None
+            return FIRST_FAILURE_S * 4 ** (self._failed - 1) if self._failed < MAX_FAILURES else None
         return None
 
 

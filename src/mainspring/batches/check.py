@@ -67,6 +67,7 @@ class Check:
         self._held = bytearray()
         self._line_start = self._number = 0
         self._num_embedded = 0
+        self._is_hopeless = False
         self.model: str | None = None
         self.inputs: list[Input] = []
         self.faults: list[Fault] = []
@@ -75,7 +76,7 @@ class Check:
     @property
     def is_over(self) -> bool:
         """Whether there is no need to go on."""
-        return len(self.faults) >= MAX_FAULTS
+        return self._is_hopeless or len(self.faults) >= MAX_FAULTS
 
     def feed(self, data: bytes) -> None:
         """The next piece."""
@@ -84,16 +85,15 @@ class Check:
             self._held += line
             self._take(ended=True)
         self._held += rest
-        if len(self._held) > MAX_LINE:
+        if len(self._held) > MAX_LINE and not self.is_over:
             self._number += 1
             self._add("invalid_json_line", f"This line has more than {MAX_LINE:,} bytes.")
-            self.faults += [self.faults[-1]] * (MAX_FAULTS - len(self.faults))  # what follows cannot be told apart
+            self._is_hopeless = True
 
     def end(self) -> None:
         """There is no more."""
         if self._held:
             self._take(ended=False)
-        self.faults = list(dict.fromkeys(self.faults))[:MAX_FAULTS]
         if not self.inputs and not self.faults:
             self._number = 0
             self._add(
@@ -121,9 +121,10 @@ class Check:
     def _request(self, line: bytes, start: int) -> None:
         if len(self.inputs) >= MAX_REQUESTS:
             self._add("too_many_tasks", f"The input file has more than {MAX_REQUESTS:,} requests, the most of a batch.")
-            self.faults += [self.faults[-1]] * (MAX_FAULTS - len(self.faults))
+            self._is_hopeless = True
             return
         try:
+            line.decode()  # what is not looked at must be UTF-8 too
             fields = _line.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise _Wrong("invalid_json_line", "This line is not parseable as valid JSON.") from None

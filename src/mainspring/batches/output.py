@@ -75,7 +75,8 @@ class _Lines:
     """The lines of a file, counted."""
 
     def __init__(self, database: Database, job: Job, kind: Kind, outcome: Outcome) -> None:
-        self._database, self._job, self._kind, self._outcome = database, job, kind, outcome
+        self._database, self._job, self._kind = database, job, kind
+        self._outcome: Outcome = outcome
         self.num_read = 0
 
     async def read(self) -> AsyncGenerator[bytes]:

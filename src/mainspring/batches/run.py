@@ -198,7 +198,7 @@ class Run:
             self._held.poked.clear()
 
 
-async def _cancelled(*tasks: "asyncio.Future[object]") -> None:
+async def _cancelled(*tasks: "asyncio.Task[None]") -> None:
     """Cancel, and wait until that is over."""
     for task in tasks:
         task.cancel()

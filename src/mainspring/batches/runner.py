@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -59,6 +60,8 @@ class Runner:
         self._database, self._clock, self._files, self._call = database, clock, files, call
         self._deployments, self._settings, self._enqueued, self._stands = deployments, settings, enqueued, stands
         self._held: dict[str, Held] = {}
+        self._stopping, self._ended = asyncio.Event(), asyncio.Event()
+        self._ended.set()
         self._long = self._worker(("in_progress",), self._pick_long, settings.concurrent)
         self._brief = self._worker(ACTIVE, self._pick_brief, BRIEF if settings.concurrent else 0, self._long.poke)
 
@@ -72,11 +75,19 @@ class Runner:
 
     async def run(self) -> None:
         """Work for as long as the server runs."""
-        await asyncio.gather(self._long.run(), self._brief.run(), self._keep_swept())
+        self._ended.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for work in (self._long.run(), self._brief.run(), self._keep_swept()):
+                    group.create_task(work)
+        finally:
+            self._ended.set()
 
     async def stop(self) -> None:
-        """Give every batch back."""
+        """Give every batch back; the database may be closed afterwards."""
+        self._stopping.set()
         await asyncio.gather(self._long.stop(), self._brief.stop())
+        await self._ended.wait()
 
     def changed(self, job: Job) -> None:
         """A batch was made or cancelled here: act on it at once."""
@@ -104,25 +115,26 @@ class Runner:
     async def _work(self, held: Held) -> None:
         self._held[held.job.id] = held
         try:
-            if held.job.status == "validating":
-                await self._validate(held)
-                if held.job.status == "in_progress":
-                    held.returned = True
-                    return
-            if held.job.status == "in_progress":
-                await self._run(held)
-            if held.job.finished is None and held.job.status in ("finalizing", "cancelling"):
-                await self._finish(held)
+            await self._steps(held)
         finally:
             self._held.pop(held.job.id, None)
+
+    async def _steps(self, held: Held) -> None:
+        status = held.job.status
+        if status == "validating":
+            await self._validate(held)
+        elif status == "in_progress":
+            await self._run(held)
+        if status == "validating" and held.job.status == "in_progress":
+            held.returned = True
+        elif held.job.finished is None and held.job.status in ("finalizing", "cancelling"):
+            await self._finish(held)
 
     async def _validate(self, held: Held) -> None:
         """Check the file, and keep a row for each request."""
         job, spec = held.job, spec_of(held.job)
-        check = Check(
-            path=spec.path, model=spec.deployment, find=lambda name: self._check_model(job.project, spec.path, name),
-            finer=spec.dialect == "openai",
-        )  # fmt: skip
+        find = partial(self._check_model, job.project, spec.path)
+        check = Check(path=spec.path, model=spec.deployment, find=find, finer=spec.dialect == "openai")
         try:
             async with contextlib.aclosing(self._files.open(spec.file)) as pieces:
                 async for piece in pieces:
@@ -258,12 +270,13 @@ class Runner:
         await self._end(held, "failed", made, faults=[Fault(code="server_error", message=why)])
 
     async def _keep_swept(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 await self.sweep()
             except MainspringError as error:
                 _log.warning("batches were not swept", error=error.message)
-            await asyncio.sleep(SWEEP_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), SWEEP_S)
 
     async def sweep(self) -> None:
         """Delete what is left of batches that have ended: those of projects that were deleted, and those of servers

@@ -167,23 +167,27 @@ class Worker:
 
     async def _hold(self, held: Held) -> None:
         """Work under the lease: whichever ends first, work or lease, ends the other."""
-        beats = asyncio.create_task(self._beat(held))
+        over = asyncio.Event()
+        beats = asyncio.create_task(self._beat(held, over))
         work = asyncio.create_task(self._attempt(held))
         try:
             await asyncio.wait((beats, work), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (beats, work):
-                task.cancel()
+            over.set()  # who is cancelled while the database answers breaks a connection
+            work.cancel()
             _, result = await asyncio.gather(beats, work, return_exceptions=True)
         if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError | LeaseLost):
             raise result
 
-    async def _beat(self, held: Held) -> None:
-        """Tell that we live, and see what is wanted; returns when the lease is lost."""
+    async def _beat(self, held: Held, over: asyncio.Event) -> None:
+        """Tell that we live, and see what is wanted; returns when the lease is lost, or it is over."""
         every_s = self._leases.seconds / 4
         left_s = every_s
-        while True:
-            await asyncio.sleep(look_s := min(every_s, LOOK_S))
+        look_s = min(every_s, LOOK_S)
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), look_s)
+                return
             left_s -= look_s
             try:
                 if left_s <= 0:
