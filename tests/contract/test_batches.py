@@ -239,9 +239,7 @@ def test_azure_answers_201_and_leaves_out_the_v1(target: GovernedTarget, dialect
 
 
 def test_one_projects_batches_are_no_others(target: GovernedTarget) -> None:
-    from mainspring.governance.wanted import Project
-
-    target.run(target.control.projects.create(Project(name="research")))
+    target.run(target.control.projects.put("research"))
     other = target.sdk("openai", key=target.make_key(project="research"))
     mine = target.sdk("openai")
     batch = create(mine, line("a"))
