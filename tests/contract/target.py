@@ -296,12 +296,13 @@ def governed(
     engine = Served(Catalog(home / "models"))
     given = {"metering": MeteringSettings(prices={"*": Price(input=1, output=1)}), "home": home, **changes}
     settings, made = Settings(**given), dict[str, Any]()
+    name = f"admin-{secrets.token_hex(4)}" if (home / "ledger").exists() else "admin"  # there was a server before
 
     @contextlib.asynccontextmanager
     async def around() -> AsyncGenerator[Any]:
         made["loop"] = asyncio.get_running_loop()
         async with wiring.governed(settings, engine, trainer) as (given, made["control"]):
-            _, made["secret"] = await made["control"].keys.create("admin", "admin")
+            _, made["secret"] = await made["control"].keys.create(name, "admin")
             if tokens is not None:
                 authenticate = credentials(made["control"].keys.authenticate, tokens)
                 given = dataclasses.replace(given, authenticate=authenticate)
