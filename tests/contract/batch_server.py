@@ -1,6 +1,6 @@
 """A governed server over a slow fake in a process of its own, which a test may kill: prints its URL and an admin's key.
 
-    python -m tests.contract.batch_server HOME SECONDS_OF_A_REQUEST DATABASE_URL
+python -m tests.contract.batch_server HOME SECONDS_OF_A_REQUEST DATABASE_URL
 """
 
 import asyncio

@@ -59,7 +59,7 @@ class Runner:
     ) -> None:  # fmt: skip
         self._database, self._clock, self._files, self._call = database, clock, files, call
         self._deployments, self._settings, self._enqueued, self._stands = deployments, settings, enqueued, stands
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, tuple[Held, asyncio.Event]] = {}  # what is worked on, and when it is not any more
         self._stopping, self._ended = asyncio.Event(), asyncio.Event()
         self._ended.set()
         self._long = self._worker(("in_progress",), self._pick_long, settings.concurrent)
@@ -91,8 +91,8 @@ class Runner:
 
     def changed(self, job: Job) -> None:
         """A batch was made or cancelled here: act on it at once."""
-        if (held := self._held.get(job.id)) is not None:
-            held.note(job)
+        if (found := self._held.get(job.id)) is not None:
+            found[0].note(job)
         self._brief.poke()
 
     # -- whose turn it is ----------------------------------------------------------------------------------------------
@@ -113,11 +113,18 @@ class Runner:
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     async def _work(self, held: Held) -> None:
-        self._held[held.job.id] = held
+        name = held.job.id
+        # A lease may be lost, and won again by this server, while what was begun under the first one is being broken
+        # off: nothing of a batch may be under way twice here, since its requests have their ids.
+        while (before := self._held.get(name)) is not None:
+            await before[1].wait()
+        over = asyncio.Event()
+        self._held[name] = held, over
         try:
             await self._steps(held)
         finally:
-            self._held.pop(held.job.id, None)
+            del self._held[name]
+            over.set()
 
     async def _steps(self, held: Held) -> None:
         status = held.job.status

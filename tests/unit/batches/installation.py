@@ -43,6 +43,7 @@ class Api:
     def __init__(self) -> None:
         self.made: list[str] = []
         self.ids: list[str] = []
+        self.flying: set[str] = set()
         self.running = self.most = 0
         self.answer: Answer = self.usual
 
@@ -60,6 +61,8 @@ class Api:
     ) -> Answered:
         assert (path, principal, project, tier) == ("/v1/chat/completions", WHO, "p", "batch")
         given = json.loads(body)
+        assert id not in self.flying, "the same request is made twice at once"
+        self.flying.add(id)
         self.made.append(given["messages"])
         self.ids.append(id)
         self.running += 1
@@ -68,6 +71,7 @@ class Api:
             return await self.answer(given)
         finally:
             self.running -= 1
+            self.flying.discard(id)
 
 
 class House:
