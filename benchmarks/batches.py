@@ -2,11 +2,11 @@
 
     scripts/bench batches [--requests 2000] [--prefix 1000] [--tokens 24] [--rounds 1] [--job 50000] [--json FILE]
 
-The same prompts, token ids with a common beginning and an end of their own, greedy and of a fixed length, go (a) through
-a batch: a file that is uploaded, a job, files that come out; (b) to the engine alone in a process without a server,
-all at once, of which 16 run at a time; (c) to the same server one after the other, as a client without a batch does. The
-rates are generated tokens a second; those of (b) and (c) come from a part of the prompts. Wanted: a / b at least 0.95,
-a / c at least 1.8.
+The same prompts, token ids with a common beginning and an end of their own, greedy and of a fixed length, go (a)
+through a batch: a file that is uploaded, a job, files that come out; (b) to the engine alone in a process without a
+server, all at once, of which 16 run at a time; (c) to the same server one after the other, as a client without a batch
+does. The rates are generated tokens a second; those of (b) and (c) come from a part of the prompts. Wanted: a / b at
+least 0.95, a / c at least 1.8.
 
 `--job N`: the job over an API that answers at once with a body of 1 KB, on SQLite: what checking a file, writing down N
 results and making the files costs where no model is waited for. 0 leaves that out; `--requests 0` leaves out the rest.
@@ -83,7 +83,7 @@ async def _round(options: argparse.Namespace, number: int) -> dict[str, float]:
     prompts = _prompts(options.requests, options.prefix, number)
     some, few = prompts[:ENGINE_PART], prompts[-SERIAL_PART:]
     async with engine_alone(options.model, options.threads) as engine:
-        alone = await engine.run(some, options.tokens, {token: -100 for token in END_BIAS})
+        alone = await engine.run(some, options.tokens, END_BIAS)
     async with mainspring(options.model, options.threads) as (to, _):
         with Client(f"http://{to.host}:{to.port}", to.key) as client:
             await asyncio.to_thread(_one_by_one, client, to.model, few[:1], options.tokens)  # it is loaded, and warm

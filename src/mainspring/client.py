@@ -1,6 +1,6 @@
 """A small client of the HTTP API: what the command line and the products use, and nothing of the server's code.
 
-It asks for one model's answer, streamed, moves files, looks after fine-tuning jobs and batches, and turns error bodies back into
+It asks for one model's answer, streamed, moves files, looks after jobs and batches, and turns error bodies back into
 `core.errors`. Programs that need more use the official `openai` package against the same server.
 """
 

@@ -167,7 +167,8 @@ def _say(batch: _Json, as_json: bool) -> None:
         shown = _time(value) if name.endswith("_at") else value
         if value not in (None, {}) and name not in ("object", "errors"):
             typer.echo(plain(f"{name}: {shown if isinstance(shown, str) else json.dumps(shown)}"))
-    for error in (batch.get("errors") or {}).get("data", ()):
+    errors: _Json = batch.get("errors") or {"data": []}
+    for error in errors["data"]:
         where = f"line {error['line']}: " if error["line"] else ""
         typer.echo(plain(f"{where}{error['code']}: {error['message']}"))
 

@@ -55,7 +55,8 @@ async def test_completions_and_embeddings_have_the_tier_too() -> None:
     engine = FakeEngine(others=(embedder.model,))
     inside, _ = make(engine, embed=embedder.embed)
     for path, body in (
-        ("/v1/completions", {"model": "fake", "prompt": "x"}), ("/v1/embeddings", {"model": "fake-embed", "input": "x"}),
+        ("/v1/completions", {"model": "fake", "prompt": "x"}),
+        ("/v1/embeddings", {"model": "fake-embed", "input": "x"}),
     ):  # fmt: skip
         found = await inside(path, json.dumps(body).encode(), principal=WHO, project="default", tier="batch")
         assert found.status == 200
@@ -88,7 +89,7 @@ async def test_cancelling_frees_the_engine() -> None:
     engine = FakeEngine()
     inside, _ = make(engine)
     task = asyncio.create_task(inside("/v1/chat/completions", chat("!hang after 2"), principal=WHO, project="default"))
-    while not engine.load("fake").running:
+    while not engine.load("fake").running:  # noqa: ASYNC110 - a number
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -57,7 +57,14 @@ class Api:
         return Answered(200, json.dumps({"said": body["messages"], "usage": usage}).encode(), "r")
 
     async def __call__(
-        self, path: str, body: bytes, *, principal: Principal, project: str, tier: Any, id: str
+        self,
+        path: str,
+        body: bytes,
+        *,
+        principal: Principal,
+        project: str,
+        tier: Any,
+        id: str,  # noqa: A002
     ) -> Answered:
         assert (path, principal, project, tier) == ("/v1/chat/completions", WHO, "p", "batch")
         given = json.loads(body)

@@ -28,7 +28,8 @@ def test_these_are_answers(status: int) -> None:
     "refusal",
     [
         answered(429), answered(503),
-        answered(403, b'{"error":{"code":"deployment_paused"}}'), answered(403, b'{"error":{"code":"DeploymentPaused"}}'),
+        answered(403, b'{"error":{"code":"deployment_paused"}}'),
+        answered(403, b'{"error":{"code":"DeploymentPaused"}}'),
     ],
 )  # fmt: skip
 def test_what_is_refused_for_now_is_made_again_for_as_long_as_there_is_time(refusal: Answered) -> None:

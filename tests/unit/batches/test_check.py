@@ -1,5 +1,6 @@
 """Whether a file is a batch: every code, with its line, however the bytes come in."""
 
+import itertools
 import json
 from typing import Any
 
@@ -154,7 +155,7 @@ def test_what_begins_alike_is_together() -> None:
     asked = [(which, key_of(ask(prefixes[which], str(at)))) for at, which in enumerate([0, 1, 2] * 20)]
     order = [which for which, _ in sorted(asked, key=lambda each: each[1])]
     assert order.count(0) == 20
-    changes = [(before, after) for before, after in zip(order, order[1:], strict=False) if before != after]
+    changes = [(before, after) for before, after in itertools.pairwise(order) if before != after]
     assert len(changes) == 2, "each beginning is one group"
     assert order[0] == 1 or order[-1] == 1, "what shares half of a beginning is beside it"
 

@@ -119,17 +119,19 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         """From the row below the edge."""
         spec, state = spec_of(job), state_of(job)
         errors = [BatchErrorItem.of(fault) for fault in state.faults]
-        times = {
-            f"{status}_at": int(state.times[status]) if status in state.times else UNSET
-            for status in ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
-        }
+
+        def at(status: str) -> int | UnsetType:
+            return int(state.times[status]) if status in state.times else UNSET
+
         return cls(
             id=job.id, endpoint=spec.endpoint, model=state.model or UNSET,
             errors=BatchErrors(data=errors) if errors else UNSET, input_file_id=spec.file.id,
             completion_window=spec.window, status=job.status, output_file_id=state.output_file or UNSET,
             error_file_id=state.error_file or UNSET, created_at=int(job.created), expires_at=int(state.expires),
             request_counts=BatchCounts(total=state.total, completed=state.completed, failed=state.failed),
-            usage=_usage(state), metadata=spec.metadata, **times,
+            usage=_usage(state), metadata=spec.metadata, in_progress_at=at("in_progress"),
+            finalizing_at=at("finalizing"), completed_at=at("completed"), failed_at=at("failed"),
+            expired_at=at("expired"), cancelling_at=at("cancelling"), cancelled_at=at("cancelled"),
         )  # fmt: skip
 
 
