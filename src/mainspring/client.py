@@ -1,6 +1,6 @@
 """A small client of the HTTP API: what the command line and the products use, and nothing of the server's code.
 
-It asks for one model's answer, streamed, moves files, looks after fine-tuning jobs, and turns error bodies back into
+It asks for one model's answer, streamed, moves files, looks after jobs and batches, and turns error bodies back into
 `core.errors`. Programs that need more use the official `openai` package against the same server.
 """
 
@@ -185,6 +185,31 @@ class Client:
     def job_checkpoints(self, job_id: str) -> Iterator[_Json]:
         """What came out of a fine-tuning job, the newest first."""
         return self.pages(f"/fine_tuning/jobs/{quote(job_id, safe='')}/checkpoints")
+
+    def create_batch(self, **fields: Any) -> _Json:
+        """A batch; `fields` are those of `POST /v1/batches`."""
+        with self._failures():
+            answer = self._http.post("/batches", json=fields)
+            _check(answer)
+            return _object(answer.content)
+
+    def batches(self) -> Iterator[_Json]:
+        """The batches of the project, the newest first."""
+        return self._pages("/batches")
+
+    def batch(self, batch_id: str) -> _Json:
+        """One batch."""
+        with self._failures():
+            answer = self._http.get(f"/batches/{quote(batch_id, safe='')}")
+            _check(answer)
+            return _object(answer.content)
+
+    def cancel_batch(self, batch_id: str) -> _Json:
+        """End a batch early; how it is then."""
+        with self._failures():
+            answer = self._http.post(f"/batches/{quote(batch_id, safe='')}/cancel")
+            _check(answer)
+            return _object(answer.content)
 
     def _job(self, method: str, job_id: str, rest: str = "") -> _Json:
         return self.ask(method, f"/fine_tuning/jobs/{quote(job_id, safe='')}{rest}")

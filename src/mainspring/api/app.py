@@ -27,6 +27,7 @@ from mainspring.api.explain import explain_operations
 from mainspring.api.infill import Infill, InfillAnswer, InfillPiece, InfillRequest
 from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
+from mainspring.api.openai.batches import batch_operations
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
 from mainspring.api.openai.copies import copy_operations
@@ -94,6 +95,7 @@ def create_app(services: Services) -> App:
         *_training_routes(services),
         *(webhook_operations(services, services.webhooks) if services.webhooks else ()),
         *_evaluation_routes(services),
+        *(batch_operations(services, services.batches) if services.batches else ()),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -110,6 +112,8 @@ def create_app(services: Services) -> App:
         ),
     ]
     app = App(services, metrics, operations)
+    if services.inside is not None:
+        services.inside.bind(app, app.served)
     return app
 
 

@@ -8,13 +8,16 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from mainspring.api.errors import Dialect, dialect_of
-from mainspring.core.types import ModelInfo, Principal, Screened, Spilled
+from mainspring.core.types import ModelInfo, Principal, Screened, Spilled, Tier
 
-__all__ = ["ROUTE", "Context", "Work", "clean", "context_of", "header"]
+__all__ = ["CALLER", "ROUTE", "Caller", "Context", "Work", "clean", "context_of", "header"]
 
 PROJECTS = "/projects/"
 ROUTE = "mainspring.route"
 """Where a route's template is noted in the scope."""
+CALLER = "mainspring.caller"
+"""Where the scope of a request from within says whose it is. A server makes the scopes of requests from outside, and
+puts nothing of a client's there but texts in places of their own."""
 _KEY = "mainspring"
 MAX_ECHO_BYTES = 128
 
@@ -56,26 +59,44 @@ class Work:
         self.is_harmful = self.is_harmful or bool(found.reasons)
 
 
+class Caller:
+    """Who a request from within is made as: see `inside`. Only code of this process can make one.
+
+    Args:
+        tier: of what it asks models for; None leaves that to the body.
+        id: of the request; empty makes one.
+    """
+
+    __slots__ = ("id", "principal", "project", "tier")
+
+    def __init__(self, principal: Principal, project: str, tier: Tier | None = None, id: str = "") -> None:  # noqa: A002
+        self.principal, self.project, self.id = principal, project, id
+        self.tier: Tier | None = tier
+
+
 class Context:
     """Mutable notes of one request; owned by the task that serves it.
 
     `project` is the one that the request is for, once it is known who asks. `deployment` is set once the request has
-    named one: from then on answers carry its headers; `spilled` if another one took the request; `work` once it has
-    reached a model; `error` if it failed. `started` is in seconds of the monotonic clock.
+    named one: from then on answers carry its headers; `caller` is set of requests from within; `spilled` if another one
+    took the request; `work` once it has reached a model; `error` if it failed. `started` is in seconds of the monotonic
+    clock.
     """
 
     __slots__ = (
-        "client_request_id", "deployment", "dialect", "error", "method", "path", "principal", "project", "request_id",
-        "scope", "spilled", "started", "status", "work",
+        "caller", "client_request_id", "deployment", "dialect", "error", "method", "path", "principal", "project",
+        "request_id", "scope", "spilled", "started", "status", "work",
     )  # fmt: skip
 
     def __init__(self, scope: Scope) -> None:
+        caller = scope.get(CALLER)
+        self.caller = caller if isinstance(caller, Caller) else None
         self.project = _take_project(scope)
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.dialect: Dialect = dialect_of(self.path)
-        self.request_id = _new_id()
+        self.request_id = (self.caller and self.caller.id) or _new_id()
         echoed = header(scope["headers"], b"x-ms-client-request-id")
         self.client_request_id = (clean(echoed) if echoed else b"") or self.request_id.encode()
         self.started = time.perf_counter()
@@ -95,6 +116,11 @@ class Context:
     def route(self) -> str:
         """The route's template, never the path itself: paths are the client's to invent, labels must be few."""
         return self.scope.get(ROUTE, "none")
+
+    @property
+    def tier(self) -> Tier | None:
+        """The tier of what it asks models for, if that is not the body's to say."""
+        return None if self.caller is None else self.caller.tier
 
     @property
     def spillover(self) -> str | None:

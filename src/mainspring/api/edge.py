@@ -97,6 +97,9 @@ class Edge:
         """Every route but the public ones needs a key, unknown routes included; checked before the body is read."""
         if context.path in PUBLIC_PATHS:
             return
+        if (caller := context.caller) is not None:
+            context.principal, context.project = caller.principal, caller.project
+            return
         key = _key(context.scope)
         if not key:
             raise Unauthorized("No key was given. Send it as 'Authorization: Bearer KEY' or as 'api-key: KEY'.")

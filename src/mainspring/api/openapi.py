@@ -63,6 +63,8 @@ QUERY: dict[str, Json] = {
     "files/order": {"type": "string", "enum": ["asc", "desc"]},
     "files/after": {"type": "string"},
     "files/purpose": {"type": "string"},
+    "batches/after": {"type": "string"},
+    "batches/limit": {"type": "integer", "minimum": 1, "maximum": 100},
     "fine_tuning/after": {"type": "string"},
     "fine_tuning/limit": {"type": "integer", "minimum": 1, "maximum": 100},
     "fine_tuning/order": {"type": "string", "enum": ["ascending", "descending"]},

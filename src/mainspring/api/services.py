@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from mainspring.api.inside import Inside
 from mainspring.api.tracing import Tracing
+from mainspring.batches.batches import Batches
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
 from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode
@@ -63,6 +65,8 @@ class Services:
         webhooks: who is told what happens; None tells nobody.
         stored_chats: answers that were to be stored; None stores none.
         evals: evaluations; None makes none.
+        batches: files of requests; None takes none.
+        inside: the way in for what this process asks by itself; the application is bound to it once it is made.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -90,6 +94,8 @@ class Services:
     webhooks: Webhooks | None = None
     stored_chats: StoredChats | None = None
     evals: Evals | None = None
+    batches: Batches | None = None
+    inside: Inside | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

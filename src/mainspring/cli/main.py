@@ -10,6 +10,7 @@ from mainspring import __version__
 from mainspring.cli import (
     audit,
     backup,
+    batch,
     blocklists,
     chat,
     deployments,
@@ -44,6 +45,7 @@ app.command()(chat.complete)
 app.add_typer(models.app, name="models")
 app.add_typer(files.app, name="files")
 app.add_typer(train.app, name="train")
+app.add_typer(batch.app, name="batch")
 app.add_typer(projects.app, name="projects")
 app.add_typer(deployments.app, name="deployments")
 app.command()(deployments.deploy)

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mainspring.core.config_batches import BatchSettings
 from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.config_evals import EvalSettings, StoredChatSettings
 from mainspring.core.config_webhooks import WebhookSettings
@@ -348,6 +349,7 @@ class Settings(BaseSettings):
     filters: FilterSettings = Field(FilterSettings(), description="The content filters.")  # pyright: ignore[reportCallIssue]
     training: TrainingSettings = Field(TrainingSettings(), description="Fine-tuning jobs.")  # pyright: ignore[reportCallIssue]
     webhooks: WebhookSettings = Field(WebhookSettings(), description="Webhooks.")  # pyright: ignore[reportCallIssue]
+    batches: BatchSettings = Field(BatchSettings(), description="Batches of requests.")  # pyright: ignore[reportCallIssue]
     sandbox: SandboxSettings = Field(SandboxSettings(), description="The sandbox.")  # pyright: ignore[reportCallIssue]
     evals: EvalSettings = Field(EvalSettings(), description="Evaluations.")  # pyright: ignore[reportCallIssue]
     stored_chats: StoredChatSettings = Field(StoredChatSettings(), description="Stored chats.")  # pyright: ignore[reportCallIssue]

@@ -5,11 +5,21 @@ in the tests all have it.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load, ModelInfo, Ran
+from mainspring.core.types import (
+    Embeddings,
+    EmbedRequest,
+    Event,
+    GenerateRequest,
+    Load,
+    ModelInfo,
+    Principal,
+    Ran,
+    Tier,
+)
 
-__all__ = ["Deployments", "Embed", "Generate", "Models", "RunCode", "Wrapper"]
+__all__ = ["Answered", "Call", "Deployments", "Embed", "Generate", "Models", "RunCode", "Wrapper"]
 
 Generate = Callable[[GenerateRequest], AsyncGenerator[Event]]
 """Runs one request. Raises a `core.errors` exception, before the first event whenever possible. Closing the iterator
@@ -70,4 +80,45 @@ class RunCode(Protocol):
 
     async def __call__(self, code: str, *, files: Mapping[str, bytes] = {}, stdin: bytes = b"") -> Ran:
         """Raises `EngineUnavailable` if code cannot be run here at all, `Unavailable` if the sandbox failed."""
+        ...
+
+
+class Answered(NamedTuple):
+    """What a request of our own API was answered with.
+
+    Args:
+        retry_after_s: when it may be made again, if the answer says so.
+    """
+
+    status: int
+    body: bytes
+    request_id: str
+    retry_after_s: float | None = None
+
+
+class Call(Protocol):
+    """Carries out a request of our own API in this process, as somebody: through the same handlers, governance and
+    ledger as everybody's, without a socket and without a key. `api.inside.Inside` is the real one."""
+
+    def serves(self, path: str) -> bool:
+        """Whether there is such an operation (with POST)."""
+        ...
+
+    async def __call__(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        principal: Principal,
+        project: str,
+        tier: Tier | None = None,
+        id: str = "",  # noqa: A002 - what it becomes
+    ) -> Answered:
+        """POST `body`, which is JSON, to `path`. Errors are answers too. Cancelling the task cancels the request.
+
+        Args:
+            tier: of what it asks models for, whatever the body says; None leaves that to the body.
+            id: of the request, 32 hexadecimal digits; empty makes one. In the tier "batch", what is answered twice
+                under one id is accounted for once.
+        """
         ...

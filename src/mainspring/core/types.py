@@ -173,8 +173,9 @@ class Constraint(msgspec.Struct, frozen=True):
     schema: str = ""
 
 
-Tier = Literal["priority", "default", "flex"]
-"""Who goes first. A flex request gives way to the others and is resumed later, never lost."""
+Tier = Literal["priority", "default", "flex", "batch"]
+"""Who goes first. A flex request gives way to the others and is resumed later, never lost; so does a batch's, to flex
+too. A batch's request is made again and again until it has its answer, under the same id."""
 
 
 class Adapter(msgspec.Struct, frozen=True, array_like=True):
@@ -317,6 +318,7 @@ class EmbedRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     Args:
         dimensions: how many components of each vector to keep; None means all.
+        tier: its priority.
     """
 
     id: str
@@ -326,6 +328,7 @@ class EmbedRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     project: str = "default"
     dimensions: int | None = None
     deadline_s: float | None = None
+    tier: Tier = "default"
 
 
 class Embeddings(msgspec.Struct, frozen=True, array_like=True):

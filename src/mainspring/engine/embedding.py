@@ -88,7 +88,7 @@ class EmbeddingReplica:
 
     def _load(self) -> Load:
         jobs = self._pool.jobs
-        since = [job.arrived for job in jobs if job.untouched]
+        since = [job.arrived for job in jobs if job.untouched and not job.is_patient]
         queue_s = round(time.monotonic() - min(since), 3) if since else 0.0
         return Load(running=len(jobs) - len(since), waiting=len(since), queue_s=queue_s)
 

@@ -69,13 +69,14 @@ class Embedder(Protocol):
 @dataclass(eq=False, kw_only=True)
 class Job:
     """A request on its way: its inputs as tokens, when it came, the vectors that are there, and how many are missing;
-    `waiting` is the pool's."""
+    `waiting` is the pool's; one that is patient waits until no other does."""
 
     id: str
     rows: list[list[int]]
     deadline: float
     dimensions: int
     arrived: float = 0.0
+    is_patient: bool = False
     vectors: NDArray[np.float32] = field(init=False)
     missing: int = field(init=False)
     waiting: int = 0
@@ -144,8 +145,9 @@ class Pool:
 
     def take(self) -> list[tuple[Job, int]]:
         """The next batch: the longest input of the request whose turn it is, and those nearest below in length."""
-        turn = self._turns[0]
-        self._turns.rotate(-1)
+        turn = next((job for job in self._turns if not job.is_patient), self._turns[0])
+        self._turns.remove(turn)
+        self._turns.append(turn)
         last = next(at for at in range(len(self._items) - 1, -1, -1) if self._items[at][2] is turn)
         length = self._items[last][0]
         # Equal lengths cost no padding: those above count as near too.
@@ -201,7 +203,10 @@ def prepare(request: EmbedRequest, model: Embedder, now: float) -> Job:
             _too_long(model, str(len(row)), at)
         rows.append(row)
     deadline = now + request.deadline_s if request.deadline_s is not None else float("inf")
-    return Job(id=request.id, rows=rows, deadline=deadline, dimensions=dimensions, arrived=now)
+    return Job(
+        id=request.id, rows=rows, deadline=deadline, dimensions=dimensions, arrived=now,
+        is_patient=request.tier in ("flex", "batch"),
+    )  # fmt: skip
 
 
 def _dimensions(request: EmbedRequest, model: Embedder) -> int:

@@ -18,7 +18,7 @@ Rules, in order:
 5. A step computes with one adapter, or with none. Those whose sequences run take turns of a few steps, so that every
    sequence gets as many tokens as the others; a turn is not a single step, because changing adapters takes time.
 6. When cells run out, idle prefixes go first, then the latest arrival of the lowest tier goes back to the queue and is
-   resumed later. A flex sequence also gives way when a request of a higher tier waits for a place.
+   resumed later. A sequence of flex or of a batch also gives way when a request of a higher tier waits for a place.
 """
 
 from collections import Counter
@@ -44,7 +44,9 @@ TURN_STEPS = 4
 """Steps that one adapter keeps its turn while others wait: a change costs half of a step of one stream."""
 TURN_TOKENS = 128
 """A turn ends earlier once it has computed so many tokens: prefill must not keep others waiting for four steps."""
-RANKS = {"priority": 0, "default": 1, "flex": 2}
+RANKS = {"priority": 0, "default": 1, "flex": 2, "batch": 3}
+PATIENT = ("flex", "batch")
+"""Tiers that give way, and that are made to wait without anybody minding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,7 @@ class Scheduler:
     def load(self, kv_total: int, busy_s: float, now: float) -> Load:
         """How busy the engine is; `now` is on the clock of `Sequence.arrived`."""
         busy = len(self._running), len(self._waiting), self._kv.num_used, kv_total, busy_s
-        new = (one for one in self._waiting if one.num_cached is None and one.request.tier != "flex")
+        new = (one for one in self._waiting if one.num_cached is None and one.request.tier not in PATIENT)
         first = next(new, None)
         queue_s = round(now - first.arrived, 3) if first else 0.0
         return Load(*busy, self._guessed, self._stood, queue_s)
@@ -205,7 +207,7 @@ class Scheduler:
     def _may_admit(self) -> bool:
         """Whether there is a place, or somebody who may give way for one."""
         has_place = len(self._running) < self._config.max_running
-        return bool(self._waiting) and (has_place or any(one.request.tier == "flex" for one in self._running))
+        return bool(self._waiting) and (has_place or any(one.request.tier in PATIENT for one in self._running))
 
     @staticmethod
     def _alike(one: Sequence, other: Sequence) -> bool:
@@ -213,11 +215,12 @@ class Scheduler:
         return (one.request.tenant, one.request.tier) == (other.request.tenant, other.request.tier)
 
     def _give_way(self, waiting: Sequence) -> bool:
-        """Send the latest flex sequence back to the queue for one of a higher tier, if there is any."""
-        flex = [one for one in self._running if one.request.tier == "flex"]
-        if not flex or waiting.request.tier == "flex":
+        """Send the latest sequence of the lowest tier back to the queue for one of a higher one, if it gives way."""
+        patient = [one for one in self._running if one.request.tier in PATIENT]
+        last = max(patient, key=self._standing, default=None)
+        if last is None or RANKS[waiting.request.tier] >= RANKS[last.request.tier]:
             return False
-        self._preempt(max(flex, key=lambda one: one.order))
+        self._preempt(last)
         return True
 
     def _next_waiting(self, parked: set[int]) -> Sequence | None:

@@ -42,7 +42,7 @@ from mainspring.engine.relay import Relay
 
 __all__ = ["AsyncLLM", "Library", "VllmEngine", "sampling_fields"]
 
-PRIORITIES = {"priority": 0, "default": 1, "flex": 2}
+PRIORITIES = {"priority": 0, "default": 1, "flex": 2, "batch": 3}
 """vLLM takes the lowest first, and lets the highest give way."""
 NEARLY_GREEDY = 1e-4
 """A temperature below this is greedy for our own sampler; so it is here."""

@@ -114,6 +114,11 @@ class Ledger:
         self._journal.append(msgspec.json.encode(entry), held=True)
         self._is_dirty = True
 
+    def forget(self, id: str) -> None:  # noqa: A002 - as of `Entry`
+        """Leave no row of a request that had begun: it is made again under the same id."""
+        del self._open[id]
+        self._journal.release()
+
     async def start(self) -> None:
         """Account for what an earlier process left, and begin to move what comes.
 
@@ -138,6 +143,7 @@ class Ledger:
         ended = (
             msgspec.structs.replace(row, outcome="interrupted") if row.outcome == "open" else row
             for row in newest.values()
+            if row.outcome != "open" or row.tier != "batch"  # a batch makes it again, and its row is written then
         )
         await self._move(list(_together(ended)))
         for segment in segments:

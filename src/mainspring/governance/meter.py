@@ -70,6 +70,8 @@ class Account(Protocol):
         ...
 
 
+AGAIN = frozenset({408, 429})
+"""Statuses, beside those from 500, after which a batch makes a request again."""
 MAX_HITS_BYTES = 2000
 """Of what the content filters found, in the ledger."""
 
@@ -217,7 +219,7 @@ class Meter:
         async def run(request: EmbedRequest) -> Embeddings:
             tokens = sum(_tokens(each) if isinstance(each, str) else len(each) for each in request.inputs)
             guess = Usage(tokens, 0)
-            use = await self._admit(request, guess, "embedding", "default")
+            use = await self._admit(request, guess, "embedding", request.tier)
             with self._accounted(use, guess):
                 result = await inner(request)
                 use.finish(Usage(result.num_tokens, 0))
@@ -287,17 +289,27 @@ class Meter:
             raise
         except DeadlineExceeded as error:
             use.presume(guess)
-            self._end(use, error.code)
+            self._break_off(use, error.code)
             raise
         except MainspringError as error:  # it was not computed, or not to its end by our own fault
-            self._end(use, error.code)
+            end = self._break_off if error.status in AGAIN or error.status >= 500 else self._end
+            end(use, error.code)
             raise
         except Exception:
-            self._end(use, "internal_error")
+            self._break_off(use, "internal_error")
             raise
         finally:
             use.presume(guess)
-            self._end(use, "cancelled")  # the client has left; does nothing if it has ended already
+            self._break_off(use, "cancelled")  # the client has left; does nothing if it has ended already
+
+    def _break_off(self, use: _Use, outcome: str) -> None:
+        """`_end` for what a batch makes again: of all its attempts only the one with an answer is accounted for."""
+        if use.entry.tier != "batch" or use.ended:
+            self._end(use, outcome)
+            return
+        use.ended = True
+        self._ledger.forget(use.entry.id)
+        self._quota.settle(use.charge, Amount(0))
 
     def _end(self, use: _Use, outcome: str) -> None:
         if use.ended:

@@ -30,6 +30,8 @@ DEFAULT = "default"
 
 UNIT_TOKENS, UNIT_REQUESTS = 1000, 6
 """Of a minute, for each unit of capacity: reference, section 2."""
+BATCH_UNIT_TOKENS = 1_000_000
+"""Tokens in open batches, for each unit of a deployment for batches. Our own number: a minute's are too few."""
 
 Kind = Literal["standard", "provisioned", "batch", "developer"]
 SKUS: dict[str, Kind] = {
@@ -102,6 +104,11 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     def served_as(self) -> str:
         """What the router calls its model: this version and no other."""
         return f"{self.model}@{self.version}"
+
+    @property
+    def enqueued_tokens(self) -> int:
+        """Tokens of requests in batches that may wait or run at the same time, of a deployment for batches."""
+        return self.capacity * BATCH_UNIT_TOKENS
 
     @property
     def limits(self) -> Limits:

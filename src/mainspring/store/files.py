@@ -33,6 +33,8 @@ __all__ = [
     "Uploaded",
     "check_purpose",
     "clean_name",
+    "hold",
+    "let_go",
     "remove_all",
 ]
 
@@ -88,7 +90,7 @@ class Files:
 
     async def create(
         self, *, project: str, purpose: str, filename: str, stream: AsyncIterator[bytes], by: str = "",
-        expires_s: int | None = None,
+        expires_s: int | None = None, id: str = "", max_bytes: int = MAX_BYTES,  # noqa: A002 - what the API calls it
     ) -> File:  # fmt: skip
         """Keep the bytes of a stream as a file. Nothing is left of it if this raises.
 
@@ -96,15 +98,20 @@ class Files:
             purpose: one of `PURPOSES`. Of those in `JSONL`, every line must be a JSON object.
             by: the id of whoever makes it.
             expires_s: seconds until it vanishes.
+            id: what it is called; by default a new name. Whoever makes a file again because it may have been killed
+                before makes it under the same one.
 
         Raises:
             InvalidRequest: the purpose is none; the content is not what the purpose asks for.
-            PayloadTooLarge: it has more than `MAX_BYTES`.
+            PayloadTooLarge: it has more than `max_bytes`.
             StorageFull: there is no room.
+            IntegrityError: there is a file of that id.
         """
         check_purpose(purpose)
-        arrived = await self.receive(stream, purpose)
-        return await self.name(arrived, project=project, purpose=purpose, filename=filename, by=by, expires_s=expires_s)
+        arrived = await self.receive(stream, purpose, max_bytes)
+        return await self.name(
+            arrived, project=project, purpose=purpose, filename=filename, by=by, expires_s=expires_s, id=id
+        )
 
     async def receive(
         self, stream: AsyncIterator[bytes], purpose: str | None = None, max_bytes: int = MAX_BYTES, *,
@@ -142,7 +149,8 @@ class Files:
 
     async def name(
         self, arrived: Arrived, *, project: str, purpose: str, filename: str, by: str = "",
-        expires_s: int | None = None, also: Callable[[AsyncConnection, str], Awaitable[None]] | None = None,
+        expires_s: int | None = None, id: str = "",  # noqa: A002 - what the API calls it
+        also: Callable[[AsyncConnection, str], Awaitable[None]] | None = None,
     ) -> File:  # fmt: skip
         """Make a file of what has arrived; forget it if this raises. Arguments and errors as of `create`.
 
@@ -156,7 +164,8 @@ class Files:
                 raise arrived.lines.fault
             now_s = self._clock.now()
             file = File(
-                id=f"file-{secrets.token_hex(16)}", project=project, purpose=purpose, filename=clean_name(filename),
+                id=id or f"file-{secrets.token_hex(16)}", project=project, purpose=purpose,
+                filename=clean_name(filename),
                 bytes=staged.bytes, sha256=staged.sha256, created=now_s,
                 expires=None if expires_s is None else now_s + expires_s, status="processed", creator=by[:128],
             )  # fmt: skip
@@ -266,6 +275,24 @@ async def remove_all(connection: AsyncConnection, project: str) -> None:
     await note_removed(connection, (await connection.execute(hashes)).scalars().all())
     await connection.execute(delete(upload_parts).where(upload_parts.c.upload.in_(of)))
     await connection.execute(delete(uploads).where(uploads.c.project == project))
+
+
+async def hold(connection: AsyncConnection, file: File, holder: str) -> None:
+    """Keep the content of a file whatever becomes of the file: under a name in no project.
+
+    Raises:
+        NotFound: the file is gone already.
+    """
+    query = select(files.c.id).where(files.c.id == file.id, files.c.project == file.project)
+    if (await connection.execute(query)).first() is None:
+        raise _no_file(file.id)
+    kept = msgspec.structs.replace(file, id=holder, project="", expires=None)
+    await connection.execute(insert(files).values(msgspec.structs.asdict(kept)))
+
+
+async def let_go(connection: AsyncConnection, holder: str) -> None:
+    """What was held is not needed any more; a sweep removes its blob if nothing else names it."""
+    await _remove(connection, and_(files.c.id == holder, files.c.project == ""))
 
 
 async def _remove(connection: AsyncConnection, which: Any) -> None:

@@ -13,7 +13,8 @@ again goes on from what was written down: `Held.writing` is the only way to writ
         async with held.writing() as (connection, job):  # apply
             await change_job(connection, job, ...)
 
-A job is over when its row has a time in `finished`; one that `work` leaves without is taken up again later.
+A job is over when its row has a time in `finished`; one that `work` leaves without is taken up again later, or at once
+if `Held.returned` is set.
 """
 
 import asyncio
@@ -55,6 +56,8 @@ class Held:
         self.job, self.lease, self._leases = job, lease, leases
         self.poked = asyncio.Event()
         """Set when `wanted` has changed."""
+        self.returned = False
+        """Set by `work`: what it had to do is done, and the rest is for somebody else, at once."""
         self._wanted = job.wanted
 
     @property
@@ -100,15 +103,16 @@ class Worker:
         give_up: (held, why) writes that a job has failed.
         concurrent: jobs at once in this server.
         choose: whose turn it is among all servers; see `leases.Choose`.
+        then: called when a job was given back.
     """
 
     def __init__(
         self, database: Database, clock: Clock, kind: str, statuses: Iterable[str], work: Work, *,
         give_up: Callable[[Held, str], Awaitable[None]], concurrent: int = 2, choose: Choose = first,
-        lease_s: float = LEASE_S,
+        lease_s: float = LEASE_S, then: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._clock, self._kind, self._statuses, self._work = clock, kind, tuple(statuses), work
-        self._give_up, self._concurrent, self._choose = give_up, concurrent, choose
+        self._give_up, self._concurrent, self._choose, self._then = give_up, concurrent, choose, then
         self._leases = Leases(database, clock, lease_s)
         self._owner = f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
         self._running: dict[asyncio.Task[None], Held] = {}
@@ -157,28 +161,33 @@ class Worker:
     def _over(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
         self._poked.set()
+        self._then()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a job was not given back", kind=self._kind, error=str(error))
 
     async def _hold(self, held: Held) -> None:
         """Work under the lease: whichever ends first, work or lease, ends the other."""
-        beats = asyncio.create_task(self._beat(held))
+        over = asyncio.Event()
+        beats = asyncio.create_task(self._beat(held, over))
         work = asyncio.create_task(self._attempt(held))
         try:
             await asyncio.wait((beats, work), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (beats, work):
-                task.cancel()
+            over.set()  # who is cancelled while the database answers breaks a connection
+            work.cancel()
             _, result = await asyncio.gather(beats, work, return_exceptions=True)
         if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError | LeaseLost):
             raise result
 
-    async def _beat(self, held: Held) -> None:
-        """Tell that we live, and see what is wanted; returns when the lease is lost."""
+    async def _beat(self, held: Held, over: asyncio.Event) -> None:
+        """Tell that we live, and see what is wanted; returns when the lease is lost, or it is over."""
         every_s = self._leases.seconds / 4
         left_s = every_s
-        while True:
-            await asyncio.sleep(look_s := min(every_s, LOOK_S))
+        look_s = min(every_s, LOOK_S)
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), look_s)
+                return
             left_s -= look_s
             try:
                 if left_s <= 0:
@@ -217,6 +226,6 @@ class Worker:
 
     async def _back(self, held: Held, *, in_order: bool) -> None:
         async with self._leases.holding(held.lease) as (connection, job):
-            done = in_order and job.finished is not None
+            done = in_order and (job.finished is not None or held.returned)
             later_s = 0.0 if done else self._clock.now() + BACKOFF_S * 2 ** min(job.attempts, 6)
             await give_back(connection, job, in_order=done, not_before=later_s)

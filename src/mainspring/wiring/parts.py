@@ -14,6 +14,7 @@ from mainspring.serving.autoscale import Wanted
 from mainspring.serving.replicas import Status
 from mainspring.wiring import evals as evaluating
 from mainspring.wiring import work
+from mainspring.wiring.batches import batches as make_batches
 from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
     Args:
         trainer: a module that trains in the place of ours; tests have one.
     """
+    from mainspring.api.inside import Inside
     from mainspring.api.services import Services
     from mainspring.api.tracing import Tracing
     from mainspring.governance.stack import Stack
@@ -80,6 +82,8 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         files, uploads = await work.files(settings, database, stack)
         sandbox = await stack.enter_async_context(work.sandbox(settings))
         webhooks = work.webhooks(settings, database, stack)
+        inside = Inside()
+        batches = make_batches(settings, control, database, files, call=inside, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         generate, embed = wrappers.generate(served.generate), wrappers.embed(served.embed)
         training = await work.training(
@@ -99,7 +103,8 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         )
         services = Services(
             generate=generate, embed=embed, run_code=sandbox.run, files=files, uploads=uploads, training=training,
-            webhooks=webhooks, stored_chats=chats, evals=evals, models=directory, replicas=served, control=control,
+            webhooks=webhooks, stored_chats=chats, evals=evals, batches=batches, inside=inside, models=directory,
+            replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,

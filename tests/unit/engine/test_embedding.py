@@ -74,6 +74,21 @@ def test_a_large_request_does_not_hold_up_a_small_one():
     assert "small" in {each.id for _ in range(2) for each, _ in pool.take()}
 
 
+def test_what_is_patient_waits_until_nobody_else_does(tiny):
+    pool = Pool(64)
+    for at in range(20):
+        patient = job(f"batch{at}", [60] * 5)
+        patient.is_patient = True
+        pool.add(patient)
+    pool.take()
+    pool.add(job("now", [60, 60]))
+    assert [{each.id for each, _ in pool.take()} for _ in range(2)] == [{"now"}] * 2
+    assert pool.take()
+    pool.check_integrity()
+    assert prepare(ask("a b", tier="batch"), tiny, 0.0).is_patient
+    assert not prepare(ask("a b"), tiny, 0.0).is_patient
+
+
 def test_lengths_are_not_mixed_when_there_is_a_choice():
     pool = Pool(64)
     pool.add(job("r", [60, 3, 60, 4, 3]))

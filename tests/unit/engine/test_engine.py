@@ -344,6 +344,31 @@ def test_flex_gives_way_and_is_resumed():
         assert bench.text(name) == reference(letter * 30, count)
 
 
+def test_a_batch_gives_way_to_everybody_at_once_and_is_resumed():
+    """Whoever comes is running after one step, however many of a batch run and wait; flex goes before a batch too."""
+    bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=2)
+    for at in range(6):
+        bench.add(f"batch{at}", string.ascii_lowercase[at] * 30, tier="batch", max_tokens=20)
+    for _ in range(6):
+        bench.step()
+    assert running(bench) == ["batch0", "batch1"]
+    bench.add("flex", "y" * 30, tier="flex", max_tokens=12)
+    bench.step()
+    assert set(running(bench)) == {"batch0", "flex"}
+    bench.add("now", "z" * 30, max_tokens=5)
+    bench.step()
+    assert set(running(bench)) == {"now", "flex"}
+    bench.add("next", "w" * 30, max_tokens=5)
+    bench.step()
+    assert set(running(bench)) == {"now", "next"}, "then flex gives way as well"
+    assert bench.engine.load.queue_s == 0.0, "nobody minds that a batch waits"
+    bench.run()
+    for at in range(6):
+        assert bench.text(f"batch{at}") == reference(string.ascii_lowercase[at] * 30, 20)
+    for name, letter, count in [("flex", "y", 12), ("now", "z", 5), ("next", "w", 5)]:
+        assert bench.text(name) == reference(letter * 30, count)
+
+
 def test_a_default_request_gives_way_to_nobody():
     bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=1)
     bench.add("first", "a" * 30, max_tokens=20)
@@ -363,7 +388,7 @@ def test_the_queue_is_ordered_by_tier():
     bench = Bench(ToyBackend(num_cells=1000, context_length=200), max_running=1)
     bench.add("running", "x" * 5, max_tokens=3)
     bench.step()
-    for name, tier in [("f", "flex"), ("d", "default"), ("p", "priority")]:
+    for name, tier in [("b", "batch"), ("f", "flex"), ("d", "default"), ("p", "priority")]:
         bench.add(name, name * 10, tier=tier, max_tokens=2)
     order = []
     for _ in range(200):
@@ -371,7 +396,7 @@ def test_the_queue_is_ordered_by_tier():
             break
         bench.step()
         order += [one.request.id for one in bench.engine._scheduler._running if one.request.id not in order]
-    assert order == ["running", "p", "d", "f"]
+    assert order == ["running", "p", "d", "f", "b"]
 
 
 def running(bench):
@@ -506,7 +531,7 @@ class EngineMachine(RuleBasedStateMachine):
         max_tokens=st.integers(1, 14),
         n=st.integers(1, 2),
         tenant=st.sampled_from("pq"),
-        tier=st.sampled_from(["priority", "default", "flex"]),
+        tier=st.sampled_from(["priority", "default", "flex", "batch"]),
         guess=st.sampled_from([None, "right", "wrong in the middle", "wrong"]),
         name_of_adapter=st.sampled_from([None, None, "a", "b"]),
     )

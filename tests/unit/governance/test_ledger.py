@@ -117,6 +117,54 @@ async def test_embeddings_are_accounted_for_too(house: House) -> None:
     assert row["cost"] == round(result.num_tokens * 0.5)
 
 
+@pytest.mark.parametrize("spell", ["Unavailable", "Overloaded", "DeadlineExceeded", "MainspringError"])
+async def test_of_a_batchs_request_only_the_attempt_with_an_answer_is_accounted_for(house: House, spell: str) -> None:
+    house.account(Limits(tokens_per_minute=1000))
+    for _ in range(3):  # it is made again until it has its answer
+        with pytest.raises(MainspringError):
+            await answer(house, ask("b", f"!raise {spell} after 2", tier="batch"))
+    async with aclosing(house.governor.generate(FakeEngine().generate)(ask("b", tier="batch"))) as left:
+        await anext(left)  # and is left
+    await house.ledger.drain()
+    assert await house.rows() == []
+    assert house.governor.rate("k", "default", "fake").tokens.remaining == 1000, "nor charged"  # type: ignore[union-attr]
+    await answer(house, ask("b", tier="batch"))
+    await house.ledger.drain()
+    await answer(house, ask("b", tier="batch"))  # a server was killed before it wrote the answer down
+    await house.ledger.drain()
+    [row] = await house.rows()
+    assert (row["id"], row["outcome"], row["tier"]) == ("b", "ok", "batch")
+    async with house.database.read() as connection:
+        assert (await connection.execute(select(usage_hours.c.requests))).scalars().all() == [1]
+
+
+async def test_a_batchs_request_that_can_never_succeed_is_a_row(house: House) -> None:
+    with pytest.raises(MainspringError):
+        await answer(house, ask("b", "!raise InvalidRequest", tier="batch"))
+    await house.ledger.drain()
+    assert [row["outcome"] for row in await house.rows()] == ["invalid_value"]
+
+
+async def test_a_batchs_request_that_ran_when_the_server_was_killed_is_no_row_yet(house: House, tmp_path: Path) -> None:
+    for tier in ("batch", "default"):
+        house.ledger.begin(
+            Entry(id=tier, started=1.0, key="k", deployment="d", version="v", operation="chat", tier=tier)
+        )
+    drained = house.ledger._drained
+    assert drained is not None
+    drained.cancel()
+    house.ledger._journal.close()  # as a kill does
+    again = house.ledger = Ledger(house.database, tmp_path / "ledger", house.clock)
+    await again.start()
+    assert [(row["id"], row["outcome"]) for row in await house.rows()] == [("default", "interrupted")]
+    again.begin(Entry(id="batch", started=1.0, key="k", deployment="d", version="v", operation="chat", tier="batch"))
+    again.end(Entry(
+        id="batch", started=1.0, key="k", deployment="d", version="v", operation="chat", tier="batch", outcome="ok"
+    ))  # fmt: skip
+    await again.drain()
+    assert {row["outcome"] for row in await house.rows()} == {"ok", "interrupted"}
+
+
 async def test_one_that_fails_and_one_that_is_left(house: House) -> None:
     async def fails(_):
         raise MainspringError("no", code="broken")

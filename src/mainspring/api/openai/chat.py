@@ -44,12 +44,13 @@ class Chat:
         constraint, max_tokens, logprobs = constraint_of(body), _max_tokens(body), _logprobs(body)
         prompt = ChatPrompt(tools.messages(body), tools.tool_use(body), thinking_of(body))
         found = request.deployment(http, context, self._services, body.model)
+        tier = request.tier(context, body.service_tier)
         meta = replies.Meta(
             id=f"chatcmpl-{context.request_id}",
             created=int(self._services.clock.now()),
             model=found.id,
             system_fingerprint=f"fp_{found.version}",
-            service_tier=request.tier(body.service_tier),
+            service_tier=request.told(tier),
         )
         generate = GenerateRequest(
             id=meta.id,
@@ -65,7 +66,7 @@ class Chat:
             sampling=request.sampling(body, logprobs),
             constraint=constraint,
             deadline_s=self._services.request_timeout_s,
-            tier=meta.service_tier,
+            tier=tier,
             prediction=_prediction(body),
         )
         style = Style(legacy=body.functions is not None, annotated=context.dialect != "openai")

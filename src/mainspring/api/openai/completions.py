@@ -85,6 +85,7 @@ class Completions:
                 spillover=context.spillover,
                 streams=bool(body.stream),
                 n=best_of,
+                tier=request.tier(context, None),
                 max_tokens=max_tokens,
                 stop=request.stops(body),
                 sampling=request.sampling(body, logprobs),

@@ -71,6 +71,7 @@ class EmbeddingRoutes:
             tenant=context.principal.id if context.principal else "",
             project=context.project,
             dimensions=body.dimensions,
+            tier=request.tier(context, None),
             deadline_s=self._services.request_timeout_s,
         )
         return EmbeddingAnswer(self._services, context, embed, base64=body.encoding_format == "base64")

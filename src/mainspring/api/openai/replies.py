@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
 from mainspring.core.errors import MainspringError
-from mainspring.core.types import ModelInfo, Tier, TokenLogprob
+from mainspring.core.types import ModelInfo, TokenLogprob
 from mainspring.core.types import Usage as CoreUsage
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "ModelList",
     "OpenApi",
     "PromptFilterResult",
+    "ServiceTier",
     "Tally",
     "TopLogprob",
     "Usage",
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "function_call"]
+ServiceTier = Literal["priority", "default", "flex"]
 DONE = b"data: [DONE]\n\n"
 
 encode = msgspec.json.Encoder().encode
@@ -96,7 +98,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     model: str
     system_fingerprint: str
-    service_tier: Tier = "default"
+    service_tier: ServiceTier = "default"
 
 
 class Tally:
@@ -274,7 +276,7 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     choices: list[ChatChoice]
     usage: Usage
-    service_tier: Tier = "default"
+    service_tier: ServiceTier = "default"
     system_fingerprint: str
     prompt_filter_results: list[PromptFilterResult] | UnsetType = UNSET
 
@@ -308,7 +310,7 @@ class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["chat.completion.chunk", ""] = "chat.completion.chunk"
     created: int
     model: str
-    service_tier: Tier = "default"
+    service_tier: ServiceTier = "default"
     system_fingerprint: str
     choices: list[ChatChunkChoice]
     usage: Usage | UnsetType | None = UNSET

@@ -5,12 +5,13 @@ from typing import Literal
 from starlette.requests import Request
 
 from mainspring.api.context import Context
+from mainspring.api.openai.replies import ServiceTier
 from mainspring.api.openai.wire import SamplingFields
 from mainspring.api.services import Services
 from mainspring.core.errors import InvalidRequest, OperationNotSupported
 from mainspring.core.types import ModelInfo, Sampling, Tier
 
-__all__ = ["check_stream_options", "deployment", "sampling", "stops", "tier"]
+__all__ = ["check_stream_options", "deployment", "sampling", "stops", "tier", "told"]
 
 
 def deployment(
@@ -28,7 +29,7 @@ def deployment(
     """
     found = services.models.find(request.path_params.get("deployment") or model or "", context.project)
     context.deployment = found
-    if found.is_for_batches:
+    if found.is_for_batches and context.tier != "batch":
         raise OperationNotSupported(
             f"The deployment {found.id!r} is for batches: for requests like this, deploy its model as Standard.",
             param="model",
@@ -86,6 +87,13 @@ def check_stream_options(body: SamplingFields) -> tuple[bool, bool]:
     return bool(options.include_usage), options.include_obfuscation is not False
 
 
-def tier(wanted: str | None) -> Tier:
-    """The tier that a request is served in; "auto" is the default one."""
+def tier(context: Context, wanted: str | None) -> Tier:
+    """The tier that a request is served in; "auto" is the default one. A batch's is not its requests' to choose."""
+    if context.tier is not None:
+        return context.tier
     return "priority" if wanted == "priority" else "flex" if wanted == "flex" else "default"
+
+
+def told(tier: Tier) -> ServiceTier:
+    """What an answer calls the tier: OpenAI has no word of its own for that of batches."""
+    return "flex" if tier == "batch" else tier

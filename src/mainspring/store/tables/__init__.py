@@ -4,6 +4,7 @@ Times are Unix seconds (UTC).
 """
 
 from mainspring.store.tables.base import metadata
+from mainspring.store.tables.batches import batch_requests
 from mainspring.store.tables.evals import eval_items, eval_sources, evals, stored_chats
 from mainspring.store.tables.governed import (
     allowances,
@@ -27,6 +28,7 @@ __all__ = [
     "allowances",
     "api_keys",
     "audit",
+    "batch_requests",
     "blocklist_items",
     "blocklists",
     "capacities",
