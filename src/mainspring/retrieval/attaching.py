@@ -26,8 +26,6 @@ MAX_FILES = 10_000
 """Of one store."""
 PAGE = 100
 """Chunks that are read at a time."""
-IDS = 500
-"""Of one query."""
 APART_S = 1e-5
 """Between the times of files that come together, so that they stay in their order."""
 
@@ -104,9 +102,7 @@ class Attaching:
 
     async def attach_batch(self, project: str, store_id: str, wishes: Sequence[Wish], *, by: str) -> SeenBatch:
         """Put files into a store together. Errors as of `attach`."""
-        batch = Batch(
-            id=f"vsfb_{secrets.token_hex(16)}", store=store_id, created=self._clock.now(), cancelled=False
-        )
+        batch = Batch(id=f"vsfb_{secrets.token_hex(16)}", store=store_id, created=self._clock.now(), cancelled=False)
         async with self._database.write() as connection:
             store = await store_in(connection, project, store_id)
             await connection.execute(insert(vector_store_batches).values(rows.written(batch)))
@@ -128,13 +124,15 @@ class Attaching:
             created=now_s,
         )  # fmt: skip
         await add_job(connection, job)
-        for place, wish in enumerate(unique):
-            attached = Attached(
+        attached = [
+            Attached(
                 entry=secrets.token_hex(16), store=store.id, file=wish.file, batch=batch, job=job.id, place=place,
                 created=now_s + place * APART_S, status="in_progress", error=None, attributes=dict(wish.attributes),
                 max_tokens=wish.chunking.max_tokens, overlap=wish.chunking.overlap,
-            )  # fmt: skip
-            await rows.add_file(connection, attached)
+            )
+            for place, wish in enumerate(unique)
+        ]  # fmt: skip
+        await rows.add_files(connection, store.id, attached)
         counts = (await rows.counts_of(connection, [store.id])).get(store.id, Counts())
         if counts.total > MAX_FILES:
             raise InvalidRequest(
@@ -145,8 +143,8 @@ class Attaching:
 
     async def _check_files(self, connection: AsyncConnection, project: str, ids: Sequence[str], now_s: float) -> None:
         alive = or_(files.c.expires.is_(None), files.c.expires > now_s)
-        for start in range(0, len(ids), IDS):
-            some = ids[start : start + IDS]
+        for start in range(0, len(ids), rows.IDS):
+            some = ids[start : start + rows.IDS]
             query = select(files.c.id).where(files.c.id.in_(some), files.c.project == project, alive)
             found = set((await connection.execute(query)).scalars())
             for each in some:
@@ -184,9 +182,7 @@ class Attaching:
                 connection, store=store, batch=batch, status=status, limit=page.limit, descending=page.descending, **at
             )
 
-    async def set_attributes(
-        self, project: str, store: str, file: str, attributes: Mapping[str, Value]
-    ) -> Attached:
+    async def set_attributes(self, project: str, store: str, file: str, attributes: Mapping[str, Value]) -> Attached:
         """Give a file other attributes. Errors as of `get`."""
         async with self._database.write() as connection:
             await store_in(connection, project, store)

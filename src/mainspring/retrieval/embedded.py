@@ -9,8 +9,8 @@ error and the memory of a graph of neighbours. docs/LOG.md has what was measured
 Whatever is killed when, the two files agree: vectors are written, and on the disk, before the transaction that counts
 them is committed, and only to places that no transaction has counted before (AUTOINCREMENT gives none twice).
 
-BM25 is FTS5's (k1 1.2, b 0.75). It gives words in half of the chunks or more a weight of almost nothing, so they are left
-out of the query, which saves most of the time. Words are separated where letters and digits end and stemmed as English.
+BM25 is FTS5's (k1 1.2, b 0.75). It gives words in half of the chunks or more a weight of almost nothing, so they are
+left out of the query, which saves most of the time. Words end where letters and digits do, and are stemmed as English.
 """
 
 import math
@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mainspring.retrieval.index import Hit, Index, Indexed, IndexBroken
+from mainspring.retrieval.index import Hit, Index, IndexBroken, Indexed
 
 __all__ = ["EmbeddedIndex", "open_embedded"]
 
@@ -163,7 +163,7 @@ class EmbeddedIndex:
             ):
                 self._database.execute(statement, [entry])
 
-    # -- searching ---------------------------------------------------------------------------------------------------
+    # -- searching -----------------------------------------------------------------------------------------------------
 
     def by_text(self, query: str, limit: int, among: set[str] | None = None) -> list[Hit]:
         """See `index.Index`. The relevance is the share of the highest BM25 that there could be."""
@@ -189,7 +189,8 @@ class EmbeddedIndex:
         """A word's inverse document frequency, as FTS5 has it. One that is nowhere weighs what the rarest do."""
         count = self._counts.get(word)
         if count is None:
-            (count,) = self._database.execute("SELECT count(*) FROM words WHERE words MATCH ?", [f'"{word}"']).fetchone()
+            asked = "SELECT count(*) FROM words WHERE words MATCH ?"
+            (count,) = self._database.execute(asked, [f'"{word}"']).fetchone()
             if len(self._counts) > 100_000:
                 self._counts.clear()
             self._counts[word] = count

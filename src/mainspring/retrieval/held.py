@@ -17,7 +17,7 @@ from mainspring.core import log
 from mainspring.core.threads import drawn, in_thread
 from mainspring.retrieval import rows
 from mainspring.retrieval.embedded import open_embedded
-from mainspring.retrieval.index import Index, Indexed, IndexBroken, Open
+from mainspring.retrieval.index import Index, IndexBroken, Indexed, Open
 from mainspring.retrieval.rows import Attached, Findable, Store
 from mainspring.store.db import Database
 

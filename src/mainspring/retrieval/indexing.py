@@ -8,6 +8,7 @@ must give again; if it does not (another version of this code cuts otherwise), t
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
@@ -16,14 +17,14 @@ from numpy.typing import NDArray
 
 from mainspring.core import log
 from mainspring.core.clock import Clock
-from mainspring.core.errors import BudgetSpent, InvalidRequest, MainspringError, NotFound, Overloaded
+from mainspring.core.errors import BudgetSpent, InvalidRequest, NotFound, Overloaded
 from mainspring.core.threads import drawn, in_thread
 from mainspring.retrieval import rows
 from mainspring.retrieval.held import Indexes
 from mainspring.retrieval.index import Indexed
 from mainspring.retrieval.passages import Chunk, Parse, Passage
 from mainspring.retrieval.rows import Attached, Store
-from mainspring.retrieval.vectors import Count, Vectors
+from mainspring.retrieval.vectors import Vectors
 from mainspring.store.db import Database
 from mainspring.store.files import Files
 from mainspring.store.jobs import change_job
@@ -60,6 +61,16 @@ class _Failed(Exception):
         self.error = {"code": code, "message": message}
 
 
+@dataclass(frozen=True)
+class _Task:
+    """A file on its way: `model` makes its vectors; empty makes none."""
+
+    held: Held
+    store: Store
+    attached: Attached
+    model: str
+
+
 class Indexing:
     """Does the jobs.
 
@@ -67,11 +78,10 @@ class Indexing:
         parse: makes passages of a file.
         cut: makes chunks of passages.
         max_tokens: of a file; one with more fails.
-        ended: called with the store's id when a file of it has come to its end.
     """
 
     def __init__(
-        self, database: Database, clock: Clock, files: Files, indexes: Indexes, vectors: Vectors, *, parse: Parse,
+        self, database: Database, clock: Clock, files: Files, indexes: Indexes, *, vectors: Vectors, parse: Parse,
         cut: Cut, max_tokens: int,
     ) -> None:  # fmt: skip
         self._database, self._clock, self._files = database, clock, files
@@ -124,29 +134,32 @@ class Indexing:
             path = await self._files.local(file)
         except NotFound as error:
             raise _Failed("server_error", error.message) from None
-        model = await self._model(store)
-        count = self._vectors.count(model)
-        start, last = await self._begun(attached)
-        num_tokens, place = 0, 0
+        task = _Task(held, store, attached, await self._model(store))
         try:
             async with aclosing(self._parse(path, file.filename)) as passages:
-                async for group in self._groups(passages, attached, count):
-                    num_tokens += sum(chunk.tokens for chunk in group)
-                    if num_tokens > self._max_tokens:
-                        raise _Failed("invalid_file", f"The file has more than {self._max_tokens:,} tokens.")
-                    fresh = group[max(start - place, 0) :]
-                    if place < start <= place + len(group) and not _same(group[start - place - 1], last):
-                        await self._forget(held, attached)
-                        raise _Again
-                    if fresh:
-                        await self._group(held, store, attached, model, max(place, start), fresh)
-                    place += len(group)
+                num_chunks = await self._through(task, passages)
         except InvalidRequest as error:
             code = "unsupported_file" if error.code in UNSUPPORTED else "invalid_file"
             raise _Failed(code, error.message) from None
-        if not place:
+        if not num_chunks:
             raise _Failed("invalid_file", "There is no text in this file.")
-        await self._complete(held, attached)
+        await self._complete(task)
+
+    async def _through(self, task: _Task, passages: AsyncGenerator[Passage]) -> int:
+        """Cut a file, and keep what is not there yet; how many chunks it has."""
+        num_there, last = await self._begun(task.attached)
+        num_tokens, place = 0, 0
+        async for group in self._groups(passages, task):
+            num_tokens += sum(chunk.tokens for chunk in group)
+            if num_tokens > self._max_tokens:
+                raise _Failed("invalid_file", f"The file has more than {self._max_tokens:,} tokens.")
+            if place < num_there <= place + len(group) and not _same(group[num_there - place - 1], last):
+                await self._forget(task.held, task.attached)
+                raise _Again
+            if fresh := group[max(num_there - place, 0) :]:
+                await self._keep(task, max(place, num_there), fresh, await self._embedded(task, fresh))
+            place += len(group)
+        return place
 
     async def _model(self, store: Store) -> str:
         """What the file's vectors are made with; empty if it gets none.
@@ -174,48 +187,50 @@ class Indexing:
             found = await rows.last_chunk(connection, attached.entry)
         return (0, None) if found is None else (found[0] + 1, found[1])
 
-    async def _groups(
-        self, passages: AsyncGenerator[Passage], attached: Attached, count: Count
-    ) -> AsyncGenerator[list[Chunk]]:
+    async def _groups(self, passages: AsyncGenerator[Passage], task: _Task) -> AsyncGenerator[list[Chunk]]:
         """Chunks in groups. Cutting counts tokens, which is work: it has a thread."""
-        texts = drawn(asyncio.get_running_loop(), passages)
-        chunks = self._cut(texts, max_tokens=attached.max_tokens, overlap=attached.overlap, count=count)
+        texts, wanted = drawn(asyncio.get_running_loop(), passages), task.attached
+        count = self._vectors.count(task.model)
+        chunks = self._cut(texts, max_tokens=wanted.max_tokens, overlap=wanted.overlap, count=count)
         while group := await in_thread(_taken, chunks):
             yield [_clean(chunk) for chunk in group]
 
-    async def _group(
-        self, held: Held, store: Store, attached: Attached, model: str, start: int, group: Sequence[Chunk]
+    async def _keep(
+        self, task: _Task, start: int, group: Sequence[Chunk], vectors: Sequence[NDArray[np.float16]]
     ) -> None:
-        """Make vectors of some chunks, and keep them."""
-        vectors: list[bytes] = [b""] * len(group)
-        dimensions = 0
-        if model:
-            made = await self._embedded(store, model, group)
-            dimensions = made[0].shape[1]
-            vectors = [each.tobytes() for each in made]
-        chunks = [
-            Indexed(
-                text=chunk.text, start=chunk.start, end=chunk.end, page=chunk.page, heading=chunk.heading, vectors=each
+        """Write chunks down, the first of them at the place `start`; vectors are none at all without a model."""
+        rest = vectors or [np.empty((0, 0), np.float16)] * len(group)
+        kept = [
+            (
+                Indexed(
+                    text=chunk.text, start=chunk.start, end=chunk.end, page=chunk.page, heading=chunk.heading,
+                    vectors=each.tobytes(),
+                ),
+                chunk.tokens,
             )
-            for chunk, each in zip(group, vectors, strict=True)
-        ]
-        async with held.writing() as (connection, job):
-            now = await rows.find_entry(connection, attached.entry)
+            for chunk, each in zip(group, rest, strict=True)
+        ]  # fmt: skip
+        entry, store = task.attached.entry, task.attached.store
+        async with task.held.writing() as (connection, job):
+            now = await rows.find_entry(connection, entry)
             if now is None or now.status != "in_progress":
                 raise _Gone
-            if model and not await rows.take_model(connection, store.id, model, dimensions):
+            if vectors and not await rows.take_model(connection, store, task.model, vectors[0].shape[1]):
                 raise _Again  # another job has begun the store with another model
-            await rows.add_chunks(
-                connection, attached.entry, start, list(zip(chunks, (chunk.tokens for chunk in group), strict=True))
-            )
-            await change_job(connection, job, state={**job.state, "entry": attached.entry, "chunks": start + len(group)})
+            await rows.add_chunks(connection, entry, start, kept)
+            state = {**job.state, "entry": entry, "chunks": start + len(group)}
+            await change_job(connection, job, state=state)
 
-    async def _embedded(self, store: Store, model: str, group: Sequence[Chunk]) -> list[NDArray[np.float16]]:
-        """Vectors; a model that is busy is waited for a while."""
-        waited_s = 0.0
+    async def _embedded(self, task: _Task, group: Sequence[Chunk]) -> list[NDArray[np.float16]]:
+        """Vectors, none without a model; one that is busy is waited for a while."""
+        if not task.model:
+            return []
+        waited_s, whose = 0.0, task.store
         while True:
             try:
-                return await self._vectors.of_chunks(group, project=store.project, model=model, tenant=store.creator)
+                return await self._vectors.of_chunks(
+                    group, project=whose.project, model=task.model, tenant=whose.creator
+                )
             except Overloaded as error:
                 wait_s = min(max(error.retry_after_s or 1.0, 0.1), WAIT_S)
                 if waited_s + wait_s > WAIT_S:
@@ -225,10 +240,10 @@ class Indexing:
             except (BudgetSpent, InvalidRequest) as error:
                 raise _Failed("server_error", error.message) from None
 
-    async def _complete(self, held: Held, attached: Attached) -> None:
-        async with held.writing() as (connection, job):
-            num_bytes = await rows.bytes_of(connection, attached.entry)
-            if not await rows.complete(connection, attached, num_bytes):
+    async def _complete(self, task: _Task) -> None:
+        async with task.held.writing() as (connection, job):
+            num_bytes = await rows.bytes_of(connection, task.attached.entry)
+            if not await rows.complete(connection, task.attached, num_bytes):
                 raise _Gone
             await change_job(connection, job, state=_one_more(job.state))
 
@@ -246,9 +261,7 @@ def _taken(chunks: Iterable[Chunk]) -> list[Chunk]:
 
 def _clean(chunk: Chunk) -> Chunk:
     """Without what PostgreSQL keeps in no text; offsets stay."""
-    return msgspec.structs.replace(
-        chunk, text=_kept(chunk.text), heading=tuple(_kept(each) for each in chunk.heading)
-    )
+    return msgspec.structs.replace(chunk, text=_kept(chunk.text), heading=tuple(_kept(each) for each in chunk.heading))
 
 
 def _kept(text: str) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from mainspring.core import log
 from mainspring.core.errors import MainspringError
-from mainspring.core.search import SearchRequest
 from mainspring.core.seams import Deployments, Generate
+from mainspring.core.search import SearchRequest
 from mainspring.core.types import ChatPrompt, GenerateRequest, Message, ModelInfo, Sampling, Token
 
 __all__ = ["Rewriting"]
@@ -52,9 +52,7 @@ class Rewriting:
         return line if line and "\n" not in written.strip() and len(line) <= MAX_CHARS and shares else query
 
     async def _ask(self, query: str, model: str, request: SearchRequest) -> str:
-        prompt = ChatPrompt(
-            messages=(Message(role="system", content=ASKED), Message(role="user", content=query))
-        )
+        prompt = ChatPrompt(messages=(Message(role="system", content=ASKED), Message(role="user", content=query)))
         asked = GenerateRequest(
             id=f"rewrite-{secrets.token_hex(12)}", model=model, prompt=prompt, tenant=request.tenant,
             project=request.project, streams=False, max_tokens=MAX_TOKENS, sampling=Sampling(temperature=0.0),

@@ -1,4 +1,4 @@
-"""Vector stores, the files in them, and their chunks, as rows. Functions take a connection, as those of `store/jobs.py`.
+"""Vector stores, the files in them, and their chunks, as rows. Functions take a connection, as in `store/jobs.py`.
 
 A file can be found once its row is "completed". Each change of what can be found has a number higher than all before it
 in its store, which its row holds: so the count of the rows and their highest number tell whether anything has changed,
@@ -17,10 +17,12 @@ from mainspring.retrieval.index import Indexed
 from mainspring.store.tables import files, vector_store_batches, vector_store_chunks, vector_store_files, vector_stores
 
 __all__ = [
-    "Attached", "Batch", "Counts", "Status", "Store", "add_chunks", "add_file", "chunks_of", "complete", "counts_of",
+    "Attached", "Batch", "Counts", "Status", "Store", "add_chunks", "add_files", "chunks_of", "complete", "counts_of",
     "findable", "findable_state", "last_chunk", "list_files", "next_file", "orphans", "usage_of",
 ]  # fmt: skip
 
+IDS = 500
+"""Of one query."""
 Status = Literal["in_progress", "completed", "failed", "cancelled"]
 
 
@@ -143,7 +145,7 @@ def _files() -> Select[Any]:
     return select(vector_store_files, files.c.filename).join(files, files.c.id == vector_store_files.c.file)
 
 
-# -- counts --------------------------------------------------------------------------------------------------------------
+# -- counts ------------------------------------------------------------------------------------------------------------
 
 
 async def counts_of(
@@ -166,15 +168,17 @@ async def usage_of(connection: AsyncConnection, ids: Iterable[str]) -> dict[str,
     return {store: int(total) for store, total in await connection.execute(query)}
 
 
-# -- files -----------------------------------------------------------------------------------------------------------------
+# -- files -------------------------------------------------------------------------------------------------------------
 
 
-async def add_file(connection: AsyncConnection, attached: Attached) -> None:
-    """Put a file's row there, in the place of that which it has in the store already."""
+async def add_files(connection: AsyncConnection, store: str, attached: Sequence[Attached]) -> None:
+    """Put the rows of files there, in the place of those that they have in the store already."""
     c = vector_store_files.c
-    same = and_(c.store == attached.store, c.file == attached.file)
-    await connection.execute(delete(vector_store_files).where(same))
-    await connection.execute(insert(vector_store_files).values(written(attached)))
+    for start in range(0, len(attached), IDS):
+        some = attached[start : start + IDS]
+        same = and_(c.store == store, c.file.in_([each.file for each in some]))
+        await connection.execute(delete(vector_store_files).where(same))
+        await connection.execute(insert(vector_store_files), [written(each) for each in some])
 
 
 async def find_file(connection: AsyncConnection, store: str, file: str) -> Attached | None:
@@ -207,18 +211,22 @@ async def list_files(
         query = query.where(c.batch == batch)
     if status is not None:
         query = query.where(c.status == status)
-    query = paged(query, c.created, c.entry, after and (after.created, after.entry),
-                  before and (before.created, before.entry), descending)  # fmt: skip
+    query = paged(
+        query, (c.created, c.entry), after=after and (after.created, after.entry),
+        before=before and (before.created, before.entry), descending=descending,
+    )  # fmt: skip
     rows = (await connection.execute(query.limit(limit + 1))).mappings().all()
     found = [_attached(row) for row in rows[:limit]]
     return (found[::-1] if before is not None and after is None else found), len(rows) > limit
 
 
 def paged(
-    query: Select[Any], when: Any, key: Any, after: tuple[float, str] | None, before: tuple[float, str] | None,
+    query: Select[Any], order: tuple[Any, Any], *, after: tuple[float, str] | None, before: tuple[float, str] | None,
     descending: bool,
 ) -> Select[Any]:  # fmt: skip
-    """In order, between the two. With `before` alone those nearest to it come first: whoever reads turns them round."""
+    """In order of a time and, of equal ones, of a key, between the two. With `before` alone those nearest to it come first: whoever reads turns them round."""
+
+    when, key = order
 
     def beyond(at: tuple[float, str], upwards: bool) -> Any:
         time, name = at
@@ -286,10 +294,12 @@ async def findable(connection: AsyncConnection, store: str) -> list[Attached]:
     return [_attached(row) for row in rows]
 
 
-# -- chunks ----------------------------------------------------------------------------------------------------------------
+# -- chunks ------------------------------------------------------------------------------------------------------------
 
 
-async def add_chunks(connection: AsyncConnection, entry: str, start: int, chunks: Sequence[tuple[Indexed, int]]) -> None:
+async def add_chunks(
+    connection: AsyncConnection, entry: str, start: int, chunks: Sequence[tuple[Indexed, int]]
+) -> None:
     """Keep chunks of an entry, with their tokens, from the place `start` on."""
     rows = [
         {
@@ -320,7 +330,9 @@ async def bytes_of(connection: AsyncConnection, entry: str) -> int:
     """Bytes of text and vectors that are kept of an entry."""
     c = vector_store_chunks.c
     size = func.octet_length if connection.dialect.name == "postgresql" else func.length
-    text = func.octet_length(c.text) if connection.dialect.name == "postgresql" else func.length(cast(c.text, LargeBinary))
+    text = (
+        func.octet_length(c.text) if connection.dialect.name == "postgresql" else func.length(cast(c.text, LargeBinary))
+    )
     query = select(func.sum(text + size(c.vectors))).where(c.entry == entry)
     return int((await connection.execute(query)).scalar() or 0)
 
@@ -347,7 +359,7 @@ def _indexed(row: RowMapping) -> Indexed:
     )  # fmt: skip
 
 
-# -- stores ----------------------------------------------------------------------------------------------------------------
+# -- stores ------------------------------------------------------------------------------------------------------------
 
 
 async def find_store(connection: AsyncConnection, id: str) -> Store | None:  # noqa: A002 - what the API calls it

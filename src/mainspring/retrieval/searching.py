@@ -18,8 +18,8 @@ from mainspring.core.threads import in_thread
 from mainspring.retrieval import rows
 from mainspring.retrieval.filters import fits
 from mainspring.retrieval.fusion import falling, fused
-from mainspring.retrieval.held import Current, Indexes
-from mainspring.retrieval.index import Hit, Indexed, IndexBroken
+from mainspring.retrieval.held import Indexes
+from mainspring.retrieval.index import Hit, IndexBroken, Indexed
 from mainspring.retrieval.lives import check_lives
 from mainspring.retrieval.rewriting import Rewriting
 from mainspring.retrieval.rows import Attached, Store
@@ -69,7 +69,7 @@ class Searching:
     """
 
     def __init__(
-        self, database: Database, clock: Clock, indexes: Indexes, vectors: Vectors, rewriting: Rewriting,
+        self, database: Database, clock: Clock, indexes: Indexes, *, vectors: Vectors, rewriting: Rewriting,
         rerank: Rerank | None = None,
     ) -> None:  # fmt: skip
         self._database, self._clock, self._indexes = database, clock, indexes
@@ -120,21 +120,19 @@ class Searching:
                         by_text.add(store.id, await in_thread(current.index.by_text, query, DEPTH, among))
                     if by_vector.weight and vector is not None:
                         by_vector.add(store.id, await in_thread(current.index.by_vector, vector, DEPTH, among))
-        return await self._joined(request, {store.id: store for store in stores}, queries, orders, files)
+        return await self._joined(request, {store.id: store for store in stores}, orders, files)
 
     async def _vector(self, store: Store, query: str, request: SearchRequest) -> NDArray[np.float32] | None:
         if not store.model or not request.ranking.vector_weight:
             return None
-        vector = await self._vectors.of_query(
-            query, project=request.project, model=store.model, tenant=request.tenant
-        )
+        vector = await self._vectors.of_query(query, project=request.project, model=store.model, tenant=request.tenant)
         if vector is None:
             _log.warning("no deployment makes this store's vectors: its words alone are searched", store=store.id)
         return vector
 
     async def _joined(
-        self, request: SearchRequest, stores: Mapping[str, Store], queries: tuple[str, ...],
-        orders: Sequence[tuple[_Order, _Order]], files: Mapping[str, Mapping[str, Attached]],
+        self, request: SearchRequest, stores: Mapping[str, Store], orders: Sequence[tuple[_Order, _Order]],
+        files: Mapping[str, Mapping[str, Attached]],
     ) -> list[Found]:  # fmt: skip
         both = [each for pair in orders for each in pair]
         keys = fused([(each.weight, each.best()) for each in both])
@@ -144,7 +142,7 @@ class Searching:
         chunks = await self._fetched(keys, stores)
         keys = [key for key in keys if key in chunks and chunks[key][0] in files[key.store]]
         if reranks and keys:
-            keys, relevance = await self._reranked(queries, keys, chunks)
+            keys, relevance = await self._reranked(request.queries, keys, chunks)
         scores = falling(keys, relevance)
         return [
             _found(key.store, files[key.store][chunks[key][0]], chunks[key][1], score)

@@ -5,7 +5,7 @@ Files in them are `attaching.py`'s, finding things is `searching.py`'s.
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     metadata: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
-    expires_days: int | None | msgspec.UnsetType = msgspec.UNSET
+    expires_days: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class Stores:
         async with self._database.read() as connection:
             return (await self._seen(connection, [await store_in(connection, project, id)]))[0]
 
-    async def list(self, project: str, page: Page) -> tuple[list[Seen], bool]:
+    async def list(self, project: str, page: Page) -> tuple[Sequence[Seen], bool]:
         """Stores of a project by the time when they were made, and whether there are more.
 
         Raises:
@@ -108,7 +108,7 @@ class Stores:
                 for name, value in (("after", page.after), ("before", page.before))
             }
             query = select(vector_stores).where(c.project == project)
-            query = rows.paged(query, c.created, c.id, at["after"], at["before"], page.descending)
+            query = rows.paged(query, (c.created, c.id), **at, descending=page.descending)
             found = (await connection.execute(query.limit(page.limit + 1))).mappings().all()
             stores = [rows.store_of(row) for row in found[: page.limit]]
             if at["before"] is not None and at["after"] is None:
@@ -138,7 +138,7 @@ class Stores:
             await connection.execute(delete(vector_stores).where(vector_stores.c.id == id))
         await self._indexes.drop(id)
 
-    async def _seen(self, connection: AsyncConnection, stores: list[Store]) -> list[Seen]:
+    async def _seen(self, connection: AsyncConnection, stores: Sequence[Store]) -> Sequence[Seen]:
         ids, now_s = [store.id for store in stores], self._clock.now()
         counts, usage = await rows.counts_of(connection, ids), await rows.usage_of(connection, ids)
         return [
@@ -149,7 +149,7 @@ class Stores:
             for store in stores
         ]  # fmt: skip
 
-    # -- what goes by itself ---------------------------------------------------------------------------------------------
+    # -- what goes by itself -------------------------------------------------------------------------------------------
 
     async def keep_swept(self) -> None:
         """`sweep` for as long as the server runs."""
