@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.core.clock import Clock
@@ -17,7 +17,7 @@ from mainspring.retrieval.lives import check_lives
 from mainspring.retrieval.rows import Attached, Batch, Counts, Status, Store
 from mainspring.retrieval.stores import Page, Stores, store_in
 from mainspring.store.db import Database
-from mainspring.store.jobs import Job, add_job
+from mainspring.store.jobs import Job, add_job, change_job, find_job
 from mainspring.store.tables import files, vector_store_batches, vector_store_files
 
 __all__ = ["AUTO", "Attaching", "Chunking", "SeenBatch", "Wish"]
@@ -229,8 +229,11 @@ class Attaching:
             seen = await _seen(connection, await _batch_in(connection, store, batch))
             if seen.status == "in_progress":
                 c = vector_store_files.c
-                waiting = update(vector_store_files).where(c.batch == batch, c.status == "in_progress")
-                await connection.execute(waiting.values(status="cancelled"))
+                waiting = and_(c.batch == batch, c.status == "in_progress")
+                for job in (await connection.execute(select(c.job).distinct().where(waiting))).scalars().all():
+                    if (found := await find_job(connection, job)) is not None:
+                        await change_job(connection, found, wanted="cancel")
+                await connection.execute(update(vector_store_files).where(waiting).values(status="cancelled"))
                 mark = update(vector_store_batches).where(vector_store_batches.c.id == batch)
                 await connection.execute(mark.values(cancelled=True))
             return await _seen(connection, await _batch_in(connection, store, batch))

@@ -6,10 +6,11 @@ must give again; if it does not (another version of this code cuts otherwise), t
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -37,8 +38,6 @@ TOGETHER = 32
 """Chunks of one group: so many are embedded and written at once."""
 WAIT_S = 30.0
 """The longest that is waited for a model that is busy before the job is given back."""
-UNSUPPORTED = frozenset({"unsupported_file", "unsupported_file_type", "unsupported_format"})
-"""Codes of the parser's errors that say that it does not know the format."""
 _log = log.get("mainspring.retrieval")
 
 Cut = Callable[..., Iterator[Chunk]]
@@ -97,7 +96,7 @@ class Indexing:
             if attached is None or store is None:
                 break
             try:
-                await self._file(held, store, attached)
+                await _unless_cancelled(held, self._file(held, store, attached))
             except (_Again, _Gone):
                 continue
             except _Failed as failed:
@@ -139,7 +138,7 @@ class Indexing:
             async with aclosing(self._parse(path, file.filename)) as passages:
                 num_chunks = await self._through(task, passages)
         except InvalidRequest as error:
-            code = "unsupported_file" if error.code in UNSUPPORTED else "invalid_file"
+            code = "unsupported_file" if error.code == "unsupported_file" else "invalid_file"
             raise _Failed(code, error.message) from None
         if not num_chunks:
             raise _Failed("invalid_file", "There is no text in this file.")
@@ -246,6 +245,20 @@ class Indexing:
             if not await rows.complete(connection, task.attached, num_bytes):
                 raise _Gone
             await change_job(connection, job, state=_one_more(job.state))
+
+
+async def _unless_cancelled(held: Held, work: Coroutine[Any, Any, None]) -> None:
+    """Work, unless the job's owner wants it no more: a model may take long to answer."""
+    task, poked = asyncio.create_task(work), asyncio.create_task(held.poked.wait())
+    try:
+        await asyncio.wait((task, poked), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise _Gone
+        task.result()
+    finally:
+        for each in (task, poked):
+            each.cancel()
+        await asyncio.gather(task, poked, return_exceptions=True)
 
 
 def _one_more(state: dict[str, object]) -> dict[str, object]:

@@ -224,7 +224,8 @@ def paged(
     query: Select[Any], order: tuple[Any, Any], *, after: tuple[float, str] | None, before: tuple[float, str] | None,
     descending: bool,
 ) -> Select[Any]:  # fmt: skip
-    """In order of a time and, of equal ones, of a key, between the two. With `before` alone those nearest to it come first: whoever reads turns them round."""
+    """In order of a time and, of equal ones, of a key, between the two. With `before` alone those nearest to it come
+    first: whoever reads turns them round."""
 
     when, key = order
 
@@ -329,11 +330,11 @@ async def chunks_of(connection: AsyncConnection, entry: str, start: int, limit: 
 async def bytes_of(connection: AsyncConnection, entry: str) -> int:
     """Bytes of text and vectors that are kept of an entry."""
     c = vector_store_chunks.c
-    size = func.octet_length if connection.dialect.name == "postgresql" else func.length
-    text = (
-        func.octet_length(c.text) if connection.dialect.name == "postgresql" else func.length(cast(c.text, LargeBinary))
-    )
-    query = select(func.sum(text + size(c.vectors))).where(c.entry == entry)
+    if connection.dialect.name == "postgresql":
+        size = func.octet_length(c.text) + func.octet_length(c.vectors)
+    else:  # SQLite counts characters of a text
+        size = func.length(cast(c.text, LargeBinary)) + func.length(c.vectors)
+    query = select(func.sum(size)).where(c.entry == entry)
     return int((await connection.execute(query)).scalar() or 0)
 
 

@@ -27,9 +27,10 @@ async def vector_stores(
     """Everything about vector stores; what works on them stops when the stack is closed."""
     from mainspring.api.services import VectorStores
     from mainspring.retrieval.attaching import Attaching
+    from mainspring.retrieval.chunk import chunks
     from mainspring.retrieval.held import INDEXES, Indexes
     from mainspring.retrieval.indexing import KIND, Indexing
-    from mainspring.retrieval.plain import chunks, parse
+    from mainspring.retrieval.parser import Parser
     from mainspring.retrieval.rewriting import Rewriting
     from mainspring.retrieval.searching import Searching
     from mainspring.retrieval.stores import Stores
@@ -42,9 +43,11 @@ async def vector_stores(
     vectors = Vectors(
         embed=embed, models=models, wanted=wanted.embedding, tokenizer=_tokenizers(Catalog(settings.home / "models"))
     )
+    parser = await stack.enter_async_context(Parser())
     indexing = Indexing(
-        database, clock, files, indexes, vectors=vectors, parse=parse, cut=chunks, max_tokens=wanted.max_file_tokens
-    )
+        database, clock, files, indexes, vectors=vectors, parse=parser.parse, cut=chunks,
+        max_tokens=wanted.max_file_tokens,
+    )  # fmt: skip
     worker = Worker(
         database, clock, KIND, ("in_progress",), indexing.work, give_up=indexing.give_up, concurrent=wanted.concurrent
     )

@@ -29,10 +29,15 @@ def _kind(value: Any) -> str:
     return {bool: "boolean", int: "number", float: "number", list: "array"}.get(type(value), "string")
 
 
-_Kinds = Discriminator(_kind)
+def _plain_kind(value: Any) -> str:
+    """The same where no array is taken."""
+    return _kind(value) if not isinstance(value, list) else "string"
+
+
+_Kinds, _PlainKinds = Discriminator(_kind), Discriminator(_plain_kind)
 _Text = Annotated[Annotated[str, Field(max_length=512)], Tag("string")]
 _Bool, _Number = Annotated[bool, Tag("boolean")], Annotated[Number, Tag("number")]
-AttributeIn = Annotated[_Text | _Number | _Bool, _Kinds]
+AttributeIn = Annotated[_Text | _Number | _Bool, _PlainKinds]
 AttributesIn = Annotated[dict[Annotated[str, Field(max_length=64)], AttributeIn], Field(max_length=16)]
 MetadataIn = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
@@ -111,7 +116,7 @@ class UpdateVectorStoreFileRequest(Wire):
     attributes: AttributesIn | None
 
 
-_Values = Annotated[list[Annotated[_Text | _Number | _Bool, _Kinds]], Field(min_length=1, max_length=100), Tag("array")]
+_Values = Annotated[list[Annotated[_Text | _Number | _Bool, _PlainKinds]], Field(min_length=1, max_length=100), Tag("array")]
 
 
 class ComparisonIn(Wire):
