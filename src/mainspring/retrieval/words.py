@@ -63,4 +63,5 @@ def weight(num_texts: int, num_with: int) -> float:
 
 def gains(counts: NDArray[np.float32], lengths: NDArray[np.float32], mean_length: float) -> NDArray[np.float32]:
     """What a word adds to the scores of texts, in multiples of its weight, by how often it is there: BM25."""
-    return counts * MOST / (counts + K1 * (1 - B + B * lengths / mean_length))
+    slowed = K1 * (1 - B + B * lengths / mean_length)
+    return (counts * MOST / (counts + slowed)).astype(np.float32)

@@ -69,16 +69,20 @@ class Installation:
             database, clock, self.files, self.indexes, vectors=self.vectors, parse=more.pop("parse", parse),
             cut=more.pop("cut", chunks), max_tokens=more.pop("max_tokens", 100_000),
         )  # fmt: skip
-        self.worker = Worker(
-            database, clock, KIND, ("in_progress",), self.indexing.work, give_up=self.indexing.give_up,
-            lease_s=more.pop("lease_s", 30.0),
-        )  # fmt: skip
+        self._clock, self._lease_s = clock, more.pop("lease_s", 30.0)
         self.stores = Stores(database, clock, self.indexes)
-        self.attaching = Attaching(database, clock, self.stores, self.worker.poke)
+        self.attaching = Attaching(database, clock, self.stores, lambda: None)
         rewriting = Rewriting(generate=models.generate, models=models)
         self.searching = Searching(
             database, clock, self.indexes, vectors=self.vectors, rewriting=rewriting, rerank=more.pop("rerank", None)
         )
+
+    def worker(self) -> Worker:
+        """One that is stopped does not start again."""
+        return Worker(
+            self.database, self._clock, KIND, ("in_progress",), self.indexing.work, give_up=self.indexing.give_up,
+            lease_s=self._lease_s,
+        )  # fmt: skip
 
     async def store(self, project: str = "p", **more: Any) -> str:
         made = self.stores.new(project=project, by="key", **more)
@@ -117,16 +121,17 @@ class Installation:
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        task = asyncio.create_task(self.worker.run())
+        worker = self.worker()
+        task = asyncio.create_task(worker.run())
         try:
             yield
         finally:
-            await self.worker.stop()
+            await worker.stop()
             await task
 
 
-async def until(done: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+async def until(done: Callable[[], Awaitable[bool]], limit_s: float = 30) -> None:
+    async with asyncio.timeout(limit_s):
         while not await done():  # noqa: ASYNC110 - it is in the database
             await asyncio.sleep(0.01)
 

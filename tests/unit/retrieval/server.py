@@ -13,7 +13,7 @@ async def main(home: Path, url: str) -> None:
     worker.LOOK_S, worker.BACKOFF_S = 0.05, 0.0
     async with installation(home, url, lease_s=0.5) as installed:
         print("ready", flush=True)
-        await installed.worker.run()
+        await installed.worker().run()
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ def bm25(query: str, texts: list[str]) -> dict[str, float]:
     for word in dict.fromkeys(words(query)):
         num = sum(1 for text in texts if word in counts[text])
         weight = math.log(1 + (len(texts) - num + 0.5) / (num + 0.5))
-        for text in counts:
-            count, length = counts[text][word], sum(counts[text].values())
+        for text, of in counts.items():
+            count, length = of[word], sum(of.values())
             gain = count * (K1 + 1) / (count + K1 * (1 - B + B * length / mean))
             scores[text] = scores.get(text, 0.0) + weight * gain
     return scores

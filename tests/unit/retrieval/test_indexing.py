@@ -10,10 +10,12 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import func, select
 
 from mainspring.core.errors import NotFound, Overloaded
+from mainspring.core.search import Ranking
 from mainspring.core.types import Embeddings, EmbedRequest
 from mainspring.engine.fake import FakeEmbedder
 from mainspring.retrieval import rows
@@ -60,7 +62,7 @@ async def test_a_file_becomes_chunks_that_are_found(installed: Installation) -> 
     assert (seen.dimensions, seen.model.split("@")[0]) == (32, "fake-embed")
     assert len(first.vectors) % 64 == 0
     assert done.bytes > len(LONG)
-    result = await installed.search(store, query="tells of number 77")
+    result = await installed.search(store, query="tells of number 77", ranking=Ranking(vector_weight=0))
     assert "number 77 " in result.found[0].text
     assert result.found[0].filename == "a.txt"
     assert LONG[result.found[0].start : result.found[0].end] == result.found[0].text
@@ -68,6 +70,8 @@ async def test_a_file_becomes_chunks_that_are_found(installed: Installation) -> 
 
 async def test_what_breaks_off_goes_on_behind_the_last_chunk(installed: Installation, monkeypatch) -> None:
     store, embed, calls = await installed.store(), installed.models.embed, list[tuple[str, ...]]()
+    embedder = installed.models.embedders["fake-embed"]
+    embedder.model = msgspec.structs.replace(embedder.model, context_length=10_000)
 
     async def breaking(request: EmbedRequest) -> Embeddings:
         calls.append(request.inputs)  # type: ignore[arg-type]
@@ -265,7 +269,7 @@ async def test_kill_9_while_200_documents_are_indexed(
             async def done() -> bool:
                 return await left() == 0
 
-            await until(done)
+            await until(done, 240)
         await whole(installed, store, files)
 
 
