@@ -23,12 +23,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any, NamedTuple
 
 import numpy as np
-from lxml import html
 from rich.console import Console
 from rich.table import Table
 
@@ -47,6 +47,10 @@ from mainspring.retrieval.vectors import SPARE_TOKENS, parts
 PACKAGE = "postgresql-doc-15"
 DEPTH = 100
 TITLES = re.compile(r"^(Chapter|Appendix|Part)?\s*[A-Z0-9]*[.\d]*\.?\s*")
+SECTIONS = {"sect1", "sect2", "sect3", "sect4", "refsect1", "refsect2", "chapter", "appendix", "preface"}
+HIDDEN = {"navheader", "navfooter", "toc"}
+TITLE_TAGS = {"h1", "h2", "h3", "h4", "h5", "h6", "title"}
+BLOCK_TAGS = {"p", "li", "dt", "dd", "pre", "tr", "div", "table"}
 BARE = {"description", "parameters", "notes", "examples", "compatibility", "see also", "outputs", "options", "author"}
 
 
@@ -62,34 +66,58 @@ def corpus(folder: Path, pages: int) -> list[Section]:
     files = sorted(folder.rglob("*.html"))
     if pages:
         files = random.Random(7).sample(files, min(pages, len(files)))
-    return [section for file in files for section in sections(file.read_bytes())]
+    return [section for file in files for section in sections(file.read_text("utf-8"))]
 
 
-def sections(page: bytes) -> list[Section]:
+def sections(page: str) -> list[Section]:
     """The sections of a page, headings and navigation taken out."""
-    tree: Any = html.fromstring(page)
-    for each in tree.xpath("//*[@class='navheader' or @class='navfooter' or @class='toc' or self::head]"):
-        each.drop_tree()
-    titles = {}
-    for each in tree.xpath("//h1|//h2|//h3|//h4|//h5|//h6"):
-        place = next((up for up in each.iterancestors() if up.tag == "div" and kind_of(up)), None)
-        if place is not None:
-            titles.setdefault(place, " ".join(each.text_content().split()))
-        each.getparent().remove(each) if not each.tail else each.drop_tree()
+    reader = _Reader()
+    reader.feed(page)
     found: list[Section] = []
-    for place in sorted(titles, key=lambda each: -len(list(each.iterancestors()))):  # the innermost first
-        text = re.sub(r"\n\s*\n\s*", "\n\n", place.text_content()).strip()
-        place.drop_tree()
-        if len(text) > 80:
-            found.append(Section(TITLES.sub("", titles[place].replace("\xa0", " ")), text))
+    for title, pieces in reader.found:
+        text = re.sub(r"\s*\n\s*\n\s*", "\n\n", "".join(pieces)).strip()
+        heading = TITLES.sub("", " ".join("".join(title).split()))
+        if heading and len(text) > 80:
+            found.append(Section(heading, text))
     return found
 
 
-def kind_of(element: Any) -> bool:
-    """Whether it is a section."""
-    return (element.get("class") or "").split(" ")[0] in (
-        "sect1", "sect2", "sect3", "sect4", "refsect1", "refentry", "chapter", "appendix", "preface", "refnamediv",
-    )  # fmt: skip
+class _Reader(HTMLParser):
+    """Gathers the text of each section, which is a `div` of a class that says so, apart from those in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[list[str], list[str]]] = []
+        self._divisions: list[tuple[str, int]] = []  # what each open one is, and which section it begins
+        self._in_title = False
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        """See HTMLParser."""
+        if tag == "div":
+            kind = (dict(attrs).get("class") or "").split(" ")[0]
+            if kind in SECTIONS:
+                self.found.append(([], []))
+            self._divisions.append((kind, len(self.found) - 1))
+        self._in_title |= tag in TITLE_TAGS
+        if tag in BLOCK_TAGS:
+            self._put("\n\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        """See HTMLParser."""
+        if tag == "div" and self._divisions:
+            self._divisions.pop()
+        self._in_title &= tag not in TITLE_TAGS
+
+    def handle_data(self, data: str) -> None:
+        """See HTMLParser."""
+        self._put(data)
+
+    def _put(self, text: str) -> None:
+        if any(kind in HIDDEN for kind, _ in self._divisions):
+            return
+        place = next((at for kind, at in reversed(self._divisions) if kind in SECTIONS), None)
+        if place is not None:
+            self.found[place][0 if self._in_title else 1].append(text)
 
 
 def questions(found: Sequence[Section], most: int) -> dict[str, int]:

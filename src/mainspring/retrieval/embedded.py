@@ -5,7 +5,7 @@
 
 A query's words are looked up, and BM25 is computed over their whole postings as arrays (`words.py`); vectors are
 compared with all of the store's, a product of a matrix and a vector at the speed of memory. Both are exact, cost
-milliseconds for 100,000 chunks, and take a filter as a mask. docs/LOG.md has what was measured beside what else there is.
+milliseconds for 100,000 chunks, and take a filter as a mask. docs/LOG.md has how others compare.
 
 Whatever is killed when, the two files agree: vectors are written, and on the disk, before the transaction that counts
 them is committed, and only to places that no transaction has counted before (AUTOINCREMENT gives none twice). Postings

@@ -14,8 +14,7 @@ from typing import TypeVar
 __all__ = ["K", "falling", "fused"]
 
 K = 5
-"""How little the first ranks differ. The paper's is 60, chosen to join many orders; of two, with a few dozen that count,
-5 was better (docs/LOG.md)."""
+"""How little the first ranks differ. The paper's is 60, for many orders; of two, 5 was better (docs/LOG.md)."""
 
 Key = TypeVar("Key", bound=Hashable)
 
