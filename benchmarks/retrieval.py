@@ -46,7 +46,7 @@ from mainspring.retrieval.vectors import SPARE_TOKENS, parts
 
 PACKAGE = "postgresql-doc-15"
 DEPTH = 100
-TITLES = re.compile(r"^(Chapter|Appendix|Part)?\s*[A-Z0-9]*[.\d]*\.?\s*")
+NUMBER = re.compile(r"^((Chapter|Appendix)\s+)?[A-Z0-9]+(\.\d+)*\.\s+")
 SECTIONS = {"sect1", "sect2", "sect3", "sect4", "refsect1", "refsect2", "chapter", "appendix", "preface"}
 HIDDEN = {"navheader", "navfooter", "toc"}
 TITLE_TAGS = {"h1", "h2", "h3", "h4", "h5", "h6", "title"}
@@ -76,7 +76,7 @@ def sections(page: str) -> list[Section]:
     found: list[Section] = []
     for title, pieces in reader.found:
         text = re.sub(r"\s*\n\s*\n\s*", "\n\n", "".join(pieces)).strip()
-        heading = TITLES.sub("", " ".join("".join(title).split()))
+        heading = NUMBER.sub("", " ".join("".join(title).split()))
         if heading and len(text) > 80:
             found.append(Section(heading, text))
     return found
@@ -116,7 +116,8 @@ class _Reader(HTMLParser):
         if any(kind in HIDDEN for kind, _ in self._divisions):
             return
         place = next((at for kind, at in reversed(self._divisions) if kind in SECTIONS), None)
-        if place is not None:
+        is_own = any(kind == "titlepage" for kind, _ in self._divisions)  # and not a note's
+        if place is not None and (is_own or not self._in_title):
             self.found[place][0 if self._in_title else 1].append(text)
 
 
@@ -126,7 +127,10 @@ def questions(found: Sequence[Section], most: int) -> dict[str, int]:
     asked = {
         each.heading: at
         for at, each in enumerate(found)
-        if times[each.heading.lower()] == 1 and each.heading.lower() not in BARE and len(each.heading.split()) > 1
+        if times[each.heading.lower()] == 1
+        and each.heading.lower() not in BARE
+        and not each.heading.startswith("Release ")
+        and len(each.heading.split()) > 1
     }
     names = sorted(asked)
     random.Random(11).shuffle(names)
