@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mainspring.api.app import create_app
-from mainspring.api.services import Training
+from mainspring.api.services import Training, VectorStores
 from mainspring.core.clock import SystemClock
 from mainspring.engine.fake import FakeEngine
 from mainspring.store.files import Files
@@ -39,9 +39,14 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(services(ENG
 # Files and jobs need a database, which lives in one event loop: they are asked over a socket.
 NOTHING = cast("Any", None)
 kept = create_app(
-    services(ENGINE, files=Files(NOTHING, NOTHING, SystemClock()), training=Training(jobs=NOTHING, sharing=NOTHING))
+    services(
+        ENGINE,
+        files=Files(NOTHING, NOTHING, SystemClock()),
+        training=Training(jobs=NOTHING, sharing=NOTHING),
+        vector_stores=VectorStores(stores=NOTHING, attaching=NOTHING, search=NOTHING),
+    )
 ).openapi
-KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints")
+KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/vector_stores")
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}
 )

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.retrieval.index import Hit, Index, IndexBroken, Indexed
-from mainspring.retrieval.words import MOST, counted, gains, weight, words
+from mainspring.retrieval.words import MOST, counted, gains, slowness, weight, words
 
 __all__ = ["EmbeddedIndex", "open_embedded"]
 
@@ -73,7 +73,8 @@ class EmbeddedIndex:
             folder / "index.db", timeout=BUSY_S, isolation_level=None, check_same_thread=False
         )
         self._seen = -1
-        self._lengths = np.empty(0, np.float32)
+        self._num_chunks, self._has_gone = 0, False
+        self._slow = np.empty(0, np.float32)
         self._entry_of = np.empty(0, np.int32)
         self._numbers: dict[str, int] = {}
         self._chunk_of = np.empty(0, np.int64)
@@ -170,29 +171,31 @@ class EmbeddedIndex:
 
     def _by_text(self, query: str, limit: int, among: set[str] | None) -> list[Hit]:
         self._refresh()
-        alive = self._lengths > 0
-        num_chunks = int(np.count_nonzero(alive))
-        if not num_chunks:
+        if not self._num_chunks:
             return []
-        mean_length = float(self._lengths.sum()) / num_chunks
-        scores, most = np.zeros(len(self._lengths), np.float32), 0.0
+        scores, most = np.zeros(len(self._slow), np.float32), 0.0
         for word in list(dict.fromkeys(words(query)))[:MAX_WORDS]:
-            found = self._postings(word)
-            weighs = weight(num_chunks, len(found))
+            chunks, counts = self._postings(word)
+            weighs = weight(self._num_chunks, len(chunks))
             most += MOST * weighs
-            chunks = found["chunk"]
-            scores[chunks] += weighs * gains(found["count"].astype(np.float32), self._lengths[chunks], mean_length)
+            scores[chunks] += np.float32(weighs) * gains(counts, self._slow[chunks])
         if among is not None:
             scores *= self._allowed(among)[self._entry_of]
         best = _highest(scores, limit)
         return [Hit(int(at), min(float(scores[at]) / most, 1.0)) for at in best if scores[at] > 0]
 
-    def _postings(self, word: str) -> NDArray[Any]:
-        """The chunks that a word is in, those that are gone left out."""
+    def _postings(self, word: str) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """The chunks that a word is in, those that are gone left out, and how often it is there."""
         blocks = self._database.execute("SELECT found FROM postings WHERE word=?", [word])
         found = np.frombuffer(b"".join(block for (block,) in blocks), _POSTING)
-        found = found[found["chunk"] < len(self._lengths)]
-        return found[self._lengths[found["chunk"]] > 0]
+        chunks, counts = np.ascontiguousarray(found["chunk"]), found["count"].astype(np.float32)
+        if len(chunks) and chunks[-1] >= len(self._slow):  # another process has added some since
+            known = chunks < len(self._slow)
+            chunks, counts = chunks[known], counts[known]
+        if self._has_gone:
+            there = np.isfinite(self._slow[chunks])
+            chunks, counts = chunks[there], counts[there]
+        return chunks, counts
 
     def _allowed(self, among: set[str]) -> NDArray[np.bool_]:
         """For each number of an entry, whether it is one of these."""
@@ -250,8 +253,9 @@ class EmbeddedIndex:
             rows = _columns(execute("SELECT id, number, length FROM chunks").fetchall(), 3)
             places = _columns(execute("SELECT place, chunk FROM vectors").fetchall(), 2)
         count = int(rows[0].max(initial=0)) + 1
-        self._entry_of, self._lengths = np.zeros(count, np.int32), np.zeros(count, np.float32)
-        self._entry_of[rows[0]], self._lengths[rows[0]] = rows[1], rows[2]
+        self._num_chunks, self._has_gone = rows.shape[1], rows.shape[1] < count - 1
+        self._entry_of, self._slow = np.zeros(count, np.int32), np.full(count, np.inf, np.float32)
+        self._entry_of[rows[0]], self._slow[rows[0]] = rows[1], slowness(rows[2])
         self._chunk_of = np.zeros(int(places[0].max(initial=0)), np.int64)
         self._chunk_of[places[0] - 1] = places[1]
         self._map(len(self._chunk_of))

@@ -61,7 +61,12 @@ def weight(num_texts: int, num_with: int) -> float:
     return float(np.log1p((num_texts - num_with + 0.5) / (num_with + 0.5)))
 
 
-def gains(counts: NDArray[np.float32], lengths: NDArray[np.float32], mean_length: float) -> NDArray[np.float32]:
+def slowness(lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Of each text, how slowly what a word adds grows with how often it is there: long texts have more of all."""
+    mean = max(float(lengths.mean()), 1.0) if len(lengths) else 1.0
+    return (K1 * (1 - B + B * lengths / mean)).astype(np.float32)
+
+
+def gains(counts: NDArray[np.float32], slow: NDArray[np.float32]) -> NDArray[np.float32]:
     """What a word adds to the scores of texts, in multiples of its weight, by how often it is there: BM25."""
-    slowed = K1 * (1 - B + B * lengths / mean_length)
-    return (counts * MOST / (counts + slowed)).astype(np.float32)
+    return counts * np.float32(MOST) / (counts + slow)
