@@ -11,6 +11,7 @@ from mainspring.core.errors import InvalidRequest, NotFound, Unavailable
 from mainspring.core.search import Comparison, Ranking
 from mainspring.engine.fake import FakeEmbedder
 from mainspring.retrieval import searching
+from mainspring.retrieval.passages import Chunk, Passage
 from mainspring.retrieval.vectors import estimate, parts
 from mainspring.store import worker
 from tests.unit.retrieval.installation import Installation, Models, installation
@@ -167,3 +168,21 @@ def test_long_texts_are_parted_whole() -> None:
     assert all(estimate(piece) <= 50 for piece in pieces)
     assert parts("", 5, estimate) == [""]
     assert searching.DEPTH >= 50
+
+
+async def test_page_and_heading_come_along_and_are_searched(tmp_path: Path) -> None:
+    async def pages(_path: Path, _name: str) -> Any:
+        yield Passage(text="It is lit by a spark.", start=0, page=3, heading=("Stoves", "Ignition"))
+        yield Passage(text="It is cleaned with soap.", start=40, page=4, heading=("Stoves", "Care"))
+
+    def each(passages: Any, **_: Any) -> Any:
+        for one in passages:
+            end = one.start + len(one.text)
+            yield Chunk(text=one.text, start=one.start, end=end, page=one.page, heading=one.heading, tokens=5)
+
+    async with installation(tmp_path, "", parse=pages, cut=each) as installed:
+        store = await filled(installed, "x")
+        first = (await installed.search(store, query="ignition", ranking=Ranking(vector_weight=0))).found[0]
+        assert (first.page, first.heading, first.start, first.end) == (3, ("Stoves", "Ignition"), 0, 21)
+        requests = installed.models.embedders["fake-embed"].requests
+        assert "Stoves > Care\nIt is cleaned with soap." in [text for each in requests for text in each.inputs]
