@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mainspring.store.db import Database
     from mainspring.store.files import Files
 
-__all__ = ["vector_stores"]
+__all__ = ["Tokenizers", "vector_stores"]
 
 
 async def vector_stores(
@@ -41,7 +41,7 @@ async def vector_stores(
     indexes = Indexes(database, settings.home / INDEXES)
     stack.push_async_callback(indexes.close)
     vectors = Vectors(
-        embed=embed, models=models, wanted=wanted.embedding, tokenizer=_tokenizers(Catalog(settings.home / "models"))
+        embed=embed, models=models, wanted=wanted.embedding, tokenizer=Tokenizers(Catalog(settings.home / "models"))
     )
     parser = await stack.enter_async_context(Parser())
     indexing = Indexing(
@@ -62,7 +62,7 @@ async def vector_stores(
     )
 
 
-class _tokenizers:  # noqa: N801 - a function that remembers
+class Tokenizers:
     """Counts tokens as a model of the catalog does, if its tokenizer lies there as a file of its own."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -70,6 +70,7 @@ class _tokenizers:  # noqa: N801 - a function that remembers
         self._find = lru_cache(maxsize=8)(self._load)
 
     def __call__(self, model: str) -> "Count | None":
+        """What counts for the model name@version; None if it cannot be asked."""
         return self._find(model)
 
     def _load(self, model: str) -> "Count | None":
