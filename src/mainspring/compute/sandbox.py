@@ -174,19 +174,17 @@ class Sandbox:
         limits = limits or self._limits
         request = _request(code, (), {}, b"", msgspec.structs.replace(limits, wall_s=LONGEST_S))
         async with self._turns, contextlib.AsyncExitStack() as stack:
-            reads, writes = os.pipe()
-            pipe = stack.enter_context(os.fdopen(reads, "rb", buffering=0))
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            stack.callback(ours.close)
             try:
-                connection = await self._connect(source, writes)
+                connection = await self._connect(source, theirs.fileno())
             finally:
-                os.close(writes)
+                theirs.close()
             asking = asyncio.ensure_future(_ask(connection, request))
             stack.callback(asking.cancel)
-            reader = asyncio.StreamReader()
-            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), pipe
-            )
-            stack.callback(transport.close)
+            reader, writer = await asyncio.open_connection(sock=ours)
+            stack.callback(writer.close)
             try:
                 while piece := await asyncio.wait_for(reader.read(1 << 16), limits.wall_s):
                     yield piece

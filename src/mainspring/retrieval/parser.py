@@ -49,7 +49,7 @@ class Parser:
     Args:
         limits: of a document.
         process: of the process that reads it.
-        concurrency: documents at a time; others wait. 0 means one for each processor.
+        concurrency: documents at a time; others wait. 0 means two for each processor.
         confined: False reads in a subprocess as on systems that have no sandbox.
     """
 
@@ -62,7 +62,8 @@ class Parser:
         confined: bool = sys.platform.startswith("linux"),
     ) -> None:
         self._limits, self._process = limits, process
-        self._turns = asyncio.Semaphore(concurrency or os.cpu_count() or 1)
+        concurrency = concurrency or 2 * (os.cpu_count() or 1)
+        self._turns = asyncio.Semaphore(concurrency)
         self._warned = False
         self._sandbox = (
             Sandbox(packages=PACKAGES, own=OWN, preload=PRELOADED, concurrency=concurrency, weak=True)

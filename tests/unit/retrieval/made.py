@@ -96,6 +96,27 @@ def pptx(slides: Sequence[str], notes: Mapping[int, str] = {}) -> bytes:
     return archive(members)
 
 
+def opendocument(kind: str, body: str) -> bytes:
+    spaces = " ".join(f'xmlns:{each}="urn:{each}"' for each in ("office", "text", "table", "draw", "presentation"))
+    content = f"<office:document-content {spaces}><office:body><office:{kind}>{body}</office:{kind}></office:body>"
+    return archive({
+        "mimetype": f"application/vnd.oasis.opendocument.{kind}", "content.xml": content + "</office:document-content>"
+    })  # fmt: skip
+
+
+def epub(pages: Sequence[str]) -> bytes:
+    items = "".join(
+        f'<item id="p{n}" href="t%20{n}.xhtml" media-type="application/xhtml+xml"/>' for n in range(len(pages))
+    )
+    spine = "".join(f'<itemref idref="p{n}"/>' for n in reversed(range(len(pages))))
+    return archive({
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": '<container><rootfiles><rootfile full-path="o/p.opf"/></rootfiles></container>',
+        "o/p.opf": f"<package><manifest>{items}</manifest><spine>{spine}</spine></package>",
+        **{f"o/t {n}.xhtml": page for n, page in enumerate(pages)},
+    })  # fmt: skip
+
+
 LOCKED = f"/Encrypt << /Filter /Standard /V 1 /R 2 /O <{'41' * 32}> /U <{'42' * 32}> /P -4 >> /ID [<00> <00>]"
 """Of a trailer: a PDF that opens with no password."""
 

@@ -20,13 +20,15 @@ from tests.unit.retrieval.read import read
 BODY = made.paragraph("Some text of a document.")
 ENDINGS = (
     "txt", "md", "html", "pdf", "docx", "pptx", "xlsx", "csv", "tsv", "json", "jsonl", "py", "js", "ts", "java", "go",
-    "c", "cpp", "cs", "rb", "php", "sh", "css", "tex", "rs", "yaml", "toml", "xml", "", "odd",
+    "c", "cpp", "cs", "rb", "php", "sh", "css", "tex", "rs", "yaml", "toml", "xml", "odt", "epub", "", "odd",
 )  # fmt: skip
 WHOLE: dict[str, Callable[[], bytes]] = {
     "pdf": lambda: made.pdf(["One\nTwo", "Three"], [("One", 0)]),
     "docx": lambda: made.docx(BODY + made.word_table([["a", "b"], ["c", "d"]])),
     "xlsx": lambda: made.xlsx({"A": '<row><c t="s"><v>0</v></c></row>'}, ["text"]),
     "pptx": lambda: made.pptx([made.shape("Title", "title")], {1: made.shape("note")}),
+    "odt": lambda: made.opendocument("text", '<text:h text:outline-level="1">a</text:h><text:p>b</text:p>'),
+    "epub": lambda: made.epub(["<h1>a</h1>b"]),
     "html": lambda: b"<table><tr><th>a<th>b<tr><td>c<td>d</table><pre>x</pre><h1>t</h1>",
     "json": lambda: b'{"a": [1, "two", {"b": null}], "c": 1e5}',
     "csv": lambda: b'a,b\n"1\n2",3\n',

@@ -27,6 +27,12 @@ def test_docx_paragraphs_headings_and_tables() -> None:
     assert found[("The title", "Second")] == "Second\n\nLast."
 
 
+def test_offsets_count_the_lines_between_passages() -> None:
+    body = "".join(made.paragraph(text, "berschrift1") for text in ("One", "Two", "Three"))
+    assert [each.start for each in read(made.docx(body), "a.docx")] == [0, 5, 10]
+    assert [each.start for each in read(made.pdf(["One", "Two"]), "a.pdf")] == [0, 5]
+
+
 def test_docx_leaves_out_what_was_deleted_and_takes_one_of_alternatives() -> None:
     body = (
         "<w:p><w:r><w:t>kept </w:t></w:r><w:del><w:r><w:delText>gone</w:delText></w:r></w:del>"
@@ -78,6 +84,40 @@ def test_pptx_slides_in_order_with_titles_tables_and_notes() -> None:
     assert [(each.page, each.heading) for each in passages] == [(1, ("Welcome",)), (2, ("Data",))]
     assert passages[0].text == "by us\nWelcome"
     assert passages[1].text == ("Data\nOne\nTwo\nName | Age | Town\nName: Anna; Age: 33; Town: Paris\n\nNotes: Say it.")
+
+
+def test_opendocument_text() -> None:
+    body = (
+        "<text:tracked-changes><text:p>gone</text:p></text:tracked-changes>"
+        '<text:h text:outline-level="1">First</text:h>'
+        '<text:p>One<text:s text:c="2"/>two<text:line-break/>three</text:p>'
+        "<text:list><text:list-item>"
+        "<text:p>item</text:p></text:list-item></text:list>"
+        '<text:h text:outline-level="2">Inner</text:h><text:p>Last.</text:p>'
+    )
+    assert under(made.opendocument("text", body), "a.odt") == {
+        ("First",): "First\n\nOne  two\nthree\n\n- item", ("First", "Inner"): "Inner\n\nLast."
+    }  # fmt: skip
+
+
+def test_opendocument_sheets_and_slides() -> None:
+    def row(*cells: str) -> str:
+        made_ = "".join(f"<table:table-cell><text:p>{cell}</text:p></table:table-cell>" for cell in cells)
+        return f'<table:table-row>{made_}<table:table-cell table:number-columns-repeated="16384"/></table:table-row>'
+
+    sheet = f'<table:table table:name="People">{row("Name", "Age")}{row("Anna", "33")}</table:table>'
+    assert under(made.opendocument("spreadsheet", sheet), "a.ods") == {("People",): "Name | Age\nName: Anna; Age: 33"}
+    title = '<draw:frame presentation:class="title"><text:p>{}</text:p></draw:frame>'
+    slide = f"<draw:page>{title}<text:p>Text</text:p></draw:page>"
+    slides = made.opendocument("presentation", slide.format("One") + slide.format("Two"))
+    assert [(each.page, each.heading) for each in read(slides, "a.odp")] == [(1, ("One",)), (2, ("Two",))]
+
+
+def test_epub_pages_in_order() -> None:
+    book = made.epub(["<h1>Second</h1><p>two</p>", '<?xml version="1.0"?><h1>First</h1><title/><p>one</p>'])
+    assert [(each.heading, each.text) for each in read(book, "a.epub")] == [
+        (("First",), "First\n\none"), (("Second",), "Second\n\ntwo")
+    ]  # fmt: skip
 
 
 def test_pdf_pages_and_outline() -> None:

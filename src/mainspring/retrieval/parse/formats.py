@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from mainspring.retrieval.parse.archive import Archive
 from mainspring.retrieval.parse.blocks import Block
 from mainspring.retrieval.parse.delimited import delimited
+from mainspring.retrieval.parse.epub import epub
 from mainspring.retrieval.parse.html import html
+from mainspring.retrieval.parse.opendocument import opendocument
 from mainspring.retrieval.parse.pdf import pdf
 from mainspring.retrieval.parse.sheets import sheets
 from mainspring.retrieval.parse.slides import slides
@@ -24,6 +26,10 @@ _READERS: dict[str, tuple[str, Reader]] = {
     "Word document": ("docx docm dotx dotm", word),
     "PowerPoint presentation": ("pptx pptm ppsx ppsm potx", slides),
     "Excel workbook": ("xlsx xlsm xltx xltm", sheets),
+    "OpenDocument text": ("odt ott", opendocument),
+    "OpenDocument spreadsheet": ("ods ots", opendocument),
+    "OpenDocument presentation": ("odp otp", opendocument),
+    "EPUB book": ("epub", epub),
 }
 """What content shows of itself -> the endings that it may have, and its reader."""
 
@@ -49,6 +55,12 @@ ENDINGS = {ending: kind for kind, (endings, _) in _READERS.items() for ending in
 """Ending -> what content with it must be."""
 
 _OFFICE = {"word/": "Word document", "ppt/": "PowerPoint presentation", "xl/": "Excel workbook"}
+_MEDIA = {
+    b"application/vnd.oasis.opendocument.text": "OpenDocument text",
+    b"application/vnd.oasis.opendocument.spreadsheet": "OpenDocument spreadsheet",
+    b"application/vnd.oasis.opendocument.presentation": "OpenDocument presentation",
+    b"application/epub+zip": "EPUB book",
+}
 _OTHERS = (
     (b"\x89PNG", "PNG image"), (b"\xff\xd8\xff", "JPEG image"), (b"GIF8", "GIF image"), (b"\x1f\x8b", "gzip archive"),
     (b"BZh91AY&SY", "bzip2 archive"), (b"\xfd7zXZ", "xz archive"), (b"7z\xbc\xaf", "7-Zip archive"),
@@ -71,16 +83,20 @@ def reader_of(source: Source) -> Reader:
     is_known = source.ending in ENDINGS or source.ending in _TEXTS
     if content not in (_TEXT, *_READERS):
         raise Refused(
-            f"{source.name!r} is a {content}, which is not read here. Convert it to PDF, docx or plain text.",
+            f"{source.name!r} is {_a(content)}, which is not read here. Convert it to PDF, docx or plain text.",
             "unsupported_file",
         )
     if content != named and is_known:
         fix = "txt" if content == _TEXT else _READERS[content][0].split()[0]
         raise Refused(
-            f"{source.name!r} is not what its name says: it holds a {content}. "
+            f"{source.name!r} is not what its name says: it holds {_a(content)}. "
             f"Give it the ending of its true format, such as .{fix}."
         )
     return _TEXTS.get(source.ending, plain) if content == _TEXT else _READERS[content][1]
+
+
+def _a(content: str) -> str:
+    return f"an {content}" if content[0] in "AEIOUaeiou" else f"a {content}"
 
 
 def _content(source: Source) -> str:
@@ -89,8 +105,10 @@ def _content(source: Source) -> str:
     if b"%PDF-" in head[:1024]:
         return "PDF"
     if head.startswith(b"PK\x03\x04"):
-        main = Archive(source).main_part()
-        return next((kind for folder, kind in _OFFICE.items() if main.startswith(folder)), "zip archive")
+        archive = Archive(source)
+        main, media = archive.main_part(), archive.read("mimetype", 100).strip().removesuffix(b"-template")
+        office = next((kind for folder, kind in _OFFICE.items() if main.startswith(folder)), None)
+        return office or _MEDIA.get(media, "zip archive")
     if head.startswith(_OLE):
         return _compound(source)
     return next((kind for mark, kind in _OTHERS if head.startswith(mark)), _TEXT)

@@ -28,6 +28,9 @@ class Rows:
 
     def line(self, cells: Sequence[str]) -> str:
         """The next row as a line; empty if nothing is in it."""
+        if cells and not cells[-1]:  # spreadsheets fill their rows up with nothing
+            end = next((at for at in range(len(cells), 0, -1) if cells[at - 1]), 0)
+            cells = cells[:end]
         if self._is_first:
             return self._first(cells)
         if self._names is None or len(cells) > MOST_NAMED:
