@@ -12,6 +12,7 @@ them is committed, and only to places that no transaction has counted before (AU
 of chunks that are gone stay until the index is made anew, which happens once they are the most of it.
 """
 
+import errno
 import os
 import sqlite3
 import struct
@@ -24,6 +25,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.core.errors import StorageFull, Unavailable
 from mainspring.retrieval.index import Hit, Index, IndexBroken, Indexed
 from mainspring.retrieval.words import MOST, counted, gains, slowness, weight, words
 
@@ -286,13 +288,23 @@ class EmbeddedIndex:
         self._database.execute("COMMIT")
 
     def _told(self, call: Callable[..., T], *arguments: Any) -> T:
-        """What SQLite says of a file that is none of its own, as an error of the protocol."""
+        """What SQLite says of a file that is none of its own, as an error of the protocol; the disk's as one of ours."""
         try:
             return call(*arguments)
-        except sqlite3.OperationalError:
-            raise  # the disk is full, or somebody holds the lock
+        except sqlite3.OperationalError as error:
+            raise (
+                _full() if "full" in str(error) else Unavailable(f"The index cannot be used now ({error}).")
+            ) from error
         except sqlite3.DatabaseError as error:
             raise IndexBroken(str(error)) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise Unavailable(f"The index cannot be used now ({error.strerror}).") from error
+            raise _full() from error
+
+
+def _full() -> StorageFull:
+    return StorageFull("The server's disk is full: delete files that are not needed, or ask its operator.")
 
 
 class _Postings:

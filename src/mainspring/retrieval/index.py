@@ -2,7 +2,7 @@
 
 An index is made of the database's rows and holds nothing that is not there: it may be thrown away at any time. Whoever
 searches makes sure first that it holds what it should (`retrieval/search.py`). Its methods block; they are called in a
-thread, one at a time.
+thread, one at a time, and raise `IndexBroken`, `StorageFull` or `Unavailable`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,5 +1,6 @@
 """The index that ships against sums done by hand, whatever is added, removed, reopened, broken or killed."""
 
+import errno
 import math
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mainspring.core.errors import StorageFull
 from mainspring.retrieval.embedded import EmbeddedIndex
 from mainspring.retrieval.index import IndexBroken, Indexed
 from mainspring.retrieval.words import K1, B, words
@@ -150,6 +152,21 @@ def test_what_is_broken_says_so(tmp_path: Path) -> None:
     (folder / "index.db").write_bytes(b"nothing of the kind" * 1000)
     with pytest.raises(IndexBroken):
         EmbeddedIndex(folder, DIMENSIONS)
+
+
+def test_a_disk_that_is_full_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = EmbeddedIndex(tmp_path / "index", DIMENSIONS)
+    index.add("a", pages(["penguin"]))
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mainspring.retrieval.embedded.os.fsync", full)
+        with pytest.raises(StorageFull):
+            index.add("b", pages(["krill"]))
+    assert index.entries() == {"a"}
+    index.close()
 
 
 def test_two_processes_see_what_the_other_does(tmp_path: Path) -> None:
