@@ -288,13 +288,13 @@ class EmbeddedIndex:
         self._database.execute("COMMIT")
 
     def _told(self, call: Callable[..., T], *arguments: Any) -> T:
-        """What SQLite says of a file that is none of its own, as an error of the protocol; the disk's as one of ours."""
+        """What SQLite says of a file that is none of its own, as an error of the protocol; the disk's, as ours."""
         try:
             return call(*arguments)
         except sqlite3.OperationalError as error:
-            raise (
-                _full() if "full" in str(error) else Unavailable(f"The index cannot be used now ({error}).")
-            ) from error
+            if "full" in str(error):
+                raise _full() from error
+            raise Unavailable(f"The index cannot be used now ({error}).") from error
         except sqlite3.DatabaseError as error:
             raise IndexBroken(str(error)) from error
         except OSError as error:

@@ -238,11 +238,11 @@ class Indexing:
         """Vectors, none without a model; one that is busy is waited for a while."""
         if not task.model:
             return []
-        waited_s, whose = 0.0, task.store
+        waited_s = 0.0
         while True:
             try:
                 return await self._vectors.of_chunks(
-                    group, project=whose.project, model=task.model, tenant=whose.creator
+                    group, project=task.store.project, model=task.model, tenant=task.held.job.creator
                 )
             except Overloaded as error:
                 wait_s = min(max(error.retry_after_s or 1.0, 0.1), WAIT_S)

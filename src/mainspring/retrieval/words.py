@@ -69,4 +69,4 @@ def slowness(lengths: NDArray[np.int64]) -> NDArray[np.float32]:
 
 def gains(counts: NDArray[np.float32], slow: NDArray[np.float32]) -> NDArray[np.float32]:
     """What a word adds to the scores of texts, in multiples of its weight, by how often it is there: BM25."""
-    return counts * np.float32(MOST) / (counts + slow)
+    return (counts * np.float32(MOST) / (counts + slow)).astype(np.float32, copy=False)

@@ -130,7 +130,7 @@ class Installation:
             await task
 
 
-async def until(done: Callable[[], Awaitable[bool]], limit_s: float = 30) -> None:
+async def until(done: Callable[[], Awaitable[bool]], limit_s: float = 90) -> None:
     async with asyncio.timeout(limit_s):
         while not await done():  # noqa: ASYNC110 - it is in the database
             await asyncio.sleep(0.01)
