@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mainspring.api.app import create_app
-from mainspring.api.services import Training
+from mainspring.api.services import Training, VectorStores
 from mainspring.core.clock import SystemClock
 from mainspring.engine.fake import FakeEngine
 from mainspring.store.files import Files
@@ -46,10 +46,12 @@ kept_services = services(
     training=Training(jobs=NOTHING, sharing=NOTHING),
     webhooks=Webhooks(endpoints=NOTHING, courier=NOTHING, database=NOTHING, clock=SystemClock()),
     stored_chats=StoredChats(NOTHING, SystemClock(), 0), evals=cast("Any", object()),
+    vector_stores=VectorStores(stores=NOTHING, attaching=NOTHING, search=NOTHING),
 )  # fmt: skip
 kept = create_app(kept_services).openapi
 KEPT = (
     "/files", "/uploads", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/webhook_", "/evals", "{completion_id}",
+    "/vector_stores",
 )  # fmt: skip
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}

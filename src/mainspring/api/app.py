@@ -47,6 +47,7 @@ from mainspring.api.openai.moderations import moderation_operations
 from mainspring.api.openai.stored_chats import stored_chat_operations
 from mainspring.api.openai.uploads import upload_operations
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
+from mainspring.api.openai.vector_stores import vector_store_operations
 from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
 from mainspring.api.routes import Handler, Routes
@@ -96,6 +97,7 @@ def create_app(services: Services) -> App:
         *(webhook_operations(services, services.webhooks) if services.webhooks else ()),
         *_evaluation_routes(services),
         *(batch_operations(services, services.batches) if services.batches else ()),
+        *_vector_store_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -263,6 +265,12 @@ def _evaluation_routes(services: Services) -> list[Operation]:
     if (evals := services.evals) is not None:
         found += [each for where in _DIALECTS for each in eval_operations(services, evals, *where)]
     return found
+
+
+def _vector_store_routes(services: Services) -> list[Operation]:
+    if (parts := services.vector_stores) is None:
+        return []
+    return [each for where in _DIALECTS for each in vector_store_operations(services, parts, *where)]
 
 
 def _admin_routes(services: Services) -> list[Operation]:

@@ -9,11 +9,13 @@ from mainspring.api.tracing import Tracing
 from mainspring.batches.batches import Batches
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
-from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode
+from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode, Search
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.evals.evals import Evals
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
+from mainspring.retrieval.attaching import Attaching
+from mainspring.retrieval.stores import Stores
 from mainspring.store.files import MAX_BYTES, Files
 from mainspring.store.stored_chats import StoredChats
 from mainspring.store.uploads import Uploads
@@ -21,7 +23,7 @@ from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
 from mainspring.webhooks.hooks import Webhooks
 
-__all__ = ["Services", "Training", "no_embeddings"]
+__all__ = ["Services", "Training", "VectorStores", "no_embeddings"]
 
 
 async def no_embeddings(_: EmbedRequest) -> Embeddings:
@@ -46,6 +48,15 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VectorStores:
+    """Vector stores, the files in them, and what finds something there."""
+
+    stores: Stores
+    attaching: Attaching
+    search: Search
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the HTTP edge needs.
 
@@ -67,6 +78,7 @@ class Services:
         evals: evaluations; None makes none.
         batches: files of requests; None takes none.
         inside: the way in for what this process asks by itself; the application is bound to it once it is made.
+        vector_stores: None keeps none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -96,6 +108,7 @@ class Services:
     evals: Evals | None = None
     batches: Batches | None = None
     inside: Inside | None = None
+    vector_stores: VectorStores | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

@@ -30,6 +30,7 @@ from mainspring.store.files import remove_all
 from mainspring.store.jobs import cancel_all
 from mainspring.store.outbox import remove_endpoints
 from mainspring.store.stored_chats import remove_chats
+from mainspring.store.vector_stores import remove_all_stores
 
 __all__ = ["Projects", "Slot", "installation_secret"]
 
@@ -171,6 +172,7 @@ class Projects:
             await remove_all(change.connection, project.name)
             await remove_evals(change.connection, project.name)
             await remove_chats(change.connection, project.name)
+            await remove_all_stores(change.connection, project.name)
             await cancel_all(change.connection, project.name, self._clock.now())
             await remove_endpoints(change.connection, project.name)
             await change.remove(project, "project.delete", project.name)

@@ -13,7 +13,7 @@ from mainspring.models.catalog import Catalog
 from mainspring.serving.autoscale import Wanted
 from mainspring.serving.replicas import Status
 from mainspring.wiring import evals as evaluating
-from mainspring.wiring import work
+from mainspring.wiring import retrieval, work
 from mainspring.wiring.batches import batches as make_batches
 from mainspring.wiring.running import running
 
@@ -101,10 +101,13 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
             run_code=sandbox.run,
             stack=stack,
         )
+        stores = await retrieval.vector_stores(
+            settings, database, files, directory, generate=generate, embed=embed, stack=stack
+        )
         services = Services(
             generate=generate, embed=embed, run_code=sandbox.run, files=files, uploads=uploads, training=training,
             webhooks=webhooks, stored_chats=chats, evals=evals, batches=batches, inside=inside, models=directory,
-            replicas=served, control=control,
+            replicas=served, control=control, vector_stores=stores,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,

@@ -21,6 +21,12 @@ from mainspring.store.tables.governed import (
     wanted,
 )
 from mainspring.store.tables.uploads import upload_parts, uploads
+from mainspring.store.tables.vector_stores import (
+    vector_store_batches,
+    vector_store_chunks,
+    vector_store_files,
+    vector_stores,
+)
 from mainspring.store.tables.webhooks import outbox, webhook_attempts, webhook_deliveries, webhook_endpoints
 from mainspring.store.tables.work import checkpoint_permissions, files, job_checkpoints, job_events, jobs, unused_blobs
 
@@ -51,6 +57,10 @@ __all__ = [
     "upload_parts",
     "uploads",
     "usage_hours",
+    "vector_store_batches",
+    "vector_store_chunks",
+    "vector_store_files",
+    "vector_stores",
     "wanted",
     "webhook_attempts",
     "webhook_deliveries",
