@@ -40,7 +40,7 @@ class FileCounts(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-class ExpiresAfter(msgspec.Struct, frozen=True, kw_only=True):
+class StoreExpiresAfter(msgspec.Struct, frozen=True, kw_only=True):
     """When a store expires that nobody uses."""
 
     anchor: str = "last_active_at"
@@ -59,7 +59,7 @@ class VectorStore(msgspec.Struct, frozen=True, kw_only=True):
     usage_bytes: int
     file_counts: FileCounts
     status: str
-    expires_after: ExpiresAfter | msgspec.UnsetType = msgspec.UNSET
+    expires_after: StoreExpiresAfter | msgspec.UnsetType = msgspec.UNSET
     expires_at: int | None
     last_active_at: int
     metadata: dict[str, str]
@@ -74,7 +74,7 @@ class VectorStore(msgspec.Struct, frozen=True, kw_only=True):
             id=store.id, created_at=int(store.created), name=store.name,
             description=msgspec.UNSET if store.description is None else store.description,
             usage_bytes=seen.bytes, file_counts=FileCounts.of(seen.counts), status=seen.status,
-            expires_after=msgspec.UNSET if days is None else ExpiresAfter(days=days),
+            expires_after=msgspec.UNSET if days is None else StoreExpiresAfter(days=days),
             expires_at=None if expires is None else int(expires), last_active_at=int(store.active),
             metadata=store.metadata, embedding_model=store.model or None,
         )  # fmt: skip
