@@ -188,28 +188,19 @@ class Client:
 
     def create_batch(self, **fields: Any) -> _Json:
         """A batch; `fields` are those of `POST /v1/batches`."""
-        with self._failures():
-            answer = self._http.post("/batches", json=fields)
-            _check(answer)
-            return _object(answer.content)
+        return self._post("/batches", json=fields)
 
     def batches(self) -> Iterator[_Json]:
         """The batches of the project, the newest first."""
-        return self._pages("/batches")
+        return self.pages("/batches")
 
     def batch(self, batch_id: str) -> _Json:
         """One batch."""
-        with self._failures():
-            answer = self._http.get(f"/batches/{quote(batch_id, safe='')}")
-            _check(answer)
-            return _object(answer.content)
+        return self.ask("GET", f"/batches/{quote(batch_id, safe='')}")
 
     def cancel_batch(self, batch_id: str) -> _Json:
         """End a batch early; how it is then."""
-        with self._failures():
-            answer = self._http.post(f"/batches/{quote(batch_id, safe='')}/cancel")
-            _check(answer)
-            return _object(answer.content)
+        return self.ask("POST", f"/batches/{quote(batch_id, safe='')}/cancel")
 
     def _job(self, method: str, job_id: str, rest: str = "") -> _Json:
         return self.ask(method, f"/fine_tuning/jobs/{quote(job_id, safe='')}{rest}")
