@@ -260,11 +260,11 @@ async def test_what_the_kernel_ends_is_no_fault_of_the_document(
         launcher = psutil.Process(parser._sandbox._process.pid)
         deep = len(launcher.parents()) + 3  # below the nursery and the warden
         asking = asyncio.ensure_future(everything(parser, path, "a.txt"))
-        found: list[psutil.Process] = []
-        while not found:
+        while not asking.done():
             await asyncio.sleep(0.01)
             with contextlib.suppress(psutil.NoSuchProcess):
-                found = [each for each in launcher.children(recursive=True) if len(each.parents()) == deep]
-        found[0].kill()
+                for each in launcher.children(recursive=True):
+                    if len(each.parents()) == deep:
+                        each.kill()
         with pytest.raises(Unavailable):
             await asking

@@ -14,7 +14,7 @@ ENOUGH_CHARS, MOST_CHARS = 2000, 8000
 TITLE_CHARS, DEPTH = 160, 10
 
 _UNWANTED = re.compile("[\0\ud800-\udfff]")
-_ENDS = (re.compile(r"\n[ \t]*\n"), re.compile(r"\n"), re.compile("[.!?\u3002\uff01\uff1f]\\s"), re.compile(r"\s"))
+_ENDS = ("\n\n", "\n", ". ", "? ", "! ", "\u3002", " ", "\t")
 
 
 class Block(NamedTuple):
@@ -97,11 +97,8 @@ def _passage(text: str, start: int, heading: tuple[str, ...], page: int | None) 
 
 def _cut(text: str) -> int:
     """Where to cut a text that is too long: at the end of a paragraph, line, sentence or word, if there is one."""
-    window = text[MOST_CHARS // 2 : MOST_CHARS]
     for end in _ENDS:
-        last = None
-        for last in end.finditer(window):  # noqa: B007 - the last one is wanted
-            pass
-        if last is not None:
-            return MOST_CHARS // 2 + last.end()
+        at = text.rfind(end, MOST_CHARS // 2, MOST_CHARS)
+        if at >= 0:
+            return at + len(end)
     return MOST_CHARS
