@@ -55,6 +55,13 @@ EXPECTED: dict[str, set[str] | None] = {
             "fine_tuning_permissions_create": MANAGE,
             "fine_tuning_permissions_list": MANAGE,
             "fine_tuning_permissions_delete": MANAGE,
+            **dict.fromkeys(
+                (
+                    f"webhooks_{each}"
+                    for each in ("create", "list", "retrieve", "update", "delete", "rotate", "test", "types")
+                ),
+                MANAGE | {"contributor"},
+            ),
         }.items()
     },
     "openai_models_delete": {"admin", "contributor"},
@@ -81,6 +88,10 @@ EXPECTED: dict[str, set[str] | None] = {
         }.items()
         for name in names.split()
     },
+    **dict.fromkeys(
+        ("x_webhooks_deliveries", "x_webhooks_delivery", "x_webhooks_replay", "x_webhooks_replay_since"),
+        MANAGE | {"contributor"},
+    ),
     "x_requests_explain": MANAGE,
     "x_audit_list": {"admin"},
     "metrics": WATCH,

@@ -20,6 +20,7 @@ from mainspring.api.services import Training
 from mainspring.core.clock import SystemClock
 from mainspring.engine.fake import FakeEngine
 from mainspring.store.files import Files
+from mainspring.webhooks.hooks import Webhooks
 from tests.contract.spec import check
 from tests.contract.target import KEY, GovernedTarget, governed, in_catalog, services
 from tests.unit.train.installation import examples
@@ -39,9 +40,14 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(services(ENG
 # Files and jobs need a database, which lives in one event loop: they are asked over a socket.
 NOTHING = cast("Any", None)
 kept = create_app(
-    services(ENGINE, files=Files(NOTHING, NOTHING, SystemClock()), training=Training(jobs=NOTHING, sharing=NOTHING))
+    services(
+        ENGINE,
+        files=Files(NOTHING, NOTHING, SystemClock()),
+        training=Training(jobs=NOTHING, sharing=NOTHING),
+        webhooks=Webhooks(endpoints=NOTHING, courier=NOTHING, database=NOTHING, clock=SystemClock()),
+    )
 ).openapi
-KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints")
+KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/webhook_")
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}
 )
@@ -55,6 +61,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[GovernedTarget
         found.ids["file"] = (
             found.sdk("openai").files.create(file=("data.jsonl", examples("!fail")), purpose="fine-tune").id
         )
+        wanted = {"name": "n", "url": "https://10.0.0.1.invalid/", "event_types": ["batch.completed"]}
+        with found.http() as http:
+            found.ids["endpoint"] = http.post("/v1/webhook_endpoints", json=wanted).json()["id"]
         yield found
 
 
@@ -100,6 +109,8 @@ def test_every_operation_answers_as_it_is_documented(case: Any) -> None:
 def test_files_and_jobs_answer_as_they_are_documented(case: Any, target: GovernedTarget) -> None:
     if isinstance(case.body, dict) and all(is_name(case.body.get(name)) for name in ("model", "training_file")):
         case.body["model"], case.body["training_file"] = "fake", target.ids["file"]
+    if "webhook_endpoint_id" in (case.path_parameters or {}):
+        case.path_parameters["webhook_endpoint_id"] = target.ids["endpoint"]
     response = case.call(base_url=target.base_url, headers={"api-key": target.key})
     case.validate_response(response, checks=CHECKS)
     if response.status_code >= 400:

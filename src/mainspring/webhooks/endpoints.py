@@ -236,5 +236,6 @@ def _row(endpoint: Endpoint) -> dict[str, Any]:
 
 def endpoint_of(row: RowMapping) -> Endpoint:
     """From its row."""
-    fields = {name: row[name] for name in Endpoint.__struct_fields__}
-    return Endpoint(**{**fields, "event_types": msgspec.json.decode(row["event_types"], type=tuple[str, ...])})
+    fields: dict[str, Any] = {name: row[name] for name in Endpoint.__struct_fields__}
+    fields["event_types"] = msgspec.json.decode(row["event_types"], type=tuple[str, ...])
+    return Endpoint(**fields)

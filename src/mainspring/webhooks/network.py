@@ -1,23 +1,26 @@
 """Connections to addresses that were looked at, for `sending.py`. A module of its own because of what it imports."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 import httpcore
+from httpcore import AsyncNetworkBackend, AsyncNetworkStream
 
 __all__ = ["Guarded"]
 
 
-class Guarded(httpcore.AsyncNetworkBackend):
+class Guarded(AsyncNetworkBackend):
     """Connects to the addresses that `addresses` says a host may be reached at: each is a number, so nothing is looked
     up again between the look and the connection."""
 
     def __init__(self, addresses: Callable[[str, int], Awaitable[list[str]]]) -> None:
-        self._addresses, self._inner = addresses, httpcore.AnyIOBackend()
+        self._addresses = addresses
+        self._inner = cast("AsyncNetworkBackend", httpcore.AnyIOBackend())  # a stub, to those who do not see anyio
 
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,  # noqa: ASYNC109
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:  # fmt: skip
+    ) -> AsyncNetworkStream:  # fmt: skip
         """See httpcore."""
         failed: Exception | None = None
         for address in await self._addresses(host, port):

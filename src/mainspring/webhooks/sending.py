@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -139,13 +139,13 @@ class Sender:
             await connection.aclose()
 
 
-async def _drain(pieces: object) -> None:
+async def _drain(pieces: AsyncIterator[bytes]) -> None:
     """Read a little more, so that the endpoint need not see its connection break off; its status counts whatever
     becomes of that."""
     size = 0
     with contextlib.suppress(Exception):
         async with asyncio.timeout(ANSWER_S):
-            async for piece in pieces:  # type: ignore[attr-defined]
+            async for piece in pieces:
                 size += len(piece)
                 if size > MAX_ANSWER_BYTES:
                     return
