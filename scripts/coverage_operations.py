@@ -55,7 +55,13 @@ AZURE: Mapping[str, tuple[str, ...]] = {
 _COPY = "/fine_tuning/jobs/{fine_tuning_job_id}/checkpoints/{fine_tuning_checkpoint_id}/copy"
 _OWN: Mapping[str, tuple[str, ...]] = {
     "Azure v1": (f"POST {_COPY}", f"GET {_COPY}"),
-    "Azure classic": ("POST /files/import", "GET /deployments", "GET /deployments/{deployment_id}"),
+    "Azure classic": (
+        f"POST {_COPY}",
+        f"GET {_COPY}",
+        "POST /files/import",
+        "GET /deployments",
+        "GET /deployments/{deployment_id}",
+    ),
 }
 """What OpenAI does not have."""
 _NOT = {"Azure classic": frozenset({"DELETE /models/{model}"})}

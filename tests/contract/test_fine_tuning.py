@@ -319,6 +319,41 @@ def test_permissions_of_a_checkpoint(target: GovernedTarget, dialect: str) -> No
         permissions.create("ft:tiny:default::none", project_ids=["one"])
 
 
+@pytest.mark.parametrize("dialect", ["azure", "azure_v1"])
+def test_a_checkpoint_is_copied_to_another_account(target: GovernedTarget, dialect: str) -> None:
+    """Azure's copies: here the other project may use it."""
+    client = target.sdk(dialect)
+    done, _ = until(client, create(client).id)
+    name, project = done.fine_tuned_model, f"copies-{dialect.replace('_', '-')}"
+    target.run(target.control.projects.put(project))
+    [checkpoint, *_] = client.fine_tuning.jobs.checkpoints.list(done.id)
+    group = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/default/providers"
+    account = f"{group}/Microsoft.CognitiveServices/accounts/{project}"
+    path, wanted = (
+        f"jobs/{done.id}/checkpoints/{checkpoint.id}/copy",
+        {"destinationResourceId": account, "region": "Local"},
+    )
+    assert raw(target, dialect, path).json()["copiedAccountDetails"] == []
+    copied = raw(target, dialect, path, "POST", json=wanted).json()
+    assert copied == {
+        "checkpointedModelName": name, "fineTuningJobId": done.id,
+        "copiedAccountDetails": [{"destinationResourceId": account, "region": "local", "status": "Completed"}],
+    }  # fmt: skip
+    [one] = raw(target, dialect, f"jobs/{done.id}/checkpoints/{name}/copy").json()["copiedAccountDetails"]
+    assert one["destinationResourceId"].endswith(f"/accounts/{project}")
+    assert [each.project_id for each in client.fine_tuning.checkpoints.permissions.list(str(name))] == [project]
+    for changes, param in (
+        ({"region": "westus"}, "region"),
+        ({"destinationResourceId": account.replace(project, "nobody")}, "destinationResourceId"),
+        ({"destinationResourceId": project}, "destinationResourceId"),
+        ({"region": None}, "region"),
+    ):
+        answer = raw(target, dialect, path, "POST", json={**wanted, **changes})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    for path in (f"jobs/{done.id}/checkpoints/ftckpt_none/copy", f"jobs/ftjob-none/checkpoints/{checkpoint.id}/copy"):
+        assert raw(target, dialect, path).status_code == 404
+
+
 def test_models_of_other_projects_are_neither_bases_nor_graders(target: GovernedTarget) -> None:
     client = target.sdk("azure_v1")  # whose answers the SDK takes as they are: it knows no reward models
 

@@ -64,6 +64,11 @@ EXPECTED: dict[str, set[str] | None] = {
             ),
         }.items()
     },
+    **{
+        f"{dialect}_fine_tuning_copies_{verb}": MANAGE
+        for dialect in ("azure", "azure_v1")
+        for verb in ("create", "retrieve")
+    },
     "openai_models_delete": {"admin", "contributor"},
     "azure_v1_models_delete": {"admin", "contributor"},
     "azure_deployments_list": READ,

@@ -29,6 +29,7 @@ from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
+from mainspring.api.openai.copies import copy_operations
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.files import file_operations
 from mainspring.api.openai.finetuning import fine_tuning_operations
@@ -239,7 +240,8 @@ def _training_routes(services: Services) -> list[Operation]:
     if (training := services.training) is None:
         return []
     dialects: tuple[tuple[str, Dialect], ...] = (("/v1", "openai"), ("/openai/v1", "azure_v1"), ("/openai", "azure"))
-    return [each for where in dialects for each in fine_tuning_operations(services, training, *where)]
+    made = [each for where in dialects for each in fine_tuning_operations(services, training, *where)]
+    return [*made, *copy_operations(services, training)]
 
 
 def _admin_routes(services: Services) -> list[Operation]:
