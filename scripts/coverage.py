@@ -153,19 +153,31 @@ def _sum(served: list[Row], name: str) -> str:
 
 
 def family_table(family: str, found: list[Row]) -> Iterator[str]:
-    """A family's operations, and what is missing of those that are served."""
+    """A family's operations that are served, what is missing of them, and those that are not."""
     served = [row for row in found if row.served]
     yield f"## {family}: {len(served)} of {len(found)}"
     yield ""
     yield f"| operation | {' | '.join(DIALECTS)} | request | reply |"
     yield "|---|" + "---|" * (len(DIALECTS) + 2)
-    for row in sorted(found, key=lambda row: not row.served):
+    for row in served:
         marks = ["yes" if each in row.served else "no" if each in row.paths else "" for each in DIALECTS]
         marks[0] = marks[0] or ("yes, unlisted" if UNLISTED in row.served else "")
         yield f"| `{row.name}` | {' | '.join(marks)} | {_shown(row.taken)} | {_shown(row.returned)} |"
     yield ""
     for row in served:
         yield from details(row)
+    if missing := [row for row in found if not row.served]:
+        yield from listed("not served", missing)
+
+
+def listed(title: str, found: list[Row]) -> Iterator[str]:
+    """Operations that are not served, folded up."""
+    yield f"<details><summary>{title}: {len(found)}</summary>"
+    yield ""
+    yield ", ".join(f"`{row.name}`" for row in found)
+    yield ""
+    yield "</details>"
+    yield ""
 
 
 def _shown(found: Measure | None) -> str:
@@ -276,8 +288,7 @@ def page() -> str:
         lines += family_table(family, whole[family])
     lines += ["## Not served", "", "404; 405 where another method of the same path is served.", ""]
     for family in sorted(families.keys() - whole.keys()):
-        names = ", ".join(f"`{row.name}`" for row in families[family])
-        lines += [f"<details><summary>{family}: {len(families[family])}</summary>", "", names, "", "</details>", ""]
+        lines += listed(family, families[family])
     return "\n".join(lines).rstrip() + "\n"
 
 

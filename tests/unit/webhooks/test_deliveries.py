@@ -1,92 +1,31 @@
-"""Deliveries on both databases, by several servers on a clock of our own: whatever is killed between a claim, the
-sending and the note of it, everything is told, under one id, and nothing by two at once."""
+"""Deliveries on both databases: what is announced, attempts, replays, and what is over."""
 
 import asyncio
 import collections
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from sqlalchemy import delete, func, select
 
-from mainspring.core.clock import FakeClock
 from mainspring.core.config_webhooks import WebhookSettings
 from mainspring.core.errors import InvalidRequest, NotFound, Unavailable
 from mainspring.store.db import Database
 from mainspring.store.outbox import announce, remove_endpoints
-from mainspring.store.tables import outbox, webhook_attempts, webhook_deliveries, webhook_endpoints
+from mainspring.store.tables import outbox, webhook_deliveries
 from mainspring.webhooks import courier as module
 from mainspring.webhooks import deliveries
-from mainspring.webhooks.courier import MARGIN_S, Courier
-from mainspring.webhooks.deliveries import BROKE_OFF, EXPIRED, GRACE_S, Claim, Delivery
-from mainspring.webhooks.endpoints import Endpoint, Endpoints
-from mainspring.webhooks.hooks import Webhooks
+from mainspring.webhooks.courier import Courier
+from mainspring.webhooks.deliveries import BROKE_OFF, EXPIRED, GRACE_S
+from mainspring.webhooks.endpoints import Endpoints
 from mainspring.webhooks.sending import Outcome
-
-TYPES = ("batch.completed", "batch.failed")
-TABLES = (webhook_attempts, webhook_deliveries, webhook_endpoints, outbox)
-SETTINGS = WebhookSettings()  # type: ignore[call-arg]
-LEASE_S = SETTINGS.timeout_s + MARGIN_S
-
-
-class Installation:
-    """One database and several servers; `outcomes` are what endpoints answer, in order, and success after that."""
-
-    def __init__(self, database: Database, settings: WebhookSettings = SETTINGS) -> None:
-        self.database, self.clock, self.settings = database, FakeClock(), settings
-        self.endpoints = Endpoints(database, self.clock, settings, b"secret")
-        self.outcomes: list[Outcome] = []
-        self.told: list[tuple[str, str]] = []  # (webhook-id, body)
-        self.courier = self.server()
-        self.hooks = Webhooks(
-            endpoints=self.endpoints, courier=self.courier, database=database, clock=self.clock
-        )  # fmt: skip
-
-    def server(self) -> Courier:
-        return Courier(self.database, self.clock, self.endpoints, self._send, self.settings, draw=lambda: 0.5)
-
-    async def _send(self, url: str, headers: Any, body: bytes) -> Outcome:
-        assert headers["webhook-timestamp"] == str(int(self.clock.now()))
-        self.told.append((headers["webhook-id"], body.decode()))
-        return self.outcomes.pop(0) if self.outcomes else Outcome(status_code=200, duration_s=0.1)
-
-    async def endpoint(self, project: str = "p", types: Sequence[str] = TYPES, **more: Any) -> Endpoint:
-        made, _ = await self.endpoints.create(
-            project, name="n", url="https://example.com/hook", event_types=types, **more
-        )
-        return made
-
-    async def happens(self, object_id: str, kind: str = TYPES[0], project: str = "p") -> None:
-        async with self.database.write() as connection:
-            await announce(connection, project=project, type=kind, object=object_id, now_s=self.clock.now())
-
-    async def step(self, courier: Courier | None = None) -> int:
-        """Claim, send and note what is due; how many."""
-        courier = courier or self.courier
-        claimed = await courier.claim()
-        for each in claimed:
-            await courier.note(each, await courier.send(each.endpoint, each.event, each.id))
-        return len(claimed)
-
-    async def of(self, endpoint: Endpoint) -> list[Delivery]:
-        async with self.database.read() as connection:
-            return (await deliveries.list_deliveries(connection, endpoint.id, limit=10_000))[0]
-
-    async def count(self, table: Any) -> int:
-        async with self.database.read() as connection:
-            return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+from tests.unit.webhooks.installation import LEASE_S, SETTINGS, TABLES, TYPES, Installation, emptied
 
 
 @pytest.fixture
 async def here(tmp_path: Path, database_url: str) -> AsyncGenerator[Installation]:
     database = await Database.open(tmp_path, database_url)
-    async with database.write() as connection:
-        for table in TABLES:
-            await connection.execute(delete(table))
-    yield Installation(database)
+    yield await emptied(database)
     await database.close()
 
 
@@ -417,128 +356,3 @@ async def test_a_stop_leaves_what_is_on_its_way_to_be_sent_again(
     here.clock.advance(LEASE_S)
     assert await here.step() == 1
     assert (await here.of(endpoint))[0].status == "delivered"
-
-
-# -- everything at once ------------------------------------------------------------------------------------------------
-
-
-class Model:
-    """Several servers that are killed anywhere. `in_flight` is who sends what now, and until when nobody else may."""
-
-    SERVERS = 3
-
-    def __init__(self, here: Installation, endpoints: list[Endpoint]) -> None:
-        self.here, self.endpoints = here, endpoints
-        self.hands: list[list[tuple[Claim, Outcome | None]]] = [[] for _ in range(self.SERVERS)]
-        self.couriers = [here.server() for _ in range(self.SERVERS)]
-        self.happened: dict[str, float] = {}
-        self.received: collections.defaultdict[tuple[str, str], set[str]] = collections.defaultdict(set)
-
-    async def act(self, word: str, at: int, number: int) -> None:
-        server = at % self.SERVERS
-        if word == "happens":
-            name = f"batch_{len(self.happened)}"
-            self.happened[name] = self.here.clock.now()
-            await self.here.happens(name)
-        elif word == "claim":
-            claimed = await self.couriers[server].claim()
-            self.check_alone(claimed)
-            self.hands[server] += [(each, None) for each in claimed]
-        elif word == "send" and self.hands[server]:
-            index = number % len(self.hands[server])
-            claimed, _ = self.hands[server][index]
-            if self.here.clock.now() <= claimed.until - SETTINGS.timeout_s:
-                self.hands[server][index] = (claimed, self.receive(claimed, number))
-        elif word == "note" and self.hands[server]:
-            claimed, outcome = self.hands[server].pop(number % len(self.hands[server]))
-            if outcome is not None:
-                await self.couriers[server].note(claimed, outcome)
-        elif word == "kill":
-            self.hands[server].clear()
-            self.couriers[server] = self.here.server()
-        elif word == "wait":
-            self.here.clock.advance((0.5, 3.0, LEASE_S / 2, LEASE_S, 600.0, 20_000.0)[number % 6])
-        elif word == "toggle":
-            which = self.endpoints[number % len(self.endpoints)]
-            await self.here.endpoints.update("p", which.id, name=f"n{number}")
-        elif word == "sweep":
-            await self.couriers[server].sweep()
-
-    def check_alone(self, claimed: list[Claim]) -> None:
-        """Nobody holds what was claimed just now, and no endpoint has more than it may."""
-        now_s = self.here.clock.now()
-        held = [each for hand in self.hands for each, _ in hand if each.until > now_s]
-        assert not {each.id for each in held} & {each.id for each in claimed}
-        counts = collections.Counter(each.endpoint.id for each in (*held, *claimed))
-        assert max(counts.values(), default=0) <= SETTINGS.concurrent_per_endpoint
-
-    def receive(self, claimed: Claim, number: int) -> Outcome:
-        """What the endpoint makes of it: it has it, or it has it and its answer is lost, or it fails."""
-        if number % 3 == 0:
-            return Outcome(status_code=500, duration_s=0.1)
-        self.received[claimed.endpoint.id, claimed.event.object].add(claimed.id)
-        if number % 3 == 1:
-            return Outcome(error="no answer", duration_s=15.0)
-        return Outcome(status_code=200, duration_s=0.1)
-
-    async def check_end(self) -> None:
-        """Once nothing is killed any more, all is delivered, or three days have passed."""
-        here = self.here
-        for _ in range(200):
-            here.clock.advance(LEASE_S)
-            for each in await here.courier.claim():
-                self.received[each.endpoint.id, each.event.object].add(each.id)
-                await here.courier.note(each, Outcome(status_code=200, duration_s=0.1))
-            found = [each for endpoint in self.endpoints for each in await here.of(endpoint)]
-            pending = [each for each in found if each.status == "pending"]
-            if not pending:
-                break
-            here.clock.advance(max(0.0, min(each.due for each in pending) - here.clock.now()))
-        assert not pending
-        for endpoint in self.endpoints:
-            of = {each.event.object: each for each in await here.of(endpoint)}
-            assert of.keys() == self.happened.keys(), "nothing is lost, nothing doubled"
-            for name, delivery in of.items():
-                ids = self.received[endpoint.id, name]
-                assert ids <= {delivery.id}, "one id for an event and an endpoint"
-                assert ids or here.clock.now() - self.happened[name] >= SETTINGS.retry_s, "never told"
-                assert [each.number for each in delivery.attempts] == list(range(1, len(delivery.attempts) + 1))
-                assert all(each.duration_s is not None for each in delivery.attempts)
-        assert await here.count(outbox) == len(self.happened)
-
-
-WORDS = ("happens", "claim", "send", "note", "kill", "wait", "toggle", "sweep", "claim", "send", "note")
-STEPS = st.lists(st.tuples(st.sampled_from(WORDS), st.integers(0, 2), st.integers(0, 5)), min_size=30, max_size=80)
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as found:
-        yield found
-
-
-def test_whatever_is_killed_everything_is_told_under_one_id_and_by_nobody_twice_at_once(
-    tmp_path: Path, database_url: str, runner: asyncio.Runner
-) -> None:
-    database = runner.run(Database.open(tmp_path, database_url))
-
-    async def example(steps: list[tuple[str, int, int]]) -> None:
-        async with database.write() as connection:
-            for table in TABLES:
-                await connection.execute(delete(table))
-        here = Installation(database)
-        model = Model(here, [await here.endpoint(types=TYPES[:1]) for _ in range(2)])
-        for step in steps:
-            await model.act(*step)
-        await model.check_end()
-
-    @settings(max_examples=25, deadline=None, derandomize=True, database=None,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(STEPS)
-    def drawn(steps: list[tuple[str, int, int]]) -> None:
-        runner.run(example(steps))
-
-    try:
-        drawn()
-    finally:
-        runner.run(database.close())

@@ -8,15 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from sqlalchemy import delete
-
 from mainspring.core.clock import SystemClock
 from mainspring.store.db import Database
 from mainspring.store.outbox import announce
 from mainspring.webhooks.deliveries import list_deliveries
 from mainspring.webhooks.endpoints import Endpoints
 from tests.unit.webhooks.carrying import SECRET, SETTINGS
-from tests.unit.webhooks.test_deliveries import TABLES
+from tests.unit.webhooks.installation import emptied
 
 EVENTS, SERVERS, KILLS = 60, 2, 20
 WAIT_S = 120
@@ -58,9 +56,7 @@ async def test_killed_twenty_times_at_random_nothing_is_lost_and_nothing_has_two
     receiver, draw = Receiver(), random.Random(3)
     server = await asyncio.start_server(receiver, "127.0.0.1", 0)
     database = await Database.open(tmp_path, database_url)
-    async with database.write() as connection:
-        for table in TABLES:
-            await connection.execute(delete(table))
+    await emptied(database)
     made, _ = await Endpoints(database, SystemClock(), SETTINGS, SECRET).create(
         "p", name="n", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", event_types=["batch.completed"]
     )
