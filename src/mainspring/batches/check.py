@@ -180,8 +180,9 @@ class Check:
             body = _line.decode(raw)
         except (msgspec.MsgspecError, RecursionError):
             raise self._invalid("Invalid 'body': expected an object.", "body") from None
-        if bytes(body.get("stream", b"null")) not in (b"null", b"false"):
-            raise self._invalid("The answers of a batch go into a file: leave 'stream' out.", "body.stream")
+        for name in ("stream", "background"):
+            if bytes(body.get(name, b"null")) not in (b"null", b"false"):
+                raise self._invalid(f"The answers of a batch go into a file: leave {name!r} out.", f"body.{name}")
         self._check_model(body)
         if self._path == "/embeddings":
             self._num_embedded += _num_inputs(body)

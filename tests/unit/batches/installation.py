@@ -81,19 +81,32 @@ class Api:
             self.flying.discard(id)
 
 
+class Ahead(SystemClock):
+    """The time, and so many seconds more."""
+
+    ahead_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead_s
+
+
 class House:
     """An installation. `standing` is whether the key still works."""
 
     def __init__(self, database: Database, home: Path, **settings: Any) -> None:
-        self.database, self.clock, self.api, self.models = database, SystemClock(), Api(), Models()
+        self.database, self.clock, self.api, self.models = database, Ahead(), Api(), Models()
         self.files = Files(database, Directory(home / BLOBS), self.clock)
-        self.settings = BatchSettings(**{"lease_s": 1.0, **settings})
+        self.settings = BatchSettings(**{"lease_s": 600.0, **settings})
         self.most: int | None = None
         self.standing = True
         self.runner = self.make_runner()
-        self.batches = Batches(
-            database, self.clock, self.files, self.api, self.settings, changed=lambda job: self.runner.changed(job)
-        )
+        self.batches = self.make_batches()
+
+    def make_batches(self) -> Batches:
+        return Batches(
+            self.database, self.clock, self.files, self.api, self.settings,
+            changed=lambda job: self.runner.changed(job),
+        )  # fmt: skip
 
     def make_runner(self) -> Runner:
         async def stands(_: str) -> bool:

@@ -61,6 +61,7 @@ BODY = request()["body"]
         (request("b", custom_id=7), "invalid_request", "custom_id"),
         (request("b", body=[]), "invalid_request", "body"),
         (request("b", body={**BODY, "stream": True}), "invalid_request", "body.stream"),
+        (request("b", body={**BODY, "background": True}), "invalid_request", "body.background"),
         (request("b", body={**BODY, "model": 1}), "invalid_request", "body.model"),
         (request("b", extra=1), "unknown_parameter", "extra"),
         ({**{k: v for k, v in request("b").items() if k != "method"}}, "missing_required_parameter", "method"),
