@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Itera
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -42,6 +42,7 @@ REFRESH_S = 5.0
 WAIT_S = 30.0
 """The longest that is waited for a model that is busy before the job is given back."""
 _log = log.get("mainspring.retrieval")
+T = TypeVar("T")
 
 Cut = Callable[..., Iterator[Chunk]]
 """`retrieval.chunk.chunks`: (passages, max_tokens=, overlap=, count=) -> chunks."""
@@ -100,7 +101,7 @@ class Indexing:
             if attached is None or store is None:
                 break
             try:
-                await _unless_cancelled(held, self._file(held, store, attached))
+                await self._file(held, store, attached)
             except (_Again, _Gone):
                 continue
             except _Failed as failed:
@@ -241,8 +242,11 @@ class Indexing:
         waited_s = 0.0
         while True:
             try:
-                return await self._vectors.of_chunks(
-                    group, project=task.store.project, model=task.model, tenant=task.held.job.creator
+                return await _unless_cancelled(
+                    task.held,
+                    self._vectors.of_chunks(
+                        group, project=task.store.project, model=task.model, tenant=task.held.job.creator
+                    ),
                 )
             except Overloaded as error:
                 wait_s = min(max(error.retry_after_s or 1.0, 0.1), WAIT_S)
@@ -261,14 +265,15 @@ class Indexing:
             await change_job(connection, job, state=_one_more(job.state))
 
 
-async def _unless_cancelled(held: Held, work: Coroutine[Any, Any, None]) -> None:
-    """Work, unless the job's owner wants it no more: a model may take long to answer."""
+async def _unless_cancelled(held: Held, work: Coroutine[Any, Any, T]) -> T:
+    """What the work comes to, unless the job's owner wants it no more: a model may take long to answer. Work that
+    writes is not broken off so: whoever does asks before each group whether it is wanted."""
     task, poked = asyncio.create_task(work), asyncio.create_task(held.poked.wait())
     try:
         await asyncio.wait((task, poked), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise _Gone
-        task.result()
+        return task.result()
     finally:
         for each in (task, poked):
             each.cancel()

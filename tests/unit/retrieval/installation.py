@@ -126,6 +126,11 @@ class Installation:
         try:
             yield
         finally:
+
+            async def idle() -> bool:
+                return not worker._running
+
+            await until(idle)
             await worker.stop()
             await task
 
