@@ -9,9 +9,9 @@ answered or graded is an item with an error; what fails the run is a source that
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -38,6 +38,8 @@ from mainspring.store.stored_chats import page_of
 from mainspring.store.worker import Held
 
 __all__ = ["Runner", "end"]
+
+T = TypeVar("T")
 
 TOGETHER = 256
 """Items that are loaded in one transaction, or looked up at a time."""
@@ -121,12 +123,15 @@ class Runner:
             await self._admit(held.job.creator)
         except Unauthorized as error:
             raise _Failed(error.code, error.message) from None
-        async with _Writing(held, gets_on=False) as (connection, job):
-            await change_job(connection, job, status="in_progress", started=job.started or self._clock.now())
+        await _unbroken(self._begin(held))
         if not state_of(held.job).is_loaded:
             await self._load(held, spec, found)
         await self._process(held, spec, criteria_of(found.criteria))
         await self._end(held, "completed")
+
+    async def _begin(self, held: Held) -> None:
+        async with _Writing(held, gets_on=False) as (connection, job):
+            await change_job(connection, job, status="in_progress", started=job.started or self._clock.now())
 
     # -- load ----------------------------------------------------------------------------------------------------------
 
@@ -134,7 +139,10 @@ class Runner:
         source = self._chats(held, spec) if spec.origin.kind == "chats" else self._lines(held, spec, found)
         async with aclosing(source) as pieces:
             async for piece, after in pieces:
-                await self._keep(held, piece, after)
+                await _unbroken(self._keep(held, piece, after))
+        await _unbroken(self._loaded(held))
+
+    async def _loaded(self, held: Held) -> None:
         async with _Writing(held) as (connection, job):
             state = msgspec.structs.replace(state_of(job), is_loaded=True)
             if not state.loaded:
@@ -212,13 +220,16 @@ class Runner:
     async def _pending(self, run: str) -> AsyncGenerator[Item]:
         after = -1
         while True:
-            async with self._database.read() as connection:
-                page = await rows.pending_items(connection, run, after, TOGETHER // 4)
+            page = await _unbroken(self._page(run, after))
             if not page:
                 return
             for item in page:
                 yield item
             after = page[-1].place
+
+    async def _page(self, run: str, after: int) -> list[Item]:
+        async with self._database.read() as connection:
+            return await rows.pending_items(connection, run, after, TOGETHER // 4)
 
     async def _settle(
         self, held: Held, spec: RunSpec, item: Item, criteria: Sequence[Criterion], seams: Seams
@@ -229,13 +240,20 @@ class Runner:
         ] if answered is not None else []  # fmt: skip
         status = _status(graded) if answered is not None else "error"
         outcome = {"results": [each.result(found) for each, found in graded], "sample": shown}
-        usage = None if answered is None else answered.usage
+        asked, usage = spec.sampler.model if spec.sampler else "", answered.usage if answered is not None else None
+
+        def counted(state: RunState) -> RunState:
+            return _counted(state, status, graded, asked=asked, usage=usage, num_criteria=len(criteria))
+
+        await _unbroken(self._write(held, item, status, outcome, counted))
+
+    async def _write(
+        self, held: Held, item: Item, status: ItemStatus, outcome: dict[str, Any],
+        counted: Callable[[RunState], RunState],
+    ) -> None:  # fmt: skip
         async with _Writing(held) as (connection, job):
-            is_first = await rows.settle_item(connection, item, status=status, outcome=outcome, now_s=self._clock.now())
-            if is_first:
-                asked = spec.sampler.model if spec.sampler else ""
-                state = _counted(state_of(job), status, graded, asked=asked, usage=usage, num_criteria=len(criteria))
-                await change_job(connection, job, state=written(state))
+            if await rows.settle_item(connection, item, status=status, outcome=outcome, now_s=self._clock.now()):
+                await change_job(connection, job, state=written(counted(state_of(job))))
 
     # -- apply ---------------------------------------------------------------------------------------------------------
 
@@ -252,6 +270,19 @@ async def end(
     job = await change_job(connection, job, status=status, finished=now_s, error=error, wanted=wanted)
     await announce(connection, project=job.project, type=f"eval.run.{ENDS[status]}", object=job.id, now_s=now_s)
     return job
+
+
+async def _unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """What it comes to. It goes on to its end though we are cancelled meanwhile: who breaks off while the database
+    answers breaks a connection, and a transaction that nobody ends keeps everybody from writing."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody asks any more
+        raise
 
 
 def _first(error: BaseException) -> BaseException:

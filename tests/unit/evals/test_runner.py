@@ -126,7 +126,8 @@ class Installation:
         async with asyncio.timeout(60):
             while True:
                 job = await self.job(id, run)
-                if job.finished is not None or (not ends and job.status != "queued"):
+                # Until it is given back: who stops a worker while the database answers it breaks a connection.
+                if (job.finished is not None and not job.until) or (not ends and job.status != "queued"):
                     return job
                 await asyncio.sleep(0.01)
 
