@@ -11,11 +11,13 @@ from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
+from mainspring.responses.conversations import Conversations
+from mainspring.responses.service import Responses
 from mainspring.store.files import MAX_BYTES, Files
 from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
 
-__all__ = ["Services", "Training", "no_embeddings"]
+__all__ = ["Services", "Stateful", "Training", "no_embeddings"]
 
 
 async def no_embeddings(_: EmbedRequest) -> Embeddings:
@@ -40,6 +42,14 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stateful:
+    """Answers that are kept, and what they are made of."""
+
+    responses: Responses
+    conversations: Conversations
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the HTTP edge needs.
 
@@ -55,6 +65,7 @@ class Services:
         control: what the control plane works with; None has none.
         files: what is uploaded; None takes nothing.
         training: fine-tuning; None trains nothing.
+        responses: answers that are kept, and conversations; None keeps none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -78,6 +89,7 @@ class Services:
     control: Control | None = None
     files: Files | None = None
     training: Training | None = None
+    responses: Stateful | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

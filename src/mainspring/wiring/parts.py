@@ -80,9 +80,11 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         sandbox = await stack.enter_async_context(work.sandbox(settings))
         training = await work.training(settings, directory, database, files, trainer=trainer, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
+        generate = wrappers.generate(served.generate)
+        responses = await work.responses(settings, database, generate, stack=stack)
         services = Services(
-            generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
-            run_code=sandbox.run, files=files, training=training, models=directory, replicas=served, control=control,
+            generate=generate, embed=wrappers.embed(served.embed), run_code=sandbox.run, files=files,
+            training=training, responses=responses, models=directory, replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,

@@ -18,6 +18,13 @@ from mainspring.store.tables.governed import (
     usage_hours,
     wanted,
 )
+from mainspring.store.tables.responses import (
+    conversation_items,
+    conversations,
+    response_events,
+    response_items,
+    responses,
+)
 from mainspring.store.tables.webhooks import outbox
 from mainspring.store.tables.work import checkpoint_permissions, files, job_checkpoints, job_events, jobs, unused_blobs
 
@@ -29,6 +36,8 @@ __all__ = [
     "blocklists",
     "capacities",
     "checkpoint_permissions",
+    "conversation_items",
+    "conversations",
     "deployments",
     "files",
     "job_checkpoints",
@@ -39,6 +48,9 @@ __all__ = [
     "policies",
     "projects",
     "requests",
+    "response_events",
+    "response_items",
+    "responses",
     "unused_blobs",
     "usage_hours",
     "wanted",
