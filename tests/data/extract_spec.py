@@ -15,13 +15,21 @@ from typing import Any
 import yaml
 
 ROOTS = (
+    "CompactResource",
+    "CompactResponseMethodPublicBody",
+    "ConversationItem",
+    "ConversationItemList",
+    "ConversationResource",
     "CreateChatCompletionRequest",
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",
     "CreateCompletionRequest",
     "CreateCompletionResponse",
+    "CreateConversationBody",
     "CreateFineTuningJobRequest",
+    "CreateResponse",
     "DeleteFileResponse",
+    "DeletedConversationResource",
     "DeleteFineTuningCheckpointPermissionResponse",
     "ErrorResponse",
     "FineTuningJob",
@@ -35,8 +43,13 @@ ROOTS = (
     "ListPaginatedFineTuningJobsResponse",
     "Model",
     "OpenAIFile",
+    "Response",
+    "ResponseItemList",
+    "ResponseStreamEvent",
     "RunGraderRequest",
     "RunGraderResponse",
+    "TokenCountsBody",
+    "TokenCountsResource",
     "ValidateGraderRequest",
     "ValidateGraderResponse",
 )
@@ -104,10 +117,13 @@ def correct(defs: dict[str, Any]) -> None:
     """Where OpenAI's own server answers otherwise than its document says, follow the server.
 
     - An echoed prompt's first token has no probability: null in `token_logprobs` and `top_logprobs`.
+    - A response that is not over has `usage: null`.
     - A fine-tuning job that was paused is "paused", as the document's own example has it; its enumeration lacks that.
     - The document describes a streamed completion with the schema of a whole one. The stream's chunks carry
       `finish_reason: null` until the last, and `usage: null` when `include_usage` is on: a schema of their own.
     """
+    response = defs["Response"]["allOf"][-1]["properties"]
+    response["usage"] = nullable(response["usage"])
     defs["FineTuningJob"]["properties"]["status"]["enum"].append("paused")
     whole = defs["CreateCompletionResponse"]
     logprobs = whole["properties"]["choices"]["items"]["properties"]["logprobs"]["anyOf"][0]["properties"]
