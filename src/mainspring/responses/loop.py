@@ -120,9 +120,10 @@ class Loop:
         items, text = self._items(state.began), self._draft.open_text
         if text is None and items and items[-1]["type"] == "message":
             text = items[-1]["content"][0]["text"]
-        found = _Broken(text, state.said) if items or text is not None else None
+        if items or text is not None:
+            return _Broken(text, state.said)
         state.said = 0
-        return found
+        return None
 
     def _client_has_calls(self) -> bool:
         return any(item["type"] in ("function_call", "custom_tool_call") for item in self._items(self.state.began))
@@ -130,6 +131,9 @@ class Loop:
     # -- what tools tell first, and what was approved ----------------------------------------------------------------
 
     async def _begin(self) -> AsyncGenerator[None]:
+        # What is wrong with the input is found before anything is told.
+        units_of(self._ask.instructions, self._entries, self._kinds)
+        waiting = approved(self._entries, self._kinds)
         context = [*self._entries, *self.outputs()]
         self._box.recall(context)
         async with aclosing(self._box.begin(context)) as steps:
@@ -145,7 +149,7 @@ class Loop:
         self._box.settle()
         if not self.state.has_begun:
             self.state.has_begun, self.state.began = True, len(self._draft.output)
-            for request, made in approved(self._entries, self._kinds):
+            for request, made in waiting:
                 if (owner := self._box.owner(made.name)) is not None:
                     item = new_id(owner.prefix)
                     self.state.calls.append(Pending(made.id, item, made.name, made.arguments, request))
