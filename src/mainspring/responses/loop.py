@@ -41,10 +41,11 @@ Json = dict[str, Any]
 
 
 class _Broken(NamedTuple):
-    """A generation that was broken off: the text that it ended in, if it did in one, and the tokens it had said."""
+    """A generation that was broken off: the text that it ended in, if it did in one, and the tokens that were told."""
 
-    text: str | None
-    said: int
+    text: str | None = None
+    said: int = 0
+    thought: int = 0
 
 
 def _ignore(_: Event) -> None:
@@ -121,8 +122,8 @@ class Loop:
         if text is None and items and items[-1]["type"] == "message":
             text = items[-1]["content"][0]["text"]
         if items or text is not None:
-            return _Broken(text, state.said)
-        state.said = 0
+            return _Broken(text, state.said, state.thought)
+        state.said = state.thought = 0
         return None
 
     def _client_has_calls(self) -> bool:
@@ -180,10 +181,12 @@ class Loop:
                 yield
 
     def _said(self, token: Token, annotators: list[Annotator]) -> None:
-        self.state.said += token.num
         if token.thought:
+            self.state.thought += token.num
             self._draft.think(token.text)
-        elif annotators:
+            return
+        self.state.said += token.num
+        if annotators:
             self._draft.say("", token.logprobs)
             self._annotate([token.text], annotators)
         else:
@@ -212,14 +215,10 @@ class Loop:
 
     def _finished(self, event: Finished, calls: list[Pending], annotators: list[Annotator]) -> None:
         self._annotate([], annotators, end=True)
-        state, broken, self._broken = self.state, self._broken, None
+        state, broken, self._broken = self.state, self._broken or _Broken(), None
         state.reason = event.reason
         self._draft.end_turn(incomplete=state.is_cut, calls=bool(calls))
-        state.count(
-            event.usage,
-            said=broken.said if broken is not None else 0,
-            again=broken is not None and broken.text is not None,
-        )
+        state.count(event.usage, said=broken.said, thought=broken.thought, again=broken.text is not None)
         if calls and not state.is_cut:
             state.calls += calls
         else:
@@ -272,7 +271,7 @@ class Loop:
     def _room(self) -> int | None:
         if self._ask.max_tokens is None:
             return None
-        said = self._broken.said if self._broken is not None else 0
+        said = self._broken.said + self._broken.thought if self._broken is not None else 0
         return max(self._ask.max_tokens - self.state.completion - said, 1)
 
     # -- calls that the server carries out ---------------------------------------------------------------------------
