@@ -44,7 +44,7 @@ kept = create_app(
         files=Files(NOTHING, NOTHING, SystemClock()),
         training=Training(jobs=NOTHING, sharing=NOTHING),
         responses=Stateful(responses=NOTHING, conversations=NOTHING),
-    )  # fmt: skip
+    )
 ).openapi
 KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/responses", "/conversations")
 kept_schema = schemathesis.openapi.from_dict(
