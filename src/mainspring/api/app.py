@@ -30,6 +30,7 @@ from mainspring.api.openai import replies, wire
 from mainspring.api.openai.batches import batch_operations
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
+from mainspring.api.openai.conversations import conversation_operations
 from mainspring.api.openai.copies import copy_operations
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.evals import eval_operations
@@ -44,6 +45,7 @@ from mainspring.api.openai.graders import (
 )
 from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openai.moderations import moderation_operations
+from mainspring.api.openai.responses import response_operations
 from mainspring.api.openai.stored_chats import stored_chat_operations
 from mainspring.api.openai.uploads import upload_operations
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
@@ -98,6 +100,7 @@ def create_app(services: Services) -> App:
         *_evaluation_routes(services),
         *(batch_operations(services, services.batches) if services.batches else ()),
         *_vector_store_routes(services),
+        *_stateful_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -195,6 +198,15 @@ def _openai_routes(services: Services, prefix: str, dialect: Dialect) -> list[Op
         ),
         _delete_model(prefix, models, dialect),
     ]  # fmt: skip
+
+
+def _stateful_routes(services: Services) -> list[Operation]:
+    if (kept := services.responses) is None:
+        return []
+    return [
+        *response_operations(services, kept.responses),
+        *conversation_operations(services, kept.conversations),
+    ]
 
 
 def _grader_routes(services: Services, prefix: str, dialect: Dialect) -> list[Operation]:

@@ -19,6 +19,7 @@ from mainspring.api.azure import API_VERSION_PATTERN, V1_VERSIONS
 from mainspring.api.errors import ArmErrorResponse, Dialect, ErrorResponse
 from mainspring.api.openai.usage import LAST_S
 from mainspring.governance.roles import Permission
+from mainspring.responses.shown import INCLUDABLE
 
 __all__ = ["GUID_PATTERN", "Operation", "document"]
 
@@ -86,6 +87,13 @@ QUERY: dict[str, Json] = {
     "evals/order_by": {"type": "string", "enum": ["created_at", "updated_at"]},
     "runs/status": {"type": "string", "enum": ["queued", "in_progress", "completed", "canceled", "failed"]},
     "output_items/status": {"type": "string", "enum": ["fail", "pass"]},
+    "items/after": {"type": "string"},
+    "items/limit": {"type": "integer", "minimum": 1, "maximum": 100},
+    "items/order": {"type": "string", "enum": ["asc", "desc"]},
+    "include": {"type": "array", "items": {"type": "string", "enum": list(INCLUDABLE)}},
+    "stream": {"type": "boolean"},
+    "starting_after": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+    "include_obfuscation": {"type": "boolean"},
 }
 """Parameters in the query, by name; before a slash stands whose, where one name means several things."""
 REQUIRED = ("start_time", "modelName")

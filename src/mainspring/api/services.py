@@ -14,6 +14,8 @@ from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.evals.evals import Evals
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
+from mainspring.responses.conversations import Conversations
+from mainspring.responses.service import Responses
 from mainspring.retrieval.attaching import Attaching
 from mainspring.retrieval.stores import Stores
 from mainspring.store.files import MAX_BYTES, Files
@@ -23,7 +25,7 @@ from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
 from mainspring.webhooks.hooks import Webhooks
 
-__all__ = ["Services", "Training", "VectorStores", "no_embeddings"]
+__all__ = ["Services", "Stateful", "Training", "VectorStores", "no_embeddings"]
 
 
 async def no_embeddings(_: EmbedRequest) -> Embeddings:
@@ -57,6 +59,14 @@ class VectorStores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stateful:
+    """Answers that are kept, and what they are made of."""
+
+    responses: Responses
+    conversations: Conversations
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the HTTP edge needs.
 
@@ -79,6 +89,7 @@ class Services:
         batches: files of requests; None takes none.
         inside: the way in for what this process asks by itself; the application is bound to it once it is made.
         vector_stores: None keeps none.
+        responses: answers that are kept, and conversations; None keeps none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -109,6 +120,7 @@ class Services:
     batches: Batches | None = None
     inside: Inside | None = None
     vector_stores: VectorStores | None = None
+    responses: Stateful | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

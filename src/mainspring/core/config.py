@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mainspring.core.config_batches import BatchSettings
 from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.config_evals import EvalSettings, StoredChatSettings
+from mainspring.core.config_responses import ResponseSettings
 from mainspring.core.config_vector_stores import VectorStoreSettings
 from mainspring.core.config_webhooks import WebhookSettings
 from mainspring.core.errors import UserMistake
@@ -355,6 +356,7 @@ class Settings(BaseSettings):
     evals: EvalSettings = Field(EvalSettings(), description="Evaluations.")  # pyright: ignore[reportCallIssue]
     stored_chats: StoredChatSettings = Field(StoredChatSettings(), description="Stored chats.")  # pyright: ignore[reportCallIssue]
     vector_stores: VectorStoreSettings = Field(VectorStoreSettings(), description="Vector stores.")  # pyright: ignore[reportCallIssue]
+    responses: ResponseSettings = Field(ResponseSettings(), description="Responses that are kept.")  # pyright: ignore[reportCallIssue]
     tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 

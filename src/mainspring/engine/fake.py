@@ -10,7 +10,8 @@ to 255) and some words, a few of which do not fit in ASCII. Prompts may hold a s
     !call                  calls the tools that may be called: all of them, or the first if calls may not be parallel
     !think                 thinks before it answers
 
-A chat that requires a call gets the same calls without a spell, and one that ends with a result gets an answer.
+A chat that requires a call gets the same calls without a spell, and one that ends with a result gets an answer. One
+that continues an answer gets what that would have gone on with.
 """
 
 import asyncio
@@ -179,7 +180,8 @@ class FakeEngine:
         cached = most if text in self._seen else 0
         self._seen.add(text)
         choices = [_Choice(request, prompt, index, info.context_length) for index in range(request.n)]
-        streams = [choice.events(len(prompt), cached if index == 0 else most)
+        told = len(encode(_broken_text(request)))
+        streams = [choice.events(len(prompt) + told, cached if index == 0 else most)
                    for index, choice in enumerate(choices)]  # fmt: skip
         while streams:  # one token of each choice in turn, as a batch would
             for stream in tuple(streams):
@@ -197,7 +199,8 @@ def _digest(text: str) -> str:
 def _text_of(request: GenerateRequest) -> str:
     prompt = request.prompt
     if isinstance(prompt, ChatPrompt):
-        return "".join(f"<{message.role}>{message.content}\n" for message in prompt.messages)
+        asked = prompt.messages[:-1] if prompt.continues else prompt.messages
+        return "".join(f"<{message.role}>{message.content}\n" for message in asked)
     if isinstance(prompt, TextPrompt):
         return prompt.text
     if isinstance(prompt, InfillPrompt):
@@ -235,13 +238,14 @@ class _Choice:
         )
         if request.constraint is None:
             allowed = _allowed(sampling.logit_bias)
-            wanted = [self._random.choice(allowed) for _ in range(min(NATURAL_TOKENS, limit + 1))]
+            most = NATURAL_TOKENS if _is_broken(request) else min(NATURAL_TOKENS, limit + 1)
+            wanted = [self._random.choice(allowed) for _ in range(most)]
         else:
             wanted = list(encode(_example(request.constraint)))
         self._reason: FinishReason
-        self._ids, self._reason = _cut(wanted, limit, request.stop)
+        self._ids, self._reason = _cut(wanted[_begun(request, wanted) :], limit, request.stop)
         self._calls = _calls(request)
-        self._thought = "!think" in _text_of(request)
+        self._thought = "!think" in _text_of(request) and not _is_broken(request) and _may_think(request)
         self._rejected = len(encode(request.prediction)) if request.prediction else 0
 
     def events(self, num_prompt: int, cached: int) -> Iterator[Event]:
@@ -277,6 +281,27 @@ class _Choice:
         others = [i for i in range(256, 256 + num + 1) if i != token][: max(num - 1, 0)]
         top = ((token, best), *((other, best - 1 - rank) for rank, other in enumerate(others)))[:num]
         return TokenLogprob(token, VOCABULARY[token], best, tuple((i, VOCABULARY[i], value) for i, value in top))
+
+
+def _is_broken(request: GenerateRequest) -> bool:
+    return isinstance(request.prompt, ChatPrompt) and request.prompt.continues
+
+
+def _broken_text(request: GenerateRequest) -> str:
+    prompt = request.prompt
+    return prompt.messages[-1].content if isinstance(prompt, ChatPrompt) and prompt.continues else ""
+
+
+def _may_think(request: GenerateRequest) -> bool:
+    return not isinstance(request.prompt, ChatPrompt) or request.prompt.thinking is not False
+
+
+def _begun(request: GenerateRequest, wanted: Sequence[int]) -> int:
+    """How many of the tokens a broken answer, which is to be continued, has already."""
+    begun, num = _broken_text(request).encode(), 0
+    while begun and num < len(wanted) and begun.startswith(piece := VOCABULARY[wanted[num]]):
+        begun, num = begun[len(piece) :], num + 1
+    return num
 
 
 def _allowed(bias: dict[int, float]) -> Sequence[int]:

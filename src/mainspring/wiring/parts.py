@@ -104,10 +104,11 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         stores = await retrieval.vector_stores(
             settings, database, files, directory, generate=generate, embed=embed, stack=stack
         )
+        responses = await work.responses(settings, database, generate, stack=stack)
         services = Services(
             generate=generate, embed=embed, run_code=sandbox.run, files=files, uploads=uploads, training=training,
             webhooks=webhooks, stored_chats=chats, evals=evals, batches=batches, inside=inside, models=directory,
-            replicas=served, control=control, vector_stores=stores,
+            replicas=served, control=control, vector_stores=stores, responses=responses,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,

@@ -20,6 +20,13 @@ from mainspring.store.tables.governed import (
     usage_hours,
     wanted,
 )
+from mainspring.store.tables.responses import (
+    conversation_items,
+    conversations,
+    response_events,
+    response_items,
+    responses,
+)
 from mainspring.store.tables.uploads import upload_parts, uploads
 from mainspring.store.tables.vector_stores import (
     vector_store_batches,
@@ -39,6 +46,8 @@ __all__ = [
     "blocklists",
     "capacities",
     "checkpoint_permissions",
+    "conversation_items",
+    "conversations",
     "deployments",
     "eval_items",
     "eval_sources",
@@ -52,6 +61,9 @@ __all__ = [
     "policies",
     "projects",
     "requests",
+    "response_events",
+    "response_items",
+    "responses",
     "stored_chats",
     "unused_blobs",
     "upload_parts",
