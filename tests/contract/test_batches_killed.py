@@ -76,6 +76,9 @@ async def test_item_51_killed_again_and_again_every_custom_id_is_once(tmp_path: 
     while num_kills < KILLS and not over:
         with server(tmp_path, database_url) as (_, client):
             if not batch_id:
+                ear = {"name": "ear", "url": "https://ear.invalid/", "enabled": False}
+                wants = {"event_types": ["batch.completed"]}
+                client.post("/webhook_endpoints", body=ear | wants, cast_to=object)  # else no event is kept
                 lines = [line(f"r{at}", f"number {at}") for at in range(COUNT - 5)]
                 lines += [line(f"bad{at}", temperature=9) for at in range(5)]
                 data = "\n".join(map(json.dumps, lines)).encode()

@@ -24,6 +24,7 @@ from mainspring.store.files import remove_all
 from mainspring.store.jobs import Job, cancel_all
 from mainspring.store.leases import Leases
 from mainspring.store.tables import batch_requests, files, jobs, outbox
+from tests.hearing import listen
 from tests.unit.batches.installation import WHO, House, line
 
 
@@ -39,6 +40,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def database(tmp_path: Path, database_url: str) -> AsyncGenerator[Database]:
     opened = await Database.open(tmp_path, database_url)
+    await listen(opened, "p")
     yield opened
     await opened.close()
 
@@ -249,7 +251,7 @@ async def test_a_deleted_project_leaves_nothing(house: House) -> None:
     async with house.working():
         await began.wait()
         async with house.database.write() as connection:
-            await remove_all(connection, "p", house.clock.now())
+            await remove_all(connection, "p")
             await cancel_all(connection, "p", house.clock.now())
         async with asyncio.timeout(10):
             while house.api.running:  # noqa: ASYNC110 - a number

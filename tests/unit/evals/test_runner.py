@@ -30,6 +30,7 @@ from mainspring.store.jobs import Job
 from mainspring.store.stored_chats import ChatFilter, StoredChat, StoredChats
 from mainspring.store.tables import eval_items, eval_sources, jobs, outbox
 from mainspring.store.worker import Worker
+from tests.hearing import listen
 
 P = "default"
 CONFIG = {"type": "custom", "item_schema": {"type": "object", "required": ["q"]}, "include_sample_schema": True}
@@ -158,6 +159,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def here(tmp_path: Path, database_url: str) -> AsyncGenerator[Installation]:
     opened = await Database.open(tmp_path, database_url)
+    await listen(opened, P)
     yield Installation(opened, tmp_path)
     await opened.close()
 

@@ -35,6 +35,7 @@ from mainspring.responses.tools import (
 from mainspring.store.db import Database
 from mainspring.store.responses import events_after
 from mainspring.store.worker import Worker
+from tests.hearing import listen
 
 
 class FileSearchCall(msgspec.Struct, kw_only=True, tag_field="type", tag="file_search_call"):
@@ -265,6 +266,7 @@ def blank(ask: Ask, **fields: Any) -> Response:
 @contextlib.asynccontextmanager
 async def installed(home: Path, url: str, **more: Any) -> AsyncGenerator[Installation]:
     database = await Database.open(home, url)
+    await listen(database, "default")
     made = Installation(database, **more)
     made.start()
     try:
