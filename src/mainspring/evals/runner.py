@@ -84,13 +84,13 @@ class Runner:
         """Do what there is still to do of a run."""
         doing = asyncio.ensure_future(self._do(held))
         try:
-            while not doing.done():
+            while not doing.done() and held.wanted != "cancel":
                 poked = asyncio.ensure_future(held.poked.wait())
-                await asyncio.wait((doing, poked), return_when=asyncio.FIRST_COMPLETED)
-                poked.cancel()
+                try:
+                    await asyncio.wait((doing, poked), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    poked.cancel()
                 held.poked.clear()
-                if held.wanted == "cancel":
-                    break
         finally:
             doing.cancel()
             await asyncio.wait((doing,))
