@@ -7,7 +7,7 @@ database holds is not `HEAD`.
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ class Database:
         path = home / "mainspring.db"
         path.touch(mode=0o600)  # SQLite's own files beside it take over its mode
         engine = create_async_engine(
-            URL.create("sqlite+aiosqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT_S}
+            URL.create("sqlite+aiosqlite", database=str(path)),
+            connect_args={"timeout": BUSY_TIMEOUT_S, "factory": _Connection},
         )
         _prepare_sqlite(engine)
         return cls(engine)
@@ -198,6 +199,21 @@ def _told() -> Generator[None]:
         raise Unavailable(
             f"The database cannot be used now ({_reason(error)}).", code="database_unavailable"
         ) from error
+
+
+class _Connection(sqlite3.Connection):
+    """Ends its transaction when it is closed.
+
+    SQLite keeps a closed connection, and its lock, for as long as there is a cursor of it. A task that was cancelled in
+    a transaction closes the connection, and its exception may hold the cursor: "database is locked", for everybody.
+    """
+
+    def close(self) -> None:
+        """Nothing happens if it is closed already."""
+        with suppress(sqlite3.ProgrammingError):
+            if self.in_transaction:
+                self.rollback()
+        super().close()
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

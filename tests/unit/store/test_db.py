@@ -155,3 +155,28 @@ async def test_a_wrong_url_is_told_without_its_password(tmp_path: Path, url: str
     with pytest.raises(UserMistake, match=said) as caught:
         await Database.open(tmp_path, url)
     assert "secret" not in str(caught.value)
+
+
+async def test_who_is_cancelled_in_a_transaction_keeps_no_lock(tmp_path: Path) -> None:
+    """Though the exception, which is kept, holds the cursor of a statement."""
+    database = await Database.open(tmp_path)
+    async with database.write() as connection:
+        await connection.execute(text("CREATE TABLE numbers (n INTEGER)"))
+
+    async def work() -> None:
+        while True:
+            async with database.write() as connection:
+                await connection.execute(text("INSERT INTO numbers VALUES (1)"))
+                await connection.execute(text("SELECT count(*) FROM numbers"))
+
+    kept: list[object] = []
+    for at in range(60):
+        tasks = [asyncio.create_task(work()) for _ in range(3)]
+        await asyncio.sleep(at % 10 / 1000)
+        for task in tasks:
+            task.cancel()
+        kept.append(await asyncio.gather(*tasks, return_exceptions=True))
+        async with asyncio.timeout(5), database.write() as connection:
+            await connection.execute(text("INSERT INTO numbers VALUES (2)"))
+    assert len(kept) == 60
+    await database.close()
