@@ -7,9 +7,10 @@ in the tests all have it.
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from mainspring.core.search import SearchRequest, SearchResult
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load, ModelInfo, Ran
 
-__all__ = ["Deployments", "Embed", "Generate", "Models", "RunCode", "Wrapper"]
+__all__ = ["Deployments", "Embed", "Generate", "Models", "RunCode", "Search", "Wrapper"]
 
 Generate = Callable[[GenerateRequest], AsyncGenerator[Event]]
 """Runs one request. Raises a `core.errors` exception, before the first event whenever possible. Closing the iterator
@@ -17,6 +18,9 @@ Generate = Callable[[GenerateRequest], AsyncGenerator[Event]]
 
 Embed = Callable[[EmbedRequest], Awaitable[Embeddings]]
 """The same idea for embeddings: one answer instead of a stream. Cancelling the task cancels the request."""
+
+Search = Callable[[SearchRequest], Awaitable[SearchResult]]
+"""Searches vector stores. Raises `NotFound` if one is not the project's, `InvalidRequest` if one has expired."""
 
 Wrapper = Callable[[Generate], Generate]
 

@@ -18,6 +18,12 @@ from mainspring.store.tables.governed import (
     usage_hours,
     wanted,
 )
+from mainspring.store.tables.vector_stores import (
+    vector_store_batches,
+    vector_store_chunks,
+    vector_store_files,
+    vector_stores,
+)
 from mainspring.store.tables.webhooks import outbox
 from mainspring.store.tables.work import checkpoint_permissions, files, job_checkpoints, job_events, jobs, unused_blobs
 
@@ -41,5 +47,9 @@ __all__ = [
     "requests",
     "unused_blobs",
     "usage_hours",
+    "vector_store_batches",
+    "vector_store_chunks",
+    "vector_store_files",
+    "vector_stores",
     "wanted",
 ]
