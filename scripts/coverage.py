@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from mainspring.api.app import Services, create_app
-from mainspring.api.openai import wire, wire_finetuning
-from mainspring.api.services import Training
+from mainspring.api.openai import wire, wire_finetuning, wire_vector_stores
+from mainspring.api.services import Training, VectorStores
 from mainspring.core.clock import SystemClock
 from mainspring.core.types import Principal
 from mainspring.engine.fake import FakeEngine
 from mainspring.store.files import Files
 
 if TYPE_CHECKING:
+    from mainspring.core.seams import Search
+    from mainspring.retrieval.attaching import Attaching
+    from mainspring.retrieval.stores import Stores
     from mainspring.store.blobs import Blobs
     from mainspring.store.db import Database
     from mainspring.train.jobs import FineTuning
@@ -35,6 +38,8 @@ REQUESTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("chat/completions", "CreateChatCompletionRequest", wire.ChatRequest),
     ("completions", "CreateCompletionRequest", wire.CompletionRequest),
     ("fine_tuning/jobs", "CreateFineTuningJobRequest", wire_finetuning.CreateFineTuningJobRequest),
+    ("vector_stores", "CreateVectorStoreRequest", wire_vector_stores.CreateVectorStoreRequest),
+    ("vector_stores/search", "VectorStoreSearchRequest", wire_vector_stores.VectorStoreSearchRequest),
 )
 DIALECTS = {"OpenAI": ("/v1",), "Azure v1": ("/openai/v1",), "Azure classic": ("/openai/deployments/{}", "/openai")}
 OTHERS = dict.fromkeys(("priority", "options"), "not OpenAI: Mainspring")
@@ -110,6 +115,9 @@ def routes() -> set[tuple[str, str]]:
         clock=SystemClock(),
         files=Files(cast("Database", None), cast("Blobs", None), SystemClock()),
         training=Training(jobs=cast("FineTuning", None), sharing=cast("Sharing", None)),
+        vector_stores=VectorStores(
+            stores=cast("Stores", None), attaching=cast("Attaching", None), search=cast("Search", None)
+        ),
     )
     return {(each.method.lower(), re.sub(r"\{[^}]*\}", "{}", each.path)) for each in create_app(services).operations}
 

@@ -41,6 +41,7 @@ from mainspring.api.openai.graders import (
 )
 from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
+from mainspring.api.openai.vector_stores import vector_store_operations
 from mainspring.api.openapi import Operation, document
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
@@ -85,6 +86,7 @@ def create_app(services: Services) -> App:
         *_admin_routes(services),
         *(file_operations(services, services.files) if services.files else ()),
         *_training_routes(services),
+        *_vector_store_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -238,6 +240,13 @@ def _training_routes(services: Services) -> list[Operation]:
         return []
     dialects: tuple[tuple[str, Dialect], ...] = (("/v1", "openai"), ("/openai/v1", "azure_v1"), ("/openai", "azure"))
     return [each for where in dialects for each in fine_tuning_operations(services, training, *where)]
+
+
+def _vector_store_routes(services: Services) -> list[Operation]:
+    if (parts := services.vector_stores) is None:
+        return []
+    dialects: tuple[tuple[str, Dialect], ...] = (("/v1", "openai"), ("/openai/v1", "azure_v1"), ("/openai", "azure"))
+    return [each for where in dialects for each in vector_store_operations(services, parts, *where)]
 
 
 def _admin_routes(services: Services) -> list[Operation]:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from mainspring.api.tracing import Tracing
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
-from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode
+from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode, Search
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
+from mainspring.retrieval.attaching import Attaching
+from mainspring.retrieval.stores import Stores
 from mainspring.store.files import MAX_BYTES, Files
 from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
 
-__all__ = ["Services", "Training", "no_embeddings"]
+__all__ = ["Services", "Training", "VectorStores", "no_embeddings"]
 
 
 async def no_embeddings(_: EmbedRequest) -> Embeddings:
@@ -40,6 +42,15 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VectorStores:
+    """Vector stores, the files in them, and what finds something there."""
+
+    stores: Stores
+    attaching: Attaching
+    search: Search
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the HTTP edge needs.
 
@@ -55,6 +66,7 @@ class Services:
         control: what the control plane works with; None has none.
         files: what is uploaded; None takes nothing.
         training: fine-tuning; None trains nothing.
+        vector_stores: None keeps none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -78,6 +90,7 @@ class Services:
     control: Control | None = None
     files: Files | None = None
     training: Training | None = None
+    vector_stores: VectorStores | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,6 +45,8 @@ PRELOADED = ("json", "math", "re", "collections", "datetime", "statistics", "str
 START_S = 30.0
 GRACE_S = 10.0
 """For a warden to say what came of a run, after the run's own time."""
+LONGEST_S = 7 * 86400.0
+"""Of a run whose output is read as it comes: whoever reads may take long."""
 MAX_INPUT_BYTES = 32 * 2**20
 _BOOT = "import sys; sys.path.insert(0, {root!r}); from mainspring.compute.inside.nursery import main; main()"
 
@@ -91,6 +93,9 @@ class Sandbox:
         weak: also run where the machine grants less than a sandbox needs.
         hidden: folders that must never be readable inside, such as the data directory.
         layers: which to use; fewer than all is for tests.
+        packages: what may be imported beside the standard library, if it is installed, with what it needs.
+        own: files and folders of Mainspring's that may be imported too, as paths from the folder that holds it.
+        preload: modules that are imported once, before any run.
     """
 
     def __init__(
@@ -101,8 +106,12 @@ class Sandbox:
         weak: bool = False,
         hidden: Sequence[Path] = (),
         layers: Sequence[str] = LAYERS,
+        packages: Sequence[str] = PACKAGES,
+        own: Sequence[str] = (),
+        preload: Sequence[str] = PRELOADED,
     ) -> None:
         self._limits, self._weak, self._wanted = limits, weak, tuple(layers)
+        self._packages, self._own, self._preload = packages, own, preload
         self._hidden = tuple(path.resolve() for path in hidden)
         self._turns = asyncio.Semaphore(concurrency or os.cpu_count() or 1)
         self._starting = asyncio.Lock()
@@ -148,12 +157,45 @@ class Sandbox:
                     answer = await _ask(connection, request)
             except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
                 raise Unavailable("The sandbox did not answer.", code="sandbox_failed") from error
-        if answer.fault:
-            raise Unavailable(f"The sandbox failed: {answer.fault.splitlines()[-1]}", code="sandbox_failed")
-        return Ran(
-            stdout=answer.stdout, stderr=answer.stderr, exit_code=answer.exit_code, ended=_end(answer),
-            files=answer.files, wall_s=answer.wall_s, cpu_s=answer.cpu_s, memory_bytes=answer.memory_bytes,
-        )  # fmt: skip
+        return _ran(answer)
+
+    async def stream(
+        self, code: str, source: int, *, limits: SandboxLimits | None = None
+    ) -> AsyncGenerator[bytes | Ran]:
+        """Run Python code whose standard input is the open file `source`. Its standard output comes as it is written,
+        last what came of it. Who reads slowly holds it up, and whoever closes the generator ends it.
+
+        `wall_s` bounds the seconds in which it may write nothing, and `output_bytes` not what it writes there: that is
+        the reader's to bound.
+
+        Raises:
+            EngineUnavailable, Unavailable: as `run` does.
+        """
+        limits = limits or self._limits
+        request = _request(code, (), {}, b"", msgspec.structs.replace(limits, wall_s=LONGEST_S))
+        async with self._turns, contextlib.AsyncExitStack() as stack:
+            reads, writes = os.pipe()
+            pipe = stack.enter_context(os.fdopen(reads, "rb", buffering=0))
+            try:
+                connection = await self._connect(source, writes)
+            finally:
+                os.close(writes)
+            asking = asyncio.ensure_future(_ask(connection, request))
+            stack.callback(asking.cancel)
+            reader = asyncio.StreamReader()
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), pipe
+            )
+            stack.callback(transport.close)
+            try:
+                while piece := await asyncio.wait_for(reader.read(1 << 16), limits.wall_s):
+                    yield piece
+                answer = await asyncio.wait_for(asking, limits.wall_s + GRACE_S)
+            except TimeoutError:
+                answer = _Answer(exit_code=-9, ended="timeout")
+            except (OSError, asyncio.IncompleteReadError) as error:
+                raise Unavailable("The sandbox did not answer.", code="sandbox_failed") from error
+            yield _ran(answer)
 
     async def start(self) -> None:
         """Have a nursery; nothing happens if there is one.
@@ -167,13 +209,14 @@ class Sandbox:
             self._clear()
             await self._start()
 
-    async def _connect(self) -> socket.socket:
+    async def _connect(self, *given: int) -> socket.socket:
+        """A connection to a warden, which gets the descriptors `given` too."""
         await self.start()
         assert self._control is not None
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
-            socket.send_fds(self._control, [b"."], [theirs.fileno()])
+            socket.send_fds(self._control, [b"."], [theirs.fileno(), *given])
         except OSError as error:  # it has just died: the next run starts another
             ours.close()
             raise Unavailable("The sandbox has ended.", code="sandbox_failed") from error
@@ -184,7 +227,7 @@ class Sandbox:
     async def _start(self) -> None:
         if not sys.platform.startswith("linux"):
             raise EngineUnavailable("Running code in a sandbox needs Linux.", code="sandbox_unavailable")
-        places = _places()
+        places = _places(self._packages, self._own, self._preload)
         for hidden in self._hidden:
             for path in places["readable"]:
                 if hidden.is_relative_to(path):
@@ -258,6 +301,15 @@ def _suffice(layers: Iterable[str]) -> bool:
     return "seccomp" in have and bool(have & {"namespaces", "landlock"})
 
 
+def _ran(answer: _Answer) -> Ran:
+    if answer.fault:
+        raise Unavailable(f"The sandbox failed: {answer.fault.splitlines()[-1]}", code="sandbox_failed")
+    return Ran(
+        stdout=answer.stdout, stderr=answer.stderr, exit_code=answer.exit_code, ended=_end(answer),
+        files=answer.files, wall_s=answer.wall_s, cpu_s=answer.cpu_s, memory_bytes=answer.memory_bytes,
+    )  # fmt: skip
+
+
 def _end(answer: _Answer) -> Any:
     if answer.ended or answer.exit_code not in (-9, -24):
         return answer.ended
@@ -288,18 +340,20 @@ async def _ask(connection: socket.socket, request: bytes) -> _Answer:
             await writer.wait_closed()
 
 
-def _places() -> dict[str, Any]:
-    """What is readable inside: the system's programs and libraries, the interpreter, and the packages."""
+def _places(packages: Iterable[str], own: Iterable[str], preload: Sequence[str]) -> dict[str, Any]:
+    """What is readable inside: the system's programs and libraries, the interpreter, the packages, our own files."""
+    root = Path(mainspring.__file__).resolve().parent.parent
     interpreter = Path(sys.executable).resolve().parent.parent
     system = ["/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/bin", "/lib", "/lib32", "/lib64", "/bin",
               "/usr/share/zoneinfo"]  # fmt: skip
     python = [str(interpreter / "lib"), str(interpreter / "bin"), os.path.realpath(sysconfig.get_path("stdlib"))]
-    packages, folders = _packages(PACKAGES)
+    entries, folders = _packages(packages)
+    readable = [*system, *python, *entries, *(str(root / each) for each in own)]
     return {
-        "readable": [path for path in dict.fromkeys([*system, *python, *packages]) if os.path.lexists(path)],
+        "readable": [path for path in dict.fromkeys(readable) if os.path.lexists(path)],
         "listed": folders,
-        "preload": PRELOADED,
-        "root": str(Path(mainspring.__file__).resolve().parent.parent),
+        "preload": preload,
+        "root": str(root),
         "machine": platform.machine(),
     }
 

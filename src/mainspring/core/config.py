@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mainspring.core.config_vector_stores import VectorStoreSettings
 from mainspring.core.errors import UserMistake
 
 __all__ = [
@@ -342,6 +343,7 @@ class Settings(BaseSettings):
     filters: FilterSettings = Field(FilterSettings(), description="The content filters.")  # pyright: ignore[reportCallIssue]
     training: TrainingSettings = Field(TrainingSettings(), description="Fine-tuning jobs.")  # pyright: ignore[reportCallIssue]
     sandbox: SandboxSettings = Field(SandboxSettings(), description="The sandbox.")  # pyright: ignore[reportCallIssue]
+    vector_stores: VectorStoreSettings = Field(VectorStoreSettings(), description="Vector stores.")  # pyright: ignore[reportCallIssue]
     tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 

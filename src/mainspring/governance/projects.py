@@ -27,6 +27,7 @@ from mainspring.models.catalog import missing
 from mainspring.store.db import Database
 from mainspring.store.files import remove_all
 from mainspring.store.jobs import cancel_all
+from mainspring.store.vector_stores import remove_all_stores
 
 __all__ = ["Projects", "Slot", "installation_secret"]
 
@@ -166,6 +167,7 @@ class Projects:
                         await change.remove(each, "project.empty", f"{key[0]}/{key[1]}")
             await self._keys.revoke_all(change.connection, project.name)
             await remove_all(change.connection, project.name, self._clock.now())
+            await remove_all_stores(change.connection, project.name)
             await cancel_all(change.connection, project.name, self._clock.now())
             await change.remove(project, "project.delete", project.name)
         self._keys.forget(project.name)

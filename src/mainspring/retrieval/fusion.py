@@ -1,11 +1,11 @@
 """Two orders made one, and a score that says something. Pure.
 
-**Order**: reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009): a chunk gets 1 / (K + rank) from each order
-that it is in. Ranks are compared, and not scores, since those of BM25 and of vectors mean different things.
+**Order**: reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009): a chunk gets 1 / (K + rank) from each
+order that it is in. Ranks are compared, and not scores, since those of BM25 and of vectors mean different things.
 
-**Score**: ranks say nothing about whether anything fits at all, and a threshold needs that. So each chunk's own relevance
-(its cosine, or the share that it has of the highest BM25 possible for the query) is fitted along the fused order: the
-nearest sequence that never rises (pool adjacent violators). Sorted by score is then sorted by fusion.
+**Score**: ranks say nothing about whether anything fits at all, and a threshold needs that. So each chunk's own
+relevance (its cosine, or the share that it has of the highest BM25 possible for the query) is fitted along the fused
+order: the nearest sequence that never rises (pool adjacent violators). Sorted by score is then sorted by fusion.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -61,8 +61,8 @@ class Index(Protocol):
         """The chunks whose vectors are nearest, by the cosine. Arguments as of `by_text`; the vector has length 1."""
         ...
 
-    def fetch(self, chunks: Sequence[int]) -> list[tuple[str, Indexed]]:
-        """Chunks by their numbers, each with its entry and without its vectors."""
+    def fetch(self, chunks: Sequence[int]) -> dict[int, tuple[str, Indexed]]:
+        """Chunks by their numbers, each with its entry and without its vectors, but for those that are gone."""
         ...
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateReque
 from mainspring.models.catalog import Catalog
 from mainspring.serving.autoscale import Wanted
 from mainspring.serving.replicas import Status
-from mainspring.wiring import work
+from mainspring.wiring import retrieval, work
 from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
@@ -80,8 +80,12 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         sandbox = await stack.enter_async_context(work.sandbox(settings))
         training = await work.training(settings, directory, database, files, trainer=trainer, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
+        generate, embed = wrappers.generate(served.generate), wrappers.embed(served.embed)
+        stores = await retrieval.vector_stores(
+            settings, database, files, directory, generate=generate, embed=embed, stack=stack
+        )
         services = Services(
-            generate=wrappers.generate(served.generate), embed=wrappers.embed(served.embed),
+            generate=generate, embed=embed, vector_stores=stores,
             run_code=sandbox.run, files=files, training=training, models=directory, replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),

@@ -7,7 +7,8 @@ lives as long as one piece of code: it mounts the folder that the code may write
 passed, and sends back what came of it. When the server ends, or lets go of a run, everything below ends with it.
 
 Speaks over a socket pair on standard input: one JSON line says what became of the isolation, then each byte that
-arrives carries a connection of its own, on which a request and its result are one JSON text each, its length before it.
+arrives carries a connection of its own, on which a request and its result are one JSON text each, its length before it;
+and, if the code reads a file and its output is to be read as it comes, what will be its standard input and output.
 """
 
 import contextlib
@@ -77,15 +78,16 @@ def _nurse(isolation: Isolation, control: socket.socket) -> None:
     control.sendall(json.dumps(said).encode() + b"\n")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # wardens are not waited for
     while True:
-        sent, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        sent, descriptors, _, _ = socket.recv_fds(control, 1, 3)
         if not sent:
             return
         if os.fork() == 0:
             control.close()
             os.dup2(nothing, 1)
             os.dup2(nothing, 2)
-            os._exit(warden.guard(isolation, socket.socket(fileno=descriptors[0])))
-        os.close(descriptors[0])
+            os._exit(warden.guard(isolation, socket.socket(fileno=descriptors[0]), descriptors[1:]))
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _try_inner_layers(isolation: Isolation) -> None:

@@ -26,8 +26,9 @@ LOOKS_S = 0.05
 MAX_FILES = 256
 
 
-def guard(isolation: Isolation, connection: socket.socket) -> int:
-    """Run one piece of code for whoever is at the other end of the connection; the exit code of the process."""
+def guard(isolation: Isolation, connection: socket.socket, streams: list[int]) -> int:
+    """Run one piece of code for whoever is at the other end of the connection; the exit code of the process. `streams`
+    are its standard input and output, or nothing if the warden is to feed and read it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     confine.die_with_parent()
     request: Json = json.loads(_receive(connection))
@@ -40,7 +41,7 @@ def guard(isolation: Isolation, connection: socket.socket) -> int:
             confine.mount(BOX, f"size={limits['disk_bytes']},nr_inodes=4096,mode=0755{owner}")
         else:
             box = tempfile.mkdtemp(dir=str(isolation.config["scratch"]))
-        result = _Run(isolation, connection, request, box).result()
+        result = _Run(isolation, connection, request, box, streams).result()
     except Exception:  # noqa: BLE001 - whatever it is, the server is to hear of it
         result = {"fault": traceback.format_exc()[-2000:]}
     finally:
@@ -68,10 +69,12 @@ def _receive(connection: socket.socket) -> bytes:
 class _Run:
     """One piece of code, seen by its warden."""
 
-    def __init__(self, isolation: Isolation, connection: socket.socket, request: Json, box: str) -> None:
+    def __init__(
+        self, isolation: Isolation, connection: socket.socket, request: Json, box: str, streams: list[int]
+    ) -> None:
         self._isolation, self._connection, self._request = isolation, connection, request
         self._limits: Json = request["limits"]
-        self._box, self._work = box, f"{box}/{WORK}"
+        self._box, self._work, self._streams = box, f"{box}/{WORK}", streams
         self._given = {name: base64.b64decode(body) for name, body in request["files"].items()}
         self._out: dict[int, bytearray] = {}
         self._end = ""
@@ -86,8 +89,10 @@ class _Run:
         pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
         child = os.fork()
         if child == 0:
-            Code(self._isolation, self._request, self._box).become([pipes[0][0], pipes[1][1], pipes[2][1]])
-        for used in (pipes[0][0], pipes[1][1], pipes[2][1]):
+            Code(self._isolation, self._request, self._box).become(
+                [*(self._streams or (pipes[0][0], pipes[1][1])), pipes[2][1]]
+            )
+        for used in (pipes[0][0], pipes[1][1], pipes[2][1], *self._streams):
             os.close(used)
         status = self._watch(child, pipes[0][1], pipes[1][0], pipes[2][0], started + self._limits["wall_s"])
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)

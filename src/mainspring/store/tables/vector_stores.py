@@ -20,6 +20,7 @@ vector_stores = Table(
     Column("expires_days", Integer),  # after `active`; none means never
     Column("expires", Float, index=True),  # `active` and those days, so that it can be looked for
     Column("model", String(320), nullable=False),  # what its vectors were made with, name@version; empty: it has none
+    Column("dimensions", Integer, nullable=False),  # of those vectors
     Column("revision", BigInteger, nullable=False),  # counts what has changed of what can be found
 )
 

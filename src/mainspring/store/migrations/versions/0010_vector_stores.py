@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("expires_days", sa.Integer),
         sa.Column("expires", sa.Float),
         sa.Column("model", sa.String(320), nullable=False),
+        sa.Column("dimensions", sa.Integer, nullable=False),
         sa.Column("revision", sa.BigInteger, nullable=False),
     )
     op.create_index("ix_vector_stores_expires", "vector_stores", ["expires"])

@@ -1,0 +1,88 @@
+"""Vector stores: what keeps, fills and searches them, and the loops that run for as long as the server does."""
+
+from contextlib import AsyncExitStack
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from mainspring.core.clock import SystemClock
+from mainspring.core.config import Settings
+from mainspring.core.errors import ModelNotFound
+from mainspring.models.catalog import Catalog
+from mainspring.wiring.running import running
+
+if TYPE_CHECKING:
+    from mainspring.api.services import VectorStores
+    from mainspring.core.seams import Deployments, Embed, Generate
+    from mainspring.retrieval.vectors import Count
+    from mainspring.store.db import Database
+    from mainspring.store.files import Files
+
+__all__ = ["vector_stores"]
+
+
+async def vector_stores(
+    settings: Settings, database: "Database", files: "Files", models: "Deployments", *, generate: "Generate",
+    embed: "Embed", stack: AsyncExitStack,
+) -> "VectorStores":  # fmt: skip
+    """Everything about vector stores; what works on them stops when the stack is closed."""
+    from mainspring.api.services import VectorStores
+    from mainspring.retrieval.attaching import Attaching
+    from mainspring.retrieval.chunk import chunks
+    from mainspring.retrieval.held import INDEXES, Indexes
+    from mainspring.retrieval.indexing import KIND, Indexing
+    from mainspring.retrieval.parser import Parser
+    from mainspring.retrieval.rewriting import Rewriting
+    from mainspring.retrieval.searching import Searching
+    from mainspring.retrieval.stores import Stores
+    from mainspring.retrieval.vectors import Vectors
+    from mainspring.store.worker import Worker
+
+    clock, wanted = SystemClock(), settings.vector_stores
+    indexes = Indexes(database, settings.home / INDEXES)
+    stack.push_async_callback(indexes.close)
+    vectors = Vectors(
+        embed=embed, models=models, wanted=wanted.embedding, tokenizer=_tokenizers(Catalog(settings.home / "models"))
+    )
+    parser = await stack.enter_async_context(Parser())
+    indexing = Indexing(
+        database, clock, files, indexes, vectors=vectors, parse=parser.parse, cut=chunks,
+        max_tokens=wanted.max_file_tokens,
+    )  # fmt: skip
+    worker = Worker(
+        database, clock, KIND, ("in_progress",), indexing.work, give_up=indexing.give_up, concurrent=wanted.concurrent
+    )
+    stores = Stores(database, clock, indexes)
+    rewriting = Rewriting(generate=generate, models=models, wanted=wanted.rewriter)
+    searching = Searching(database, clock, indexes, vectors=vectors, rewriting=rewriting)
+    stack.enter_context(running(stores.keep_swept()))
+    stack.enter_context(running(worker.run()))
+    stack.push_async_callback(worker.stop)
+    return VectorStores(
+        stores=stores, attaching=Attaching(database, clock, stores, worker.poke), search=searching.search
+    )
+
+
+class _tokenizers:  # noqa: N801 - a function that remembers
+    """Counts tokens as a model of the catalog does, if its tokenizer lies there as a file of its own."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._find = lru_cache(maxsize=8)(self._load)
+
+    def __call__(self, model: str) -> "Count | None":
+        return self._find(model)
+
+    def _load(self, model: str) -> "Count | None":
+        from tokenizers import Tokenizer
+
+        try:
+            version = self._catalog.get(model)
+        except ModelNotFound:
+            return None
+        path = self._catalog.folder(version) / "tokenizer.json"
+        if not path.exists():
+            return None
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
