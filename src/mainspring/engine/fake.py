@@ -9,6 +9,7 @@ to 255) and some words, a few of which do not fit in ASCII. Prompts may hold a s
     !hang [after N]        never goes on, until it is cancelled
     !call                  calls the tools that may be called: all of them, or the first if calls may not be parallel
     !think                 thinks before it answers
+    !cite                  cites, as models do: sources that there are and others, in several forms
 
 A chat that requires a call gets the same calls without a spell, and one that ends with a result gets an answer.
 """
@@ -57,6 +58,7 @@ over did down only way find use may water long little very after words called ju
 Zürich 你好 🙂
 """.split()  # noqa: SIM905 - words are easier to read as a text
 VOCABULARY: tuple[bytes, ...] = (*(bytes([i]) for i in range(256)), *(f" {word}".encode() for word in WORDS))
+MARKERS = ("", "", "", ".", " [1]", "[1].", " [doc2]", " [1, 2].", "[7]", " [doc9].", " [Source 1]", "[3][1]", "[", "]")
 NATURAL_TOKENS = 24  # after so many a choice ends by itself
 KV_TOKENS = 65536
 
@@ -236,6 +238,7 @@ class _Choice:
         if request.constraint is None:
             allowed = _allowed(sampling.logit_bias)
             wanted = [self._random.choice(allowed) for _ in range(min(NATURAL_TOKENS, limit + 1))]
+            wanted = self._cited(wanted) if "!cite" in _text_of(request) else wanted
         else:
             wanted = list(encode(_example(request.constraint)))
         self._reason: FinishReason
@@ -243,6 +246,10 @@ class _Choice:
         self._calls = _calls(request)
         self._thought = "!think" in _text_of(request)
         self._rejected = len(encode(request.prediction)) if request.prediction else 0
+
+    def _cited(self, words: list[int]) -> list[int]:
+        """With markers between them."""
+        return [token for word in words for token in (word, *encode(self._random.choice(MARKERS)))]
 
     def events(self, num_prompt: int, cached: int) -> Iterator[Event]:
         """Echo, tokens, and the finish."""
@@ -316,8 +323,11 @@ def _cut(ids: list[int], limit: int, stop: tuple[str, ...]) -> tuple[list[int], 
 def _example(constraint: Constraint) -> str:
     if constraint.kind == "json_object":
         return '{"answer": "fake"}'
+    plain = re.sub(r"\\(.)", r"\1", constraint.schema)
+    if constraint.kind == "regex" and re.fullmatch(constraint.schema, plain):
+        return plain
     if constraint.kind != "json_schema":
-        raise errors.InvalidRequest("The fake satisfies JSON schemas only.", param="response_format")
+        raise errors.InvalidRequest("The fake satisfies JSON schemas and plain text only.", param="response_format")
     schema = json.loads(constraint.schema)
     return json.dumps(_value(schema, schema, 0))
 

@@ -5,7 +5,6 @@ response share one `Sources`, and the first of them reads the text for all.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -13,7 +12,7 @@ import msgspec
 from mainspring.responses.citations import Citer, Source
 from mainspring.responses.tools import Annotated, Annotator, Caller
 
-__all__ = ["HOW_TO_CITE", "NOTHING", "Shelf", "Sources"]
+__all__ = ["HOW_TO_CITE", "NOTHING", "Shelf", "Sources", "shortened"]
 
 HOW_TO_CITE = (
     "Answer from these passages only. After each sentence put the number of the passage that it rests on in brackets, "
@@ -27,9 +26,10 @@ MAX_CHARS = 12_000
 
 
 class Sources:
-    """See the module."""
+    """See the module. `caller` is held so that no other object can have its place in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, caller: Caller | None = None) -> None:
+        self._caller = caller
         self.found: dict[int, Source] = {}
         self.files: list[tuple[str, Callable[[int, int], msgspec.Struct]]] = []
         """Made by code: name, and (start, end) -> the annotation."""
@@ -88,13 +88,14 @@ class Shelf:
     """The sources of the responses that are being made."""
 
     def __init__(self) -> None:
-        self._held: WeakValueDictionary[str, Sources] = WeakValueDictionary()
+        self._held: WeakValueDictionary[int, Sources] = WeakValueDictionary()
 
     def of(self, caller: Caller) -> Sources:
-        """Those of a response: the same for each of its tools, for as long as there is one of them."""
-        found = self._held.get(caller.response)
+        """Those of a response: the same for each of its tools, for as long as there is one of them. They are told apart
+        by the object and not by its id: a response that is taken up again is another one."""
+        found = self._held.get(id(caller))
         if found is None:
-            found = self._held[caller.response] = Sources()
+            found = self._held[id(caller)] = Sources(caller)
         return found
 
 
@@ -107,6 +108,3 @@ def shortened(texts: Sequence[str], most: int = MAX_CHARS) -> list[str]:
         kept.append(text)
         most -= len(text)
     return kept
-
-
-Kept = list[Any]

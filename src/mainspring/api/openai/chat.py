@@ -8,6 +8,7 @@ from starlette.requests import Request
 from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.openai import replies, request, tools, wire
+from mainspring.api.openai.data_sources import Grounding, grounding
 from mainspring.api.openai.padding import padding
 from mainspring.api.openai.schema import Place, check_schema
 from mainspring.api.services import Services
@@ -24,6 +25,7 @@ from mainspring.core.types import (
     TokenLogprob,
     ToolCallDelta,
 )
+from mainspring.responses.grounding import Context
 
 __all__ = ["Chat", "ChatFold", "ChatStream"]
 
@@ -41,8 +43,10 @@ class Chat:
         body = await read_body(http, model, self._services.max_body_bytes)
         include_usage, obfuscate = request.check_stream_options(body)
         constraint, max_tokens, logprobs = _constraint(body), _max_tokens(body), _logprobs(body)
-        prompt = ChatPrompt(tools.messages(body), tools.tool_use(body), _thinking(body))
+        messages, use = tools.messages(body), tools.tool_use(body)
         found = request.deployment(http, context, self._services, body.model)
+        rests = await grounding(self._services, context, body, messages)
+        prompt = ChatPrompt(rests.messages(messages), use, _thinking(body))
         meta = replies.Meta(
             id=f"chatcmpl-{context.request_id}",
             created=int(self._services.clock.now()),
@@ -62,18 +66,18 @@ class Chat:
             max_tokens=max_tokens,
             stop=request.stops(body),
             sampling=request.sampling(body, logprobs),
-            constraint=constraint,
+            constraint=rests.constraint(constraint),
             deadline_s=self._services.request_timeout_s,
             tier=meta.service_tier,
             prediction=_prediction(body),
         )
-        style = Style(legacy=body.functions is not None, annotated=context.dialect != "openai")
+        style = Style(legacy=body.functions is not None, annotated=context.dialect != "openai", rests=rests)
         writer: Writer
         if body.stream:
             writer = ChatStream(meta, generate, style, include_usage=include_usage, obfuscate=obfuscate)
         else:
             writer = ChatFold(meta, generate, style)
-        return Answer(self._services, context, [generate], writer)
+        return Answer(rests.around(self._services), context, [generate], writer)
 
 
 def _constraint(body: wire.DeploymentChatRequest) -> Constraint | None:
@@ -130,10 +134,12 @@ class Style(NamedTuple):
     Args:
         legacy: the client speaks of functions, not of tools.
         annotated: with what the content filters found, as Azure does.
+        rests: on which documents.
     """
 
     legacy: bool = False
     annotated: bool = False
+    rests: Grounding = Grounding()
 
 
 PLAIN = Style()
@@ -171,7 +177,7 @@ class ChatStream:
     def _open(self) -> bytes:
         """The role of each choice."""
         self._is_open = True
-        opening = replies.Delta(role="assistant", content="", refusal=None)
+        opening = replies.Delta(role="assistant", content="", refusal=None, context=self._style.rests.context)
         return b"".join(self._chunk(replies.ChatChunkChoice(i, opening), "") for i in range(self._n))
 
     def feed(self, prompt: int, event: Said | Screened) -> bytes:
@@ -203,7 +209,8 @@ class ChatStream:
             self.tally.add(prompt, event.usage)
             reason = _reason(event.reason, legacy=self._style.legacy)
             found = self._found.pop(event.choice, UNSET)
-            return self._chunk(replies.ChatChunkChoice(event.choice, replies.Delta(), None, reason, found))
+            last = replies.Delta(context=self._style.rests.last(event.choice))
+            return self._chunk(replies.ChatChunkChoice(event.choice, last, None, reason, found))
         if isinstance(event, ToolCallDelta):
             return self._chunk(replies.ChatChunkChoice(event.choice, self._call(event)), event.arguments)
         if event.thought:
@@ -267,7 +274,7 @@ class _Message:
             self.texts.append(event.text)
             self.logprobs.extend(event.logprobs)
 
-    def render(self, *, legacy: bool) -> replies.ChatMessage:
+    def render(self, *, legacy: bool, context: Context | UnsetType) -> replies.ChatMessage:
         """The message: content is null where there are only calls."""
         content = "".join(self.texts)
         calls = [_whole(deltas) for deltas in self.calls]
@@ -276,6 +283,7 @@ class _Message:
             reasoning_content="".join(self.thoughts) if self.thoughts else UNSET,
             tool_calls=calls if calls and not legacy else UNSET,
             function_call=calls[0].function if calls and legacy else UNSET,
+            context=context,
         )
 
 
@@ -335,4 +343,5 @@ class ChatFold:
         logprobs = replies.ChatLogprobs(replies.chat_logprobs(message.logprobs)) if self._has_logprobs else None
         reason = _reason(message.reason, legacy=self._style.legacy)
         found = message.found if self._style.annotated else UNSET
-        return replies.ChatChoice(index, message.render(legacy=self._style.legacy), logprobs, reason, found)
+        shown = message.render(legacy=self._style.legacy, context=self._style.rests.whole(index))
+        return replies.ChatChoice(index, shown, logprobs, reason, found)
