@@ -29,6 +29,7 @@ from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
+from mainspring.api.openai.conversations import conversation_operations
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.files import file_operations
 from mainspring.api.openai.finetuning import fine_tuning_operations
@@ -40,6 +41,7 @@ from mainspring.api.openai.graders import (
     ValidateGraderResponse,
 )
 from mainspring.api.openai.models import ModelRoutes
+from mainspring.api.openai.responses import response_operations
 from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
 from mainspring.api.openai.vector_stores import vector_store_operations
 from mainspring.api.openapi import Operation, document
@@ -87,6 +89,7 @@ def create_app(services: Services) -> App:
         *(file_operations(services, services.files) if services.files else ()),
         *_training_routes(services),
         *_vector_store_routes(services),
+        *_stateful_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -182,6 +185,15 @@ def _openai_routes(services: Services, prefix: str, dialect: Dialect) -> list[Op
         ),
         _delete_model(prefix, models, dialect),
     ]  # fmt: skip
+
+
+def _stateful_routes(services: Services) -> list[Operation]:
+    if (kept := services.responses) is None:
+        return []
+    return [
+        *response_operations(services, kept.responses),
+        *conversation_operations(services, kept.conversations),
+    ]
 
 
 def _grader_routes(services: Services, prefix: str, dialect: Dialect) -> list[Operation]:

@@ -20,7 +20,8 @@ __all__ = ["explain", "read_body"]
 
 BODY_TIMEOUT_S = 60.0  # a client that trickles its body holds memory for no longer than this
 PARTLY_SUPPORTED = frozenset({"modalities", "service_tier", "store"})  # OpenAI has more values for these than we do
-UNSUPPORTED_PARTS = ("image_url", "input_audio", "file")  # a tuple: what is compared may be unhashable
+# A tuple: what is compared may be unhashable.
+UNSUPPORTED_PARTS = ("image_url", "input_audio", "file", "input_image", "input_file")
 
 WireModel = TypeVar("WireModel", bound=BaseModel)
 

@@ -19,6 +19,7 @@ from mainspring.api.azure import API_VERSION_PATTERN, V1_VERSIONS
 from mainspring.api.errors import ArmErrorResponse, Dialect, ErrorResponse
 from mainspring.api.openai.usage import LAST_S
 from mainspring.governance.roles import Permission
+from mainspring.responses.shown import INCLUDABLE
 
 __all__ = ["GUID_PATTERN", "Operation", "document"]
 
@@ -73,6 +74,13 @@ QUERY: dict[str, Json] = {
     "fine_tuning/order": {"type": "string", "enum": ["ascending", "descending"]},
     "fine_tuning/project_id": {"type": "string"},
     "fine_tuning/metadata": {"type": "object"},  # of texts, as everything in a query is
+    "items/after": {"type": "string"},
+    "items/limit": {"type": "integer", "minimum": 1, "maximum": 100},
+    "items/order": {"type": "string", "enum": ["asc", "desc"]},
+    "include": {"type": "array", "items": {"type": "string", "enum": list(INCLUDABLE)}},
+    "stream": {"type": "boolean"},
+    "starting_after": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+    "include_obfuscation": {"type": "boolean"},
 }
 """Parameters in the query, by name; before a slash stands whose, where one name means several things."""
 REQUIRED = ("start_time", "modelName")

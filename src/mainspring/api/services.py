@@ -11,13 +11,15 @@ from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode,
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
+from mainspring.responses.conversations import Conversations
+from mainspring.responses.service import Responses
 from mainspring.retrieval.attaching import Attaching
 from mainspring.retrieval.stores import Stores
 from mainspring.store.files import MAX_BYTES, Files
 from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
 
-__all__ = ["Services", "Training", "VectorStores", "no_embeddings"]
+__all__ = ["Services", "Stateful", "Training", "VectorStores", "no_embeddings"]
 
 
 async def no_embeddings(_: EmbedRequest) -> Embeddings:
@@ -51,6 +53,14 @@ class VectorStores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stateful:
+    """Answers that are kept, and what they are made of."""
+
+    responses: Responses
+    conversations: Conversations
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the HTTP edge needs.
 
@@ -67,6 +77,7 @@ class Services:
         files: what is uploaded; None takes nothing.
         training: fine-tuning; None trains nothing.
         vector_stores: None keeps none.
+        responses: answers that are kept, and conversations; None keeps none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
         max_file_bytes: largest file that is taken.
@@ -91,6 +102,7 @@ class Services:
     files: Files | None = None
     training: Training | None = None
     vector_stores: VectorStores | None = None
+    responses: Stateful | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None

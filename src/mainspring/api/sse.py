@@ -6,10 +6,10 @@ sends whatever became ready together in one piece.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -21,15 +21,17 @@ from mainspring.api.openai.replies import Tally
 from mainspring.api.services import Services
 from mainspring.core import log
 from mainspring.core.errors import DeadlineExceeded, MainspringError
-from mainspring.core.seams import Generate
 from mainspring.core.types import Event, GenerateRequest, Said, Screened, Spilled
 
-__all__ = ["Answer", "Run", "Writer"]
+__all__ = ["GRACE_S", "Answer", "Run", "Writer"]
 
 MAX_TOGETHER = 16  # prompts of one request that are computed at once, so that one request never fills the queue alone
 GRACE_S = 2.0  # the engine keeps the deadline; the edge steps in this much later, should the engine not answer at all
 
 _log = log.get("mainspring.api")
+
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
 
 Numbered = tuple[int, Event]
 """An event and the number of the request (the prompt) that it belongs to."""
@@ -54,19 +56,25 @@ class Writer(Protocol):
         ...
 
 
-class Run:
-    """The requests of one answer, in flight.
+class Run(Generic[Asked, Told]):
+    """The requests of one answer, in flight. What they are and what comes of them is not looked at here.
 
     Owns a task for each request in flight and one that waits for the client to leave; none outlives the `async with`.
     Cancelling a pump closes its iterator, which is what frees the engine's sequences.
     """
 
-    def __init__(self, generate: Generate, requests: Sequence[GenerateRequest], receive: Receive, limit_s: float):
+    def __init__(
+        self,
+        generate: Callable[[Asked], AsyncGenerator[Told]],
+        requests: Sequence[Asked],
+        receive: Receive,
+        limit_s: float,
+    ) -> None:
         self._generate = generate
         self._requests = requests
         self._receive = receive
         self._limit_s = limit_s
-        self._ready: list[Numbered] = []
+        self._ready: list[tuple[int, Told]] = []
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None  # done when there is something to take
         self._ended: asyncio.Future[None] | None = None  # done when there will be nothing more
@@ -100,7 +108,7 @@ class Run:
         else:
             await asyncio.sleep(0)  # the watcher only waits, so this is its end
 
-    async def take(self) -> list[Numbered]:
+    async def take(self) -> list[tuple[int, Told]]:
         """The events that are ready, after waiting for one; empty once all requests are done.
 
         Raises:
@@ -112,7 +120,7 @@ class Run:
             await self._waiter
         return self._taken()
 
-    async def rest(self) -> list[Numbered]:
+    async def rest(self) -> list[tuple[int, Told]]:
         """All events that are left, once all requests are done: nobody is woken for each of them. Raises as `take`."""
         if self._failure is None and self._pumping:
             self._ended = asyncio.get_running_loop().create_future()
@@ -121,7 +129,7 @@ class Run:
             raise self._failure
         return self._taken()
 
-    def _taken(self) -> list[Numbered]:
+    def _taken(self) -> list[tuple[int, Told]]:
         if isinstance(self._failure, ClientGone) or (self._failure is not None and not self._ready):
             raise self._failure
         ready, self._ready = self._ready, []
@@ -140,7 +148,7 @@ class Run:
         self._failure = self._failure or error
         self._end()
 
-    async def _pump(self, todo: Iterator[tuple[int, GenerateRequest]]) -> None:
+    async def _pump(self, todo: Iterator[tuple[int, Asked]]) -> None:
         try:
             for number, request in todo:
                 async with aclosing(self._generate(request)) as events:
@@ -210,7 +218,7 @@ class Answer(Response):
                 pieces.append(feed(number, event))
         return pieces
 
-    async def _whole(self, run: Run, ready: list[Numbered], send: Send) -> None:
+    async def _whole(self, run: Run[GenerateRequest, Event], ready: list[Numbered], send: Send) -> None:
         pieces = [self._writer.begin()]
         pieces += self._feed([*ready, *await run.rest()])
         body = b"".join((*pieces, self._writer.end()))
@@ -218,7 +226,7 @@ class Answer(Response):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _stream(self, run: Run, ready: list[Numbered], send: Send) -> None:
+    async def _stream(self, run: Run[GenerateRequest, Event], ready: list[Numbered], send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         pieces = [self._writer.begin()]

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mainspring.core.config_responses import ResponseSettings
 from mainspring.core.config_vector_stores import VectorStoreSettings
 from mainspring.core.errors import UserMistake
 
@@ -344,6 +345,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = Field(TrainingSettings(), description="Fine-tuning jobs.")  # pyright: ignore[reportCallIssue]
     sandbox: SandboxSettings = Field(SandboxSettings(), description="The sandbox.")  # pyright: ignore[reportCallIssue]
     vector_stores: VectorStoreSettings = Field(VectorStoreSettings(), description="Vector stores.")  # pyright: ignore[reportCallIssue]
+    responses: ResponseSettings = Field(ResponseSettings(), description="Responses that are kept.")  # pyright: ignore[reportCallIssue]
     tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]
 

@@ -102,11 +102,16 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat", omit_defaults=True):
     """Messages; the engine renders them with the model's own chat template. `thinking` False asks a reasoning model to
-    answer at once; None leaves it to the model."""
+    answer at once; None leaves it to the model.
+
+    With `continues` the last message is an assistant's that was broken off: the answer goes on where it ends, is not
+    thought about again, and holds none of it. Not together with a constraint, which would be of the rest alone.
+    """
 
     messages: tuple[Message, ...]
     tools: ToolUse | None = None
     thinking: bool | None = None
+    continues: bool = False
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):

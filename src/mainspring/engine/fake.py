@@ -11,7 +11,8 @@ to 255) and some words, a few of which do not fit in ASCII. Prompts may hold a s
     !think                 thinks before it answers
     !cite                  cites, as models do: sources that there are and others, in several forms
 
-A chat that requires a call gets the same calls without a spell, and one that ends with a result gets an answer.
+A chat that requires a call gets the same calls without a spell, and one that ends with a result gets an answer. One
+that continues an answer gets what that would have gone on with.
 """
 
 import asyncio
@@ -199,7 +200,8 @@ def _digest(text: str) -> str:
 def _text_of(request: GenerateRequest) -> str:
     prompt = request.prompt
     if isinstance(prompt, ChatPrompt):
-        return "".join(f"<{message.role}>{message.content}\n" for message in prompt.messages)
+        asked = prompt.messages[:-1] if prompt.continues else prompt.messages
+        return "".join(f"<{message.role}>{message.content}\n" for message in asked)
     if isinstance(prompt, TextPrompt):
         return prompt.text
     if isinstance(prompt, InfillPrompt):
@@ -237,14 +239,15 @@ class _Choice:
         )
         if request.constraint is None:
             allowed = _allowed(sampling.logit_bias)
-            wanted = [self._random.choice(allowed) for _ in range(min(NATURAL_TOKENS, limit + 1))]
+            most = NATURAL_TOKENS if _is_broken(request) else min(NATURAL_TOKENS, limit + 1)
+            wanted = [self._random.choice(allowed) for _ in range(most)]
             wanted = self._cited(wanted) if "!cite" in _text_of(request) else wanted
         else:
             wanted = list(encode(_example(request.constraint)))
         self._reason: FinishReason
-        self._ids, self._reason = _cut(wanted, limit, request.stop)
+        self._ids, self._reason = _cut(wanted[_begun(request, wanted) :], limit, request.stop)
         self._calls = _calls(request)
-        self._thought = "!think" in _text_of(request)
+        self._thought = "!think" in _text_of(request) and not _is_broken(request) and _may_think(request)
         self._rejected = len(encode(request.prediction)) if request.prediction else 0
 
     def _cited(self, words: list[int]) -> list[int]:
@@ -284,6 +287,24 @@ class _Choice:
         others = [i for i in range(256, 256 + num + 1) if i != token][: max(num - 1, 0)]
         top = ((token, best), *((other, best - 1 - rank) for rank, other in enumerate(others)))[:num]
         return TokenLogprob(token, VOCABULARY[token], best, tuple((i, VOCABULARY[i], value) for i, value in top))
+
+
+def _is_broken(request: GenerateRequest) -> bool:
+    return isinstance(request.prompt, ChatPrompt) and request.prompt.continues
+
+
+def _may_think(request: GenerateRequest) -> bool:
+    return not isinstance(request.prompt, ChatPrompt) or request.prompt.thinking is not False
+
+
+def _begun(request: GenerateRequest, wanted: Sequence[int]) -> int:
+    """How many of the tokens a broken answer, which is to be continued, has already."""
+    if not isinstance(request.prompt, ChatPrompt) or not request.prompt.continues:
+        return 0
+    begun, num = request.prompt.messages[-1].content.encode(), 0
+    while num < len(wanted) and begun.startswith(piece := VOCABULARY[wanted[num]]):
+        begun, num = begun[len(piece) :], num + 1
+    return num
 
 
 def _allowed(bias: dict[int, float]) -> Sequence[int]:

@@ -83,7 +83,7 @@ class Prompts:
         match request.prompt:
             case ChatPrompt() as prompt:
                 template = self.template
-                pieces = template.render(prompt.messages, prompt.tools, prompt.thinking)
+                pieces = template.render(prompt.messages, prompt.tools, prompt.thinking, continues=prompt.continues)
                 plan = template.plan(prompt, pieces, request.constraint)
             case TextPrompt(text):
                 pieces = [text]

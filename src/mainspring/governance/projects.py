@@ -24,9 +24,11 @@ from mainspring.governance.keys import Keys, check_limits
 from mainspring.governance.state import read_snapshot, writing
 from mainspring.governance.wanted import DEFAULT, DEVELOPER_S, SKUS, Deployment, Project, Snapshot
 from mainspring.models.catalog import missing
+from mainspring.store.conversations import remove_conversations
 from mainspring.store.db import Database
 from mainspring.store.files import remove_all
 from mainspring.store.jobs import cancel_all
+from mainspring.store.responses import remove_all as remove_responses
 from mainspring.store.vector_stores import remove_all_stores
 
 __all__ = ["Projects", "Slot", "installation_secret"]
@@ -169,6 +171,8 @@ class Projects:
             await remove_all(change.connection, project.name, self._clock.now())
             await remove_all_stores(change.connection, project.name)
             await cancel_all(change.connection, project.name, self._clock.now())
+            await remove_responses(change.connection, project.name)
+            await remove_conversations(change.connection, project.name)
             await change.remove(project, "project.delete", project.name)
         self._keys.forget(project.name)
         self._changed()

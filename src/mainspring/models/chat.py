@@ -47,6 +47,7 @@ CHATML = (
 CUT = "\ufdd0"
 """A noncharacter (Unicode 16, section 23.7): never part of interchanged text. Marks where a name is cut."""
 
+HARMONY_ANSWER = "<|channel|>final<|message|>"
 MAX_PROMPT_CHARS = 16 * 2**20
 MAX_RENDER_S = 5.0
 
@@ -131,23 +132,30 @@ class ChatTemplate:
         thinking: bool | None = None,
         *,
         to_answer: bool = True,
+        continues: bool = False,
     ) -> list[str]:
         """The prompt up to where the assistant speaks, as pieces to be tokenised separately and joined.
 
         Args:
             tools: listed in the prompt unless no call may be made.
-            thinking: see `ChatPrompt`.
+            thinking, continues: see `ChatPrompt`.
             to_answer: False ends with the last message, for training.
         """
         listed = tool_turns(tools.tools, self._strict) if tools and tools.choice != "none" else []
-        turns = self._turns(list(messages), bool(listed))
+        messages = list(messages)
+        begun = messages.pop().content if continues else ""
+        turns = self._turns(messages, bool(listed))
         if listed and not (self.abilities.tools and self.knows_format):
             self._teach(turns, listed)
             listed = []
+        thinking = False if continues else thinking
         flags = {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
         text = self._run(turns, listed or None, to_answer=to_answer, **flags)
         if thinking is False and to_answer:
             text += self._no_thought(text)
+        if continues:
+            text += HARMONY_ANSWER if self.format.layout == "harmony" else ""
+            text += self._plain(begun)
         if len(text) > MAX_PROMPT_CHARS:
             _raise("the prompt would be too long")
         return [piece for piece in text.split(CUT) if piece]
@@ -156,6 +164,7 @@ class ChatTemplate:
         """How the answers to a rendered prompt are read and bound."""
         # A thought that the prompt began is one that the model continues.
         thinking = self.think is not None and "".join(pieces[-3:]).rstrip().endswith(self.think[0])
+        thinking = thinking and not prompt.continues
         return AnswerPlan(prompt, format_=self.format, think=self.think, thinking=thinking, constraint=constraint)
 
     def _run(

@@ -29,6 +29,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from mainspring.core.types import Constraint, Tool
+from mainspring.responses.items import Annotation
 
 __all__ = [
     "Annotated",
@@ -105,8 +106,8 @@ class Done(msgspec.Struct, frozen=True):
 
     Args:
         item: as it is kept and shown.
-        text: what the model is told.
-        kept: kept with the item and never shown: what `Kind.replay` and `ServerTool.recall` need later.
+        text: what the model is told, in later turns too.
+        kept: kept with the item and never shown: what `ServerTool.recall` needs later.
     """
 
     item: msgspec.Struct
@@ -135,7 +136,7 @@ Preparation = Opened | Progress | Listed
 class Annotated(msgspec.Struct, frozen=True):
     """An annotation of the text so far, as OpenAI writes it (`file_citation`, `url_citation`, ...)."""
 
-    annotation: msgspec.Struct
+    annotation: Annotation
 
 
 class Annotator(Protocol):
@@ -182,7 +183,8 @@ class ServerTool(Protocol):
         ...
 
     def recall(self, item: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-        """An item of this kind that the context has from before, earliest first; called before `begin`."""
+        """An item of this kind that the context has from before, earliest first; called before `begin`. `kept` is what
+        `Done` had, and empty where a client has sent the item itself."""
         ...
 
     def run(self, call: Call) -> AsyncGenerator[Step]:
@@ -208,13 +210,13 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         items: the types of items that it makes, such as "file_search_call".
-        replay: (item, kept) -> how the model is shown it in a later turn; None if it is not. `kept` is empty where a
-            client has sent the item itself.
+        replay: how the model is shown an item that a client has sent; None if it is not. Of items that were kept here
+            it is known already.
     """
 
     make: Make
     items: frozenset[str]
-    replay: Callable[[Mapping[str, Any], Mapping[str, Any]], Replay | None]
+    replay: Callable[[Mapping[str, Any]], Replay | None]
 
 
 Kinds = Mapping[str, Kind]

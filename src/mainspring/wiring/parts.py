@@ -84,9 +84,10 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         stores = await retrieval.vector_stores(
             settings, database, files, directory, generate=generate, embed=embed, stack=stack
         )
+        responses = await work.responses(settings, database, generate, stack=stack)
         services = Services(
-            generate=generate, embed=embed, vector_stores=stores,
-            run_code=sandbox.run, files=files, training=training, models=directory, replicas=served, control=control,
+            generate=generate, embed=embed, run_code=sandbox.run, files=files, training=training,
+            vector_stores=stores, responses=responses, models=directory, replicas=served, control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,

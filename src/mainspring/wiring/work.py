@@ -9,18 +9,19 @@ from mainspring.compute.local import launch_local
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import Settings
 from mainspring.core.errors import ModelNotFound
+from mainspring.core.seams import Generate
 from mainspring.core.types import ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
-    from mainspring.api.services import Training
+    from mainspring.api.services import Stateful, Training
     from mainspring.compute.sandbox import Sandbox
     from mainspring.governance.directory import Directory
     from mainspring.store.db import Database
     from mainspring.store.files import Files
 
-__all__ = ["files", "sandbox", "training"]
+__all__ = ["files", "responses", "sandbox", "training"]
 
 
 async def files(settings: Settings, database: "Database", stack: AsyncExitStack) -> "Files":
@@ -73,6 +74,36 @@ async def training(
     stack.enter_context(running(runner.run()))
     stack.push_async_callback(runner.stop)
     return Training(jobs=jobs, sharing=Sharing(database, clock))
+
+
+async def responses(
+    settings: Settings, database: "Database", generate: Generate, *, stack: AsyncExitStack
+) -> "Stateful":
+    """Responses and conversations, the work on those in the background, and the loop that forgets what has expired, all
+    running until the stack is closed."""
+    from mainspring.api.services import Stateful
+    from mainspring.responses.background import Background
+    from mainspring.responses.bell import Bell
+    from mainspring.responses.conversations import Conversations
+    from mainspring.responses.service import KIND, OPEN, Responses
+    from mainspring.responses.tools import Kind
+    from mainspring.store.worker import Worker
+
+    clock, bell, wanted = SystemClock(), Bell(), settings.responses
+    kinds: dict[str, Kind] = {}  # tools that this server carries out
+    background = Background(database, clock, generate, kinds, bell)
+    worker = Worker(
+        database, clock, KIND, OPEN, background.work, give_up=background.give_up, concurrent=wanted.concurrent,
+        lease_s=wanted.lease_s,
+    )  # fmt: skip
+    made = Responses(
+        database, clock, kinds, retention_s=wanted.retention_days * 86_400, per_project=wanted.per_project, bell=bell,
+        queued=worker.poke,
+    )  # fmt: skip
+    stack.enter_context(running(made.keep_swept()))
+    stack.enter_context(running(worker.run()))
+    stack.push_async_callback(worker.stop)
+    return Stateful(responses=made, conversations=Conversations(database, clock))
 
 
 def sandbox(settings: Settings) -> "Sandbox":

@@ -9,7 +9,7 @@ import string
 
 import msgspec
 
-__all__ = ["padding"]
+__all__ = ["filling", "padding"]
 
 BUCKET_BYTES = 16
 
@@ -20,6 +20,11 @@ _encode = msgspec.json.Encoder().encode
 
 def padding(text: str) -> str:
     """Between 1 and 16 random characters that fill up `text`, as JSON writes it, to a multiple of the bucket."""
-    length = BUCKET_BYTES - (len(_encode(text)) - 2) % BUCKET_BYTES
+    return filling(len(_encode(text)) - 2)
+
+
+def filling(num_bytes: int) -> str:
+    """The same for so many bytes."""
+    length = BUCKET_BYTES - num_bytes % BUCKET_BYTES
     start = int(random.random() * (len(_NOISE) - BUCKET_BYTES))  # noqa: S311
     return _NOISE[start : start + length]

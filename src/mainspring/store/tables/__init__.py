@@ -18,6 +18,13 @@ from mainspring.store.tables.governed import (
     usage_hours,
     wanted,
 )
+from mainspring.store.tables.responses import (
+    conversation_items,
+    conversations,
+    response_events,
+    response_items,
+    responses,
+)
 from mainspring.store.tables.vector_stores import (
     vector_store_batches,
     vector_store_chunks,
@@ -35,6 +42,8 @@ __all__ = [
     "blocklists",
     "capacities",
     "checkpoint_permissions",
+    "conversation_items",
+    "conversations",
     "deployments",
     "files",
     "job_checkpoints",
@@ -45,6 +54,9 @@ __all__ = [
     "policies",
     "projects",
     "requests",
+    "response_events",
+    "response_items",
+    "responses",
     "unused_blobs",
     "usage_hours",
     "vector_store_batches",
