@@ -8,6 +8,7 @@ to 255) and some words, a few of which do not fit in ASCII. Prompts may hold a s
     !crash [after N]       an exception that is not ours
     !hang [after N]        never goes on, until it is cancelled
     !call                  calls the tools that may be called: all of them, or the first if calls may not be parallel
+    !call NAME {JSON}      calls one tool with these arguments
     !think                 thinks before it answers
     !cite                  cites, as models do: sources that there are and others, in several forms
 
@@ -65,6 +66,7 @@ KV_TOKENS = 65536
 
 _IDS = {piece: i for i, piece in enumerate(VOCABULARY)}
 _SPLIT = re.compile(rb" ?[^ ]+| ")
+_CALL = re.compile(r"!call ([\w-]+) (\{.*\})")
 _SPELL = re.compile(r"!(raise|crash|hang)(?: ([A-Z]\w+))?(?: after (\d+))?")
 
 
@@ -321,6 +323,8 @@ def _calls(request: GenerateRequest) -> list[tuple[Tool, str]]:
     if use.choice == "auto" and (last.role == "tool" or "!call" not in last.content):
         return []
     able = [tool for tool in use.tools if not use.allowed or tool.name in use.allowed]
+    if spell := _CALL.search(last.content):
+        return [(tool, spell[2]) for tool in able if tool.name == spell[1]]
     return [
         (tool, "1 + 1" if tool.is_custom else _example(Constraint("json_schema", tool.parameters)))
         for tool in (able if use.parallel else able[:1])

@@ -73,22 +73,24 @@ class Citer:
     Args:
         sources: by number.
         first: is said before the first word.
+        begun: what was said before this reader began.
         seen: is told each marker.
     """
 
     def __init__(
-        self, sources: Mapping[int, Source], *, first: str = "", seen: Callable[[str], None] | None = None
-    ) -> None:
+        self, sources: Mapping[int, Source], *, first: str = "", begun: str = "",
+        seen: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         self._sources, self._first, self._seen = sources, first, seen
         self._out: list[str | Annotated] = []
-        self._told = 0  # characters that were given out
+        self._told = len(begun)  # characters that were given out
         self._space = ""  # held back: a marker may follow, and takes it along
         self._mark = ""  # held back: may be a marker
         self._taken: Literal["", "middle", "start"] = ""  # a marker was just taken out, in a line or at its start
         self._tail = ""  # of what was given out, from its last bracket
         self._code = _Code()
         self._sentence, self._cited = "", list[tuple[int, int, int]]()
-        self._at_start = True  # of a line
+        self._at_start = not begun or begun.endswith("\n")  # of a line
 
     def feed(self, text: str) -> Sequence[str | Annotated]:
         """More of what the model wrote; what can be told now."""

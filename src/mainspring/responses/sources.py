@@ -51,19 +51,22 @@ class Sources:
         """A search of `where` ("the files", "the web") has found nothing."""
         self._empty[where] = None
 
-    def annotator(self) -> Annotator | None:
-        """What reads the next message."""
-        first = NOT_FOUND.format(" or ".join(self._empty)) if self._empty and not self.found else ""
+    def annotator(self, begun: str) -> Annotator | None:
+        """What reads the next message; see `Cites`."""
+        nothing = self._empty and not self.found and not begun
+        first = NOT_FOUND.format(" or ".join(self._empty)) if nothing else ""
         if not self.found and not self.files and not first:
             return None
-        return _Reader(Citer(self.found, first=first), self.files)
+        return _Reader(Citer(self.found, first=first, begun=begun), self.files, begun)
 
 
 class _Reader:
     """Resolves markers, and cites files where they are named, or at the end."""
 
-    def __init__(self, citer: Citer, files: Sequence[tuple[str, Callable[[int, int], msgspec.Struct]]]) -> None:
-        self._citer, self._files, self._text = citer, files, ""
+    def __init__(
+        self, citer: Citer, files: Sequence[tuple[str, Callable[[int, int], msgspec.Struct]]], begun: str
+    ) -> None:
+        self._citer, self._files, self._text = citer, files, begun
 
     def feed(self, text: str) -> Sequence[str | Annotated]:
         """See `Annotator`."""

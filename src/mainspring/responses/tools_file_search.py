@@ -96,9 +96,9 @@ class FileSearch:
         self._ranking = _ranking(given.ranking_options)
         self._reads = sources.join()
 
-    def annotator(self) -> Annotator | None:
+    def annotator(self, begun: str = "") -> Annotator | None:
         """What reads the next message."""
-        return self._sources.annotator() if self._reads else None
+        return self._sources.annotator(begun) if self._reads else None
 
     def constraint(self) -> Constraint | None:
         """None: markers that resolve to nothing are taken out instead (docs/ARCHITECTURE.md says why)."""

@@ -12,7 +12,7 @@ from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateReque
 from mainspring.models.catalog import Catalog
 from mainspring.serving.autoscale import Wanted
 from mainspring.serving.replicas import Status
-from mainspring.wiring import retrieval, work
+from mainspring.wiring import retrieval, tools, work
 from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         stores = await retrieval.vector_stores(
             settings, database, files, directory, generate=generate, embed=embed, stack=stack
         )
-        responses = await work.responses(settings, database, generate, stack=stack)
+        kinds = tools.server_tools(search=stores.search)
+        responses = await work.responses(settings, database, generate, kinds=kinds, stack=stack)
         services = Services(
             generate=generate, embed=embed, run_code=sandbox.run, files=files, training=training,
             vector_stores=stores, responses=responses, models=directory, replicas=served, control=control,
