@@ -116,9 +116,7 @@ class UpdateVectorStoreFileRequest(Wire):
     attributes: AttributesIn | None
 
 
-_Values = Annotated[
-    list[Annotated[_Text | _Number | _Bool, _PlainKinds]], Field(min_length=1, max_length=100), Tag("array")
-]
+_Values = Annotated[list[Annotated[_Text | _Number | _Bool, _PlainKinds]], Field(min_length=1, max_length=100), Tag("array")]
 
 
 class ComparisonIn(Wire):
