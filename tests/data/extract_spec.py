@@ -15,6 +15,11 @@ from typing import Any
 import yaml
 
 ROOTS = (
+    "ContainerFileListResource",
+    "ContainerFileResource",
+    "ContainerListResource",
+    "ContainerResource",
+    "CreateContainerBody",
     "CreateChatCompletionRequest",
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",
@@ -33,6 +38,12 @@ ROOTS = (
     "FineTuningJobCheckpoint",
     "FineTuningJobEvent",
     "ListFilesResponse",
+    "MCPApprovalRequest",
+    "MCPListTools",
+    "MCPToolCall",
+    "WebSearchToolCall",
+    "FileSearchToolCall",
+    "CodeInterpreterToolCall",
     "ListFineTuningCheckpointPermissionResponse",
     "ListFineTuningJobCheckpointsResponse",
     "ListFineTuningJobEventsResponse",

@@ -29,6 +29,7 @@ from mainspring.api.metrics import Metrics
 from mainspring.api.openai import replies, wire
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
+from mainspring.api.openai.containers import container_operations
 from mainspring.api.openai.conversations import conversation_operations
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
 from mainspring.api.openai.files import file_operations
@@ -90,6 +91,7 @@ def create_app(services: Services) -> App:
         *_training_routes(services),
         *_vector_store_routes(services),
         *_stateful_routes(services),
+        *_container_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -252,6 +254,13 @@ def _training_routes(services: Services) -> list[Operation]:
         return []
     dialects: tuple[tuple[str, Dialect], ...] = (("/v1", "openai"), ("/openai/v1", "azure_v1"), ("/openai", "azure"))
     return [each for where in dialects for each in fine_tuning_operations(services, training, *where)]
+
+
+def _container_routes(services: Services) -> list[Operation]:
+    if (containers := services.containers) is None or (files := services.files) is None:
+        return []
+    dialects: tuple[tuple[str, Dialect], ...] = (("/v1", "openai"), ("/openai/v1", "azure_v1"), ("/openai", "azure"))
+    return [each for where in dialects for each in container_operations(services, containers, files, *where)]
 
 
 def _vector_store_routes(services: Services) -> list[Operation]:

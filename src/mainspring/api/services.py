@@ -15,6 +15,7 @@ from mainspring.responses.conversations import Conversations
 from mainspring.responses.service import Responses
 from mainspring.retrieval.attaching import Attaching
 from mainspring.retrieval.stores import Stores
+from mainspring.store.containers import Containers
 from mainspring.store.files import MAX_BYTES, Files
 from mainspring.train.jobs import FineTuning
 from mainspring.train.sharing import Sharing
@@ -77,6 +78,7 @@ class Services:
         files: what is uploaded; None takes nothing.
         training: fine-tuning; None trains nothing.
         vector_stores: None keeps none.
+        containers: of the code interpreter; None keeps none.
         responses: answers that are kept, and conversations; None keeps none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
@@ -102,6 +104,7 @@ class Services:
     files: Files | None = None
     training: Training | None = None
     vector_stores: VectorStores | None = None
+    containers: Containers | None = None
     responses: Stateful | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple

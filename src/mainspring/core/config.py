@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mainspring.core.config_responses import ResponseSettings
+from mainspring.core.config_tools import ToolSettings
 from mainspring.core.config_vector_stores import VectorStoreSettings
 from mainspring.core.errors import UserMistake
 
@@ -345,6 +346,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = Field(TrainingSettings(), description="Fine-tuning jobs.")  # pyright: ignore[reportCallIssue]
     sandbox: SandboxSettings = Field(SandboxSettings(), description="The sandbox.")  # pyright: ignore[reportCallIssue]
     vector_stores: VectorStoreSettings = Field(VectorStoreSettings(), description="Vector stores.")  # pyright: ignore[reportCallIssue]
+    tools: ToolSettings = Field(ToolSettings(), description="Tools of responses.")  # pyright: ignore[reportCallIssue]
     responses: ResponseSettings = Field(ResponseSettings(), description="Responses that are kept.")  # pyright: ignore[reportCallIssue]
     tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]

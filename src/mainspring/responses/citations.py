@@ -14,7 +14,7 @@ What comes out depends on what was written, and not on how that was cut.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -48,7 +48,7 @@ class Source(msgspec.Struct, frozen=True):
     """
 
     text: str
-    annotation: Callable[[int, int, bool], msgspec.Struct] | None
+    annotation: Callable[[int, int, bool], Any] | None
     shown: str = ""
 
 

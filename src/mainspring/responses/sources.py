@@ -7,9 +7,8 @@ response share one `Sources`, and the first of them reads the text for all.
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from mainspring.responses.citations import Citer, Source
+from mainspring.responses.items import ContainerFileCitation
 from mainspring.responses.tools import Annotated, Annotator, Caller
 
 __all__ = ["HOW_TO_CITE", "NOTHING", "Shelf", "Sources", "shortened"]
@@ -31,7 +30,7 @@ class Sources:
     def __init__(self, caller: Caller | None = None) -> None:
         self._caller = caller
         self.found: dict[int, Source] = {}
-        self.files: list[tuple[str, Callable[[int, int], msgspec.Struct]]] = []
+        self.files: list[tuple[str, Callable[[int, int], ContainerFileCitation]]] = []
         """Made by code: name, and (start, end) -> the annotation."""
         self._empty: dict[str, None] = {}  # where nothing was found
         self._has_reader = False
@@ -64,7 +63,7 @@ class _Reader:
     """Resolves markers, and cites files where they are named, or at the end."""
 
     def __init__(
-        self, citer: Citer, files: Sequence[tuple[str, Callable[[int, int], msgspec.Struct]]], begun: str
+        self, citer: Citer, files: Sequence[tuple[str, Callable[[int, int], ContainerFileCitation]]], begun: str
     ) -> None:
         self._citer, self._files, self._text = citer, files, begun
 

@@ -84,11 +84,13 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         stores = await retrieval.vector_stores(
             settings, database, files, directory, generate=generate, embed=embed, stack=stack
         )
-        kinds = tools.server_tools(search=stores.search)
+        containers = tools.containers(settings, database, stack)
+        kinds = tools.server_tools(settings, search=stores.search, sandbox=sandbox, containers=containers, files=files)
         responses = await work.responses(settings, database, generate, kinds=kinds, stack=stack)
         services = Services(
             generate=generate, embed=embed, run_code=sandbox.run, files=files, training=training,
-            vector_stores=stores, responses=responses, models=directory, replicas=served, control=control,
+            vector_stores=stores, containers=containers, responses=responses, models=directory, replicas=served,
+            control=control,
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,

@@ -31,11 +31,11 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 def _string_or_object(value: Any) -> str:
-    return "object" if isinstance(value, dict) else "string"
+    return "string" if isinstance(value, str) else "object"
 
 
 def _array_or_object(value: Any) -> str:
-    return "object" if isinstance(value, dict) else "array"
+    return "array" if isinstance(value, list) else "object"
 
 
 # -- file_search -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Times are Unix seconds (UTC).
 """
 
 from mainspring.store.tables.base import metadata
+from mainspring.store.tables.containers import container_files, containers
 from mainspring.store.tables.governed import (
     allowances,
     api_keys,
@@ -42,6 +43,8 @@ __all__ = [
     "blocklists",
     "capacities",
     "checkpoint_permissions",
+    "container_files",
+    "containers",
     "conversation_items",
     "conversations",
     "deployments",
