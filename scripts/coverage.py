@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from mainspring.api.app import Services, create_app
-from mainspring.api.openai import wire, wire_finetuning, wire_vector_stores
+from mainspring.api.openai import containers, wire, wire_finetuning, wire_vector_stores
 from mainspring.api.services import Training, VectorStores
 from mainspring.core.clock import SystemClock
 from mainspring.core.types import Principal
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mainspring.retrieval.attaching import Attaching
     from mainspring.retrieval.stores import Stores
     from mainspring.store.blobs import Blobs
+    from mainspring.store.containers import Containers
     from mainspring.store.db import Database
     from mainspring.train.jobs import FineTuning
     from mainspring.train.sharing import Sharing
@@ -38,6 +39,7 @@ REQUESTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("chat/completions", "CreateChatCompletionRequest", wire.ChatRequest),
     ("completions", "CreateCompletionRequest", wire.CompletionRequest),
     ("fine_tuning/jobs", "CreateFineTuningJobRequest", wire_finetuning.CreateFineTuningJobRequest),
+    ("containers", "CreateContainerBody", containers.CreateContainerRequest),
     ("vector_stores", "CreateVectorStoreRequest", wire_vector_stores.CreateVectorStoreRequest),
     ("vector_stores/search", "VectorStoreSearchRequest", wire_vector_stores.VectorStoreSearchRequest),
 )
@@ -115,6 +117,7 @@ def routes() -> set[tuple[str, str]]:
         clock=SystemClock(),
         files=Files(cast("Database", None), cast("Blobs", None), SystemClock()),
         training=Training(jobs=cast("FineTuning", None), sharing=cast("Sharing", None)),
+        containers=cast("Containers", None),
         vector_stores=VectorStores(
             stores=cast("Stores", None), attaching=cast("Attaching", None), search=cast("Search", None)
         ),

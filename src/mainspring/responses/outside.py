@@ -10,7 +10,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpcore
@@ -97,10 +97,10 @@ def host_of(url: str) -> str:
     """The host of a URL. Raises OutsideError: it is none of http or https."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, _, scheme = parts.hostname, parts.port, parts.scheme
     except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https"):
+        host, scheme = None, ""
+    if not host or scheme not in ("http", "https"):
         raise OutsideError("It is no URL of http or https.")
     return host.casefold()
 
@@ -109,7 +109,8 @@ class _Backend(httpcore.AsyncNetworkBackend):
     """Connects to addresses that were looked at."""
 
     def __init__(self, private: frozenset[str]) -> None:
-        self._private, self._inner = private, httpcore.AnyIOBackend()
+        self._private = private
+        self._inner = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,  # noqa: ASYNC109 - httpcore's

@@ -130,8 +130,9 @@ class _Result(msgspec.Struct):
 class _Text(HTMLParser):
     """What a reader sees of a page."""
 
-    SILENT = frozenset({"script", "style", "noscript", "template", "svg", "nav", "footer", "head"})
-    BLOCKS = frozenset({"p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "section", "article", "pre"})
+    SILENT = frozenset({"script", "style", "noscript", "template", "svg", "nav", "footer"})
+    BLOCKS = frozenset({"p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "section", "article", "pre",
+                        "ul", "ol", "table"})  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
