@@ -140,7 +140,7 @@ def test_what_code_does_wrong_is_told_and_harms_nobody(target: GovernedTarget) -
     assert failed.startswith("Traceback")
     assert failed.endswith("ZeroDivisionError: division by zero")
     assert "inside" not in failed
-    assert "SyntaxError" in logs(ask(client, "this is not python"))
+    assert "SyntaxError" in logs(ask(client, "this is not python!"))
     assert "Permission" in logs(ask(client, "import socket\nsocket.create_connection(('127.0.0.1', 80))"))
     large = ask(client, "open('large', 'wb').write(bytes(30 * 2**20))")
     assert large.status == "completed"
