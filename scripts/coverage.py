@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from mainspring.api.app import Services, create_app
-from mainspring.api.openai import containers, wire, wire_finetuning, wire_vector_stores
-from mainspring.api.services import Training, VectorStores
+from mainspring.api.openai import containers, wire, wire_finetuning, wire_responses, wire_vector_stores
+from mainspring.api.services import Stateful, Training, VectorStores
 from mainspring.core.clock import SystemClock
 from mainspring.core.types import Principal
 from mainspring.engine.fake import FakeEngine
@@ -24,6 +24,8 @@ from mainspring.store.files import Files
 
 if TYPE_CHECKING:
     from mainspring.core.seams import Search
+    from mainspring.responses.conversations import Conversations
+    from mainspring.responses.service import Responses
     from mainspring.retrieval.attaching import Attaching
     from mainspring.retrieval.stores import Stores
     from mainspring.store.blobs import Blobs
@@ -42,6 +44,7 @@ REQUESTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("containers", "CreateContainerBody", containers.CreateContainerRequest),
     ("vector_stores", "CreateVectorStoreRequest", wire_vector_stores.CreateVectorStoreRequest),
     ("vector_stores/search", "VectorStoreSearchRequest", wire_vector_stores.VectorStoreSearchRequest),
+    ("responses", "CreateResponse", wire_responses.CreateResponseRequest),
 )
 DIALECTS = {"OpenAI": ("/v1",), "Azure v1": ("/openai/v1",), "Azure classic": ("/openai/deployments/{}", "/openai")}
 OTHERS = dict.fromkeys(("priority", "options"), "not OpenAI: Mainspring")
@@ -121,6 +124,7 @@ def routes() -> set[tuple[str, str]]:
         vector_stores=VectorStores(
             stores=cast("Stores", None), attaching=cast("Attaching", None), search=cast("Search", None)
         ),
+        responses=Stateful(responses=cast("Responses", None), conversations=cast("Conversations", None)),
     )
     return {(each.method.lower(), re.sub(r"\{[^}]*\}", "{}", each.path)) for each in create_app(services).operations}
 

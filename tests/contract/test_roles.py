@@ -42,6 +42,23 @@ EXPECTED: dict[str, set[str] | None] = {
             "files_retrieve": USE,
             "files_content": USE,
             "files_delete": USE,
+            **{
+                f"responses_{name}": USE
+                for name in ("create", "retrieve", "delete", "cancel", "input_items", "input_tokens", "compact")
+            },
+            **{
+                f"conversations_{name}": USE
+                for name in (
+                    "create",
+                    "retrieve",
+                    "update",
+                    "delete",
+                    "items_create",
+                    "items_list",
+                    "items_retrieve",
+                    "items_delete",
+                )
+            },
             "graders_run": TRAIN,
             "graders_validate": TRAIN,
             "fine_tuning_jobs_create": TRAIN,

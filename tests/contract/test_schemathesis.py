@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mainspring.api.app import create_app
-from mainspring.api.services import Training
+from mainspring.api.services import Stateful, Training
 from mainspring.core.clock import SystemClock
 from mainspring.engine.fake import FakeEngine
 from mainspring.store.files import Files
@@ -39,9 +39,14 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(services(ENG
 # Files and jobs need a database, which lives in one event loop: they are asked over a socket.
 NOTHING = cast("Any", None)
 kept = create_app(
-    services(ENGINE, files=Files(NOTHING, NOTHING, SystemClock()), training=Training(jobs=NOTHING, sharing=NOTHING))
+    services(
+        ENGINE,
+        files=Files(NOTHING, NOTHING, SystemClock()),
+        training=Training(jobs=NOTHING, sharing=NOTHING),
+        responses=Stateful(responses=NOTHING, conversations=NOTHING),
+    )  # fmt: skip
 ).openapi
-KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints")
+KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/responses", "/conversations")
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}
 )
@@ -100,6 +105,8 @@ def test_every_operation_answers_as_it_is_documented(case: Any) -> None:
 def test_files_and_jobs_answer_as_they_are_documented(case: Any, target: GovernedTarget) -> None:
     if isinstance(case.body, dict) and all(is_name(case.body.get(name)) for name in ("model", "training_file")):
         case.body["model"], case.body["training_file"] = "fake", target.ids["file"]
+    elif "/responses" in case.operation.path:
+        aim(case)
     response = case.call(base_url=target.base_url, headers={"api-key": target.key})
     case.validate_response(response, checks=CHECKS)
     if response.status_code >= 400:

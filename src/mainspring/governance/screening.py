@@ -195,13 +195,15 @@ class _Lane:
     """One text: what of it waits, and how much of it may leave.
 
     Args:
+        name: what it is of its choice.
         piece: so many characters are looked at together.
+        before: characters of the choice's earlier texts of that name.
     """
 
-    __slots__ = ("_piece", "_unseen", "_unseen_length", "hold", "length", "released", "waiting")
+    __slots__ = ("_piece", "_unseen", "_unseen_length", "before", "hold", "length", "name", "released", "waiting")
 
-    def __init__(self, hold: Hold, piece: int) -> None:
-        self.hold, self._piece = hold, piece
+    def __init__(self, name: str, hold: Hold, piece: int, before: int) -> None:
+        self.name, self.hold, self._piece, self.before = name, hold, piece, before
         self._unseen: list[str] = []
         self._unseen_length = 0
         self.length = self.released = 0
@@ -252,7 +254,9 @@ class _Answer:
         self._piece = 0 if request.streams else PIECE
         self.is_guarded = bool(screen.policy.guard and screen.completion.rules)
         self._keeps = self.is_guarded and not screen.policy.is_asynchronous
-        self._lanes: dict[tuple[int, str], _Lane] = {}
+        self._lanes: dict[int, _Lane] = {}  # of each choice, the text that it is at
+        self._before: dict[tuple[int, str], int] = {}  # characters of those that are over, by name
+        self._found: dict[int, Verdict] = {}  # in those
         self._kept: dict[int, list[Event]] = {}
         self._texts: dict[int, list[str]] = {}
         self._tokens: dict[int, int] = {}
@@ -287,12 +291,24 @@ class _Answer:
             name, text = f"call {event.index}", event.arguments
         if self.is_guarded:
             self._texts.setdefault(choice, []).append(text)
-        lane = self._lanes.get((choice, name))
-        if lane is None:
-            lane = self._lanes[choice, name] = _Lane(
-                self._screen.stream(self._sources if name == "text" else ()), self._piece
-            )
+        lane = self._lanes.get(choice)
+        if lane is None or lane.name != name:
+            # What comes before another text is whole, and leaves before it: nobody hears a call before its reason.
+            yield from self._end(choice)
+            if choice in self.ended:
+                return
+            hold = self._screen.stream(self._sources if name == "text" else ())
+            lane = self._lanes[choice] = _Lane(name, hold, self._piece, self._before.get((choice, name), 0))
         yield from self._moved(choice, lane, lane.feed(event, text))
+
+    def _end(self, choice: int) -> Iterator[Event]:
+        """The text that a choice is at is over."""
+        lane = self._lanes.pop(choice, None)
+        if lane is None:
+            return
+        yield from self._moved(choice, lane, lane.end())
+        self._found[choice] = self._found.get(choice, Verdict()) + lane.hold.verdict
+        self._before[choice, lane.name] = lane.before + lane.length
 
     def _moved(self, choice: int, lane: _Lane, found: Iterator[Annotation]) -> Iterator[Event]:
         told = list(found)
@@ -304,7 +320,8 @@ class _Answer:
             else:
                 yield event
         for each in told if self._screen.policy.is_asynchronous else ():
-            offsets = each.check_offset, each.start_offset, each.end_offset
+            before = lane.before
+            offsets = before + each.check_offset, before + each.start_offset, before + each.end_offset
             yield Screened(choice, annotations(each.verdict), offsets, _reasons(each.verdict))
         if lane.hold.verdict.blocked:
             yield from self._block(choice, lane.hold.verdict)
@@ -325,15 +342,12 @@ class _Answer:
         yield Finished(choice, "content_filter", used)
 
     def _finish(self, event: Finished) -> Iterator[Event]:
-        choice, verdict = event.choice, Verdict()
+        choice = event.choice
         self._guess = event.usage.prompt
-        for (owner, _), lane in list(self._lanes.items()):
-            if owner == choice and choice not in self.ended:
-                yield from self._moved(choice, lane, lane.end())
-                verdict += lane.hold.verdict
+        yield from self._end(choice)
         if choice in self.ended:
             return
-        yield from self._show(choice, verdict)
+        yield from self._show(choice, self._found.get(choice, Verdict()))
         if not self.is_guarded:
             self.ended.add(choice)
             yield event

@@ -67,8 +67,8 @@ def _add(folded: Folded, event: Json) -> None:
         folded.is_open = False
     elif "output_index" in event:
         folded.open_events += 1
-        item: Json = folded.output[event["output_index"]]
-        _within(item, event)
+        at: int = event["output_index"]
+        _within(folded.output[at], event)
 
 
 def _within(item: Json, event: Json) -> None:
