@@ -84,6 +84,13 @@ def test_text_flows_while_its_annotations_wait_for_the_end_of_the_sentence() -> 
     assert [type(each) for each in citer.feed("2] N")] == [Annotated, Annotated, str]
 
 
+def test_a_message_that_was_broken_off_goes_on_where_it_ended() -> None:
+    begun = "It is so. "
+    citer = Citer(sources(), first="Nothing.\n\n", begun=begun)
+    out = [*citer.feed("Or [1] not."), *citer.end()]
+    assert out == ["Nothing.\n\nOr not.", Annotated(Cited(1, len(begun) + 12, len(begun) + 12, True))]  # type: ignore[arg-type]
+
+
 PIECES = st.sampled_from(
     ["[", "]", "1", "2", "9", "doc", "W", ",", " ", "`", "```", "\n", ".", "Madrid", "a", "[1]", "[2]", "[7]", "(", "é"]
 )
