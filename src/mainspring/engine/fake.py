@@ -184,7 +184,8 @@ class FakeEngine:
         cached = most if text in self._seen else 0
         self._seen.add(text)
         choices = [_Choice(request, prompt, index, info.context_length) for index in range(request.n)]
-        streams = [choice.events(len(prompt), cached if index == 0 else most)
+        told = len(encode(_broken_text(request)))
+        streams = [choice.events(len(prompt) + told, cached if index == 0 else most)
                    for index, choice in enumerate(choices)]  # fmt: skip
         while streams:  # one token of each choice in turn, as a batch would
             for stream in tuple(streams):
@@ -295,16 +296,19 @@ def _is_broken(request: GenerateRequest) -> bool:
     return isinstance(request.prompt, ChatPrompt) and request.prompt.continues
 
 
+def _broken_text(request: GenerateRequest) -> str:
+    prompt = request.prompt
+    return prompt.messages[-1].content if isinstance(prompt, ChatPrompt) and prompt.continues else ""
+
+
 def _may_think(request: GenerateRequest) -> bool:
     return not isinstance(request.prompt, ChatPrompt) or request.prompt.thinking is not False
 
 
 def _begun(request: GenerateRequest, wanted: Sequence[int]) -> int:
     """How many of the tokens a broken answer, which is to be continued, has already."""
-    if not isinstance(request.prompt, ChatPrompt) or not request.prompt.continues:
-        return 0
-    begun, num = request.prompt.messages[-1].content.encode(), 0
-    while num < len(wanted) and begun.startswith(piece := VOCABULARY[wanted[num]]):
+    begun, num = _broken_text(request).encode(), 0
+    while begun and num < len(wanted) and begun.startswith(piece := VOCABULARY[wanted[num]]):
         begun, num = begun[len(piece) :], num + 1
     return num
 

@@ -33,8 +33,6 @@ __all__ = ["Background"]
 
 FLUSH_S = 0.05
 """Events are written together that come within this time."""
-SAVE_EVERY = 20
-"""Flushes after which the count of tokens is written too, which changes with every one."""
 RETRIED = (Unavailable, Overloaded, DeadlineExceeded)
 """Errors that another attempt may not meet."""
 
@@ -105,8 +103,7 @@ class _Writing:
     def __init__(self, database: Database, clock: Clock, bell: Bell, held: Held, ask: Ask) -> None:
         self._database, self._clock, self._bell, self._held, self._ask = database, clock, bell, held, ask
         self._flushing = asyncio.Lock()
-        self._saved: dict[str, Any] = {}
-        self._unsaved = 0
+        self._saved = held.job.state
 
     async def run(self) -> None:
         """Make it, and write down what is told on the way and at the end."""
@@ -141,7 +138,7 @@ class _Writing:
             state = self._state()
             if not told and state is None:
                 return
-            async with self._held.writing() as (connection, job):
+            async with self._held.writing(gets_on=bool(told)) as (connection, job):
                 if told:
                     await add_events(connection, self._ask.id, told[0].seq, [each.body for each in told])
                 if job.status == "queued":
@@ -155,14 +152,12 @@ class _Writing:
             self._bell.ring(self._ask.id)
 
     def _state(self) -> dict[str, Any] | None:
-        """The state, if it is worth writing: it has changed in more than the count of tokens, or not for long."""
+        """The state, if it has changed."""
         state: dict[str, Any] = msgspec.to_builtins(self.loop.state)
-        self._unsaved += 1
-        if {**state, "said": 0} == {**self._saved, "said": 0} and self._unsaved < SAVE_EVERY:
+        if state == self._saved:
             return None
-        changed = state != self._saved
-        self._saved, self._unsaved = state, 0
-        return state if changed else None
+        self._saved = state
+        return state
 
     async def note(self, error: MainspringError) -> None:
         """Why an attempt broke off, for whoever gives up."""

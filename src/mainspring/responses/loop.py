@@ -41,10 +41,11 @@ Json = dict[str, Any]
 
 
 class _Broken(NamedTuple):
-    """A generation that was broken off: the text that it ended in, if it did in one, and the tokens it had said."""
+    """A generation that was broken off: the text that it ended in, if it did in one, and the tokens that were told."""
 
-    text: str | None
-    said: int
+    text: str | None = None
+    said: int = 0
+    thought: int = 0
 
 
 def _ignore(_: Event) -> None:
@@ -120,9 +121,10 @@ class Loop:
         items, text = self._items(state.began), self._draft.open_text
         if text is None and items and items[-1]["type"] == "message":
             text = items[-1]["content"][0]["text"]
-        found = _Broken(text, state.said) if items or text is not None else None
-        state.said = 0
-        return found
+        if items or text is not None:
+            return _Broken(text, state.said, state.thought)
+        state.said = state.thought = 0
+        return None
 
     def _client_has_calls(self) -> bool:
         return any(item["type"] in ("function_call", "custom_tool_call") for item in self._items(self.state.began))
@@ -130,6 +132,9 @@ class Loop:
     # -- what tools tell first, and what was approved ----------------------------------------------------------------
 
     async def _begin(self) -> AsyncGenerator[None]:
+        # What is wrong with the input is found before anything is told.
+        units_of(self._ask.instructions, self._entries, self._kinds)
+        waiting = approved(self._entries, self._kinds)
         context = [*self._entries, *self.outputs()]
         self._box.recall(context)
         async with aclosing(self._box.begin(context)) as steps:
@@ -145,7 +150,7 @@ class Loop:
         self._box.settle()
         if not self.state.has_begun:
             self.state.has_begun, self.state.began = True, len(self._draft.output)
-            for request, made in approved(self._entries, self._kinds):
+            for request, made in waiting:
                 if (owner := self._box.owner(made.name)) is not None:
                     item = new_id(owner.prefix)
                     self.state.calls.append(Pending(made.id, item, made.name, made.arguments, request))
@@ -176,10 +181,12 @@ class Loop:
                 yield
 
     def _said(self, token: Token, annotators: list[Annotator]) -> None:
-        self.state.said += token.num
         if token.thought:
+            self.state.thought += token.num
             self._draft.think(token.text)
-        elif annotators:
+            return
+        self.state.said += token.num
+        if annotators:
             self._draft.say("", token.logprobs)
             self._annotate([token.text], annotators)
         else:
@@ -208,14 +215,10 @@ class Loop:
 
     def _finished(self, event: Finished, calls: list[Pending], annotators: list[Annotator]) -> None:
         self._annotate([], annotators, end=True)
-        state, broken, self._broken = self.state, self._broken, None
+        state, broken, self._broken = self.state, self._broken or _Broken(), None
         state.reason = event.reason
         self._draft.end_turn(incomplete=state.is_cut, calls=bool(calls))
-        state.count(
-            event.usage,
-            said=broken.said if broken is not None else 0,
-            again=broken is not None and broken.text is not None,
-        )
+        state.count(event.usage, said=broken.said, thought=broken.thought, again=broken.text is not None)
         if calls and not state.is_cut:
             state.calls += calls
         else:
@@ -268,7 +271,7 @@ class Loop:
     def _room(self) -> int | None:
         if self._ask.max_tokens is None:
             return None
-        said = self._broken.said if self._broken is not None else 0
+        said = self._broken.said + self._broken.thought if self._broken is not None else 0
         return max(self._ask.max_tokens - self.state.completion - said, 1)
 
     # -- calls that the server carries out ---------------------------------------------------------------------------

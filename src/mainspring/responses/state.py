@@ -31,7 +31,7 @@ class State(msgspec.Struct):
         turn: how many have.
         over: nothing more is to be done.
         began: how many items there were when the current generation began.
-        said: tokens of it that were told.
+        said, thought: tokens of it that were told.
         has_begun: tools have told what they tell first.
         calls: of the server's tools, those that are still to be carried out, the first maybe half.
         num_calls: how many were made.
@@ -50,6 +50,7 @@ class State(msgspec.Struct):
     over: bool = False
     began: int = 0
     said: int = 0
+    thought: int = 0
     has_begun: bool = False
     calls: list[Pending] = []
     num_calls: int = 0
@@ -64,19 +65,19 @@ class State(msgspec.Struct):
         """Whether the answer ends before its end."""
         return self.reason in ("length", "content_filter")
 
-    def count(self, usage: Usage, *, said: int = 0, again: bool = False) -> None:
+    def count(self, usage: Usage, *, said: int = 0, thought: int = 0, again: bool = False) -> None:
         """A generation has ended.
 
         Args:
-            said: tokens that were told before it was broken off and taken up again.
-            again: those are in the prompt of the one that has ended.
+            said, thought: tokens that were told before it was broken off and taken up again.
+            again: what was said is in the prompt of the one that has ended.
         """
         prompt = max(usage.prompt - said, 0) if again else usage.prompt
         self.prompt += prompt
-        self.completion += usage.completion + said
+        self.completion += usage.completion + said + thought
         self.cached += min(usage.cached, prompt)
-        self.reasoning += usage.reasoning
-        self.said, self.turn = 0, self.turn + 1
+        self.reasoning += usage.reasoning + thought
+        self.said, self.thought, self.turn = 0, 0, self.turn + 1
 
     def screened(self, event: Screened) -> None:
         """What the content filters have found by now."""

@@ -15,7 +15,7 @@ from mainspring.engine.fake import FakeEngine
 from mainspring.responses.ask import Ask
 from mainspring.responses.background import Background
 from mainspring.responses.bell import Bell
-from mainspring.responses.events import Told
+from mainspring.responses.events import Told, head_of
 from mainspring.responses.items import FileCitation, Response
 from mainspring.responses.service import KIND, OPEN, Responses
 from mainspring.responses.tools import (
@@ -33,6 +33,7 @@ from mainspring.responses.tools import (
     Step,
 )
 from mainspring.store.db import Database
+from mainspring.store.responses import events_after
 from mainspring.store.worker import Worker
 
 
@@ -225,27 +226,24 @@ class Installation:
 
     async def over(self, name: str, project: str = "default") -> dict[str, Any]:
         """A response in the background, once it is over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for _ in self.responses.follow(project, name):
                 pass
         return await self.responses.get(project, name)
 
     async def log(self, name: str) -> list[Told]:
         """What its log has by now."""
-        found: list[Told] = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.05), contextlib.aclosing(self.responses.follow("default", name)) as steps:
-                async for told in steps:
-                    found += told
-        return found
+        async with self.database.read() as connection:
+            return [head_of(body) for _, body in await events_after(connection, name, -1, limit=1_000_000)]
 
     async def wait_for(self, name: str, kind: str) -> list[Told]:
         """The log, once it has an event of that type."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 found = await self.log(name)
                 if any(each.type == kind for each in found):
                     return found
+                await asyncio.sleep(0.01)
 
 
 def ask_of(name: str, text: str = "Hello", **fields: Any) -> Ask:
