@@ -206,7 +206,8 @@ class Attaching:
                 page = await rows.chunks_of(connection, found.entry, start, PAGE)
             for chunk in page:
                 if text := chunk.text[max(told - chunk.start, 0) :]:  # chunks overlap
-                    yield text
+                    gap = chunk.start - told if told else 0  # of white space, which is in none
+                    yield (" " if gap == 1 else "\n\n" if gap > 1 else "") + text
                 told = max(told, chunk.end)
             if len(page) < PAGE:
                 return

@@ -31,7 +31,7 @@ _INSIDE, _AT_WORD, _AT_SENTENCE, _AT_PARAGRAPH, _AT_HEADING = range(5)
 
 
 class _Part(NamedTuple):
-    """A sentence or less. `blank` is the white space before it, `cost` its tokens with that, `rank` what begins here."""
+    """A sentence or less. `blank` is the white space before it, `cost` its tokens with that, `rank` what begins."""
 
     text: str
     blank: str
@@ -129,7 +129,7 @@ class Chunker:
             yield part
         else:
             for word in _WORD.finditer(passage.text, begun, begun + first + len(body)):
-                yield from self._word(passage, *word.groups(), word.start(2))
+                yield from self._word(passage, word[1], word[2], word.start(2))
         self._blank = after
         self._rank = _AT_SENTENCE if body[-1] in _CLOSING else _INSIDE
 

@@ -6,6 +6,7 @@ must give again; if it does not (another version of this code cuts otherwise), t
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ __all__ = ["KIND", "Cut", "Indexing"]
 KIND = "indexing"
 TOGETHER = 32
 """Chunks of one group: so many are embedded and written at once."""
+REFRESH_S = 5.0
+"""How often the index is brought up to date meanwhile, so that whoever searches need not wait for much of it."""
 WAIT_S = 30.0
 """The longest that is waited for a model that is busy before the job is given back."""
 _log = log.get("mainspring.retrieval")
@@ -89,6 +92,7 @@ class Indexing:
 
     async def work(self, held: Held) -> None:
         """See `store.worker.Worker`."""
+        fresh_s = time.monotonic()
         while True:
             async with self._database.read() as connection:
                 attached = await rows.next_file(connection, held.job.id)
@@ -101,8 +105,16 @@ class Indexing:
                 continue
             except _Failed as failed:
                 await self._fail(held, attached, failed.error)
-            else:
+            if time.monotonic() - fresh_s > REFRESH_S:
                 await self._indexes.refresh(store)
+                fresh_s = time.monotonic()
+        await self._finish(held)
+        async with self._database.read() as connection:
+            store = await rows.find_store(connection, held.job.spec["store"])
+        if store is not None:
+            await self._indexes.refresh(store)
+
+    async def _finish(self, held: Held) -> None:
         async with held.writing() as (connection, job):
             await change_job(connection, job, status="completed", finished=self._clock.now())
 
@@ -110,7 +122,9 @@ class Indexing:
         """The file that the job breaks off at has failed; the next attempt goes on with the others."""
         async with self._database.read() as connection:
             attached = await rows.next_file(connection, held.job.id)
-        if attached is not None:
+        if attached is None:
+            await self._finish(held)
+        else:
             await self._fail(held, attached, {"code": "server_error", "message": why})
 
     async def _fail(self, held: Held, attached: Attached, error: dict[str, str]) -> None:

@@ -29,12 +29,12 @@ from mainspring.retrieval.passages import Passage
 
 __all__ = ["PROCESS", "Parser"]
 
-PACKAGES = ("msgspec", "lxml", "pypdfium2", "charset-normalizer")
+PACKAGES = ("msgspec", "pypdfium2", "charset-normalizer")
 OWN = ("mainspring/__init__.py", "mainspring/retrieval")
-PRELOADED = ("mainspring.retrieval.parse.main", "lxml.etree", "pypdfium2", "charset_normalizer", "encodings.idna")
+PRELOADED = ("mainspring.retrieval.parse.main", "pypdfium2", "charset_normalizer", "encodings.idna")
 _CODE = "from mainspring.retrieval.parse.main import main; main({name!r}, {limits!r})"
 _APART = (
-    "import sys; sys.path.insert(0, {root!r}); from mainspring.retrieval.parse.apart import limit; limit({process!r}); "
+    "import sys; sys.path.insert(0, {root!r}); from mainspring.retrieval.parse.apart import limit; limit({process!r})\n"
 )
 
 PROCESS = SandboxLimits(wall_s=60, cpu_s=600, memory_bytes=2**30, disk_bytes=2**16, output_bytes=2**16)
@@ -141,7 +141,7 @@ class Parser:
         async with self._turns:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-c", _APART.format(root=root, process=limits) + code,
-                stdin=file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=os.path.abspath(os.sep),
+                stdin=file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=root,
                 env={each: os.environ[each] for each in ("SYSTEMROOT", "PATH") if each in os.environ},
             )  # fmt: skip
             assert process.stdout is not None

@@ -101,7 +101,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 class Findable(NamedTuple):
     """What can be found of a store: the number of files, and the highest number of a change."""
 
-    count: int
+    num_files: int
     revision: int
 
 

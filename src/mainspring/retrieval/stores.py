@@ -169,7 +169,7 @@ class Stores:
         if has_expired_files:
             async with self._database.write() as connection:
                 await connection.execute(delete(vector_store_files).where(vector_store_files.c.store.in_(expired)))
-            await self._remove_orphans()
+        await self._remove_orphans()
         for name in await self._indexes.kept():
             async with self._database.read() as connection:
                 store = await rows.find_store(connection, name)

@@ -221,7 +221,7 @@ def _page(http: Request) -> Page:
     )  # fmt: skip
 
 
-def _ends(ids: Sequence[str]) -> dict[str, str | None]:
+def _ends(ids: Sequence[str]) -> dict[str, Any]:
     return {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
 
 
@@ -271,13 +271,13 @@ def vector_store_operations(services: Services, parts: VectorStores, prefix: str
     reads = partial(Operation, method="GET", needs="files.read", dialect=dialect)
     posts = partial(Operation, method="POST", needs="files.write", dialect=dialect)
     deletes = partial(Operation, method="DELETE", needs="files.write", dialect=dialect)
-    stores, paged = f"{prefix}/vector_stores", {"query": _PAGE, "extra_status": (400, 503)}
+    stores = f"{prefix}/vector_stores"
     one = f"{stores}/{{vector_store_id}}"
     return [
         posts(path=stores, handler=routes.create, name=f"{name}_create", summary="Make a vector store",
               body=wire.CreateVectorStoreRequest, reply=told.VectorStore),
         reads(path=stores, handler=routes.list, name=f"{name}_list", summary="List vector stores",
-              reply=told.VectorStoreList, **paged),
+              reply=told.VectorStoreList, query=_PAGE, extra_status=(400, 503)),
         reads(path=one, handler=routes.retrieve, name=f"{name}_retrieve", summary="Describe a vector store",
               reply=told.VectorStore, extra_status=(503,)),
         posts(path=one, handler=routes.update, name=f"{name}_update", summary="Change a vector store",

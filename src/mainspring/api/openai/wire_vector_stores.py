@@ -26,7 +26,9 @@ Number = Annotated[float, Field(ge=-(2.0**53), le=2.0**53)]
 
 def _kind(value: Any) -> str:
     """Which of the kinds a value is: Pydantic would name all of them in an error."""
-    return {bool: "boolean", int: "number", float: "number", list: "array"}.get(type(value), "string")
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, int | float) else "array" if isinstance(value, list) else "string"
 
 
 def _plain_kind(value: Any) -> str:
@@ -36,7 +38,8 @@ def _plain_kind(value: Any) -> str:
 
 _Kinds, _PlainKinds = Discriminator(_kind), Discriminator(_plain_kind)
 _Text = Annotated[Annotated[str, Field(max_length=512)], Tag("string")]
-_Bool, _Number = Annotated[bool, Tag("boolean")], Annotated[Number, Tag("number")]
+_Bool = Annotated[bool, Tag("boolean")]
+_Number = Annotated[Number, Tag("number")]
 AttributeIn = Annotated[_Text | _Number | _Bool, _PlainKinds]
 AttributesIn = Annotated[dict[Annotated[str, Field(max_length=64)], AttributeIn], Field(max_length=16)]
 MetadataIn = Annotated[
@@ -116,7 +119,8 @@ class UpdateVectorStoreFileRequest(Wire):
     attributes: AttributesIn | None
 
 
-_Values = Annotated[list[Annotated[_Text | _Number | _Bool, _PlainKinds]], Field(min_length=1, max_length=100), Tag("array")]
+_Value = Annotated[_Text | _Number | _Bool, _PlainKinds]
+_Values = Annotated[list[_Value], Field(min_length=1, max_length=100), Tag("array")]
 
 
 class ComparisonIn(Wire):

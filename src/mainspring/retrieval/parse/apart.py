@@ -15,10 +15,11 @@ def limit(process: dict[str, Any]) -> None:
     # macOS takes a bound on the address space and does not keep it. Processor time has a second one a little later:
     # the first alone ends the process with a signal that says why.
     seconds = int(process["cpu_s"]) + 1
+    memory, file = int(process["memory_bytes"]) + (1 << 30), int(process["disk_bytes"])
     bounds = {
-        resource.RLIMIT_AS: (int(process["memory_bytes"]) + (1 << 30),) * 2,
+        resource.RLIMIT_AS: (memory, memory),
         resource.RLIMIT_CPU: (seconds, seconds + 5),
-        resource.RLIMIT_FSIZE: (int(process["disk_bytes"]),) * 2,
+        resource.RLIMIT_FSIZE: (file, file),
         resource.RLIMIT_CORE: (0, 0),
     }
     for kind, wanted in bounds.items():

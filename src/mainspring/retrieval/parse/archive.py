@@ -148,7 +148,8 @@ class _Xml:
         events, self._events = self._events, []
         return events
 
-    def _name(self, full: str) -> str:
+    def _short(self, full: str) -> str:
+        """An attribute's name without its namespace."""
         short = self._names.get(full)
         if short is None:
             space, _, short = full.rpartition(" ")
@@ -162,11 +163,12 @@ class _Xml:
         self._depth += 1
         if self._depth > DEPTH:
             raise Refused(f"{self._document!r} is nested more than {DEPTH:,} levels deep: save it anew.")
-        self._events.append(Event(self._name(name), {self._name(each): value for each, value in attributes.items()}))
+        given = {self._short(each): value for each, value in attributes.items()}
+        self._events.append(Event(name.rpartition(" ")[2], given))
 
     def _end(self, name: str) -> None:
         self._depth -= 1
-        self._events.append(Event(self._name(name), None))
+        self._events.append(Event(name.rpartition(" ")[2], None))
 
     def _text(self, text: str) -> None:
         self._events.append(Event("", None, text))

@@ -71,7 +71,7 @@ def passages(blocks: Iterable[Block], text_chars: int) -> Iterator[Passage]:
     heading: tuple[str, ...] = ()
     page: int | None = None
     for block in blocks:
-        text, gap = clean(block.text), 0 if is_first else block.apart
+        text, gap = block.text, 0 if is_first else block.apart
         if not text:
             continue
         if (block.heading, block.page) != (heading, page) or (gap and len(held) + len(text) > ENOUGH_CHARS):
@@ -92,7 +92,7 @@ def passages(blocks: Iterable[Block], text_chars: int) -> Iterator[Passage]:
 
 def _passage(text: str, start: int, heading: tuple[str, ...], page: int | None) -> Iterator[Passage]:
     if text and not text.isspace():
-        yield Passage(text=text, start=start, heading=heading, page=page)
+        yield Passage(text=clean(text), start=start, heading=heading, page=page)
 
 
 def _cut(text: str) -> int:

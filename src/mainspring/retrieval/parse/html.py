@@ -1,14 +1,14 @@
-"""HTML, read by events so that no tree is held. What is not shown as text (scripts, styles, navigation) is left out."""
+"""HTML: what is shown as text, under its headings; tables row by row. Scripts, styles and navigation are left out."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from mainspring.retrieval.parse.blocks import Block, Headings, squeeze
 from mainspring.retrieval.parse.encoding import encoding_of, pieces
 from mainspring.retrieval.parse.source import Source
 from mainspring.retrieval.parse.table import Rows
+from mainspring.retrieval.parse.tags import START, TEXT, tags
 
-__all__ = ["Page", "html", "parser"]
+__all__ = ["html", "page"]
 
 _HIDDEN = {"script", "style", "noscript", "template", "svg", "math", "iframe", "object", "nav", "select", "canvas"}
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
@@ -26,56 +26,55 @@ MOST_CELLS = 16_384
 
 def html(source: Source) -> Iterator[Block]:
     """The text of an HTML page under its headings."""
-    page = Page()
-    reader = parser(page)
-    for piece in pieces(source, encoding_of(source, declared=True)):
-        reader.feed(piece.encode())
-        yield from page.take()
-    reader.feed(b" ")  # without any input there would be an error instead of an end
-    reader.close()
-    page.end_paragraph()
-    yield from page.take()
+    is_xml = source.ending == "xhtml" or source.head(100).lstrip().startswith(b"<?xml")
+    return page(pieces(source, encoding_of(source, declared=True)), is_xml=is_xml)
 
 
-def parser(page: "Page") -> Any:
-    """A parser that tells a page what it sees; feed it UTF-8."""
-    from lxml import etree
+def page(every: Iterable[str], *, is_xml: bool = False) -> Iterator[Block]:
+    """The text of a page that comes in pieces."""
+    state = _Page()
+    for kind, value in tags(every, is_xml=is_xml):
+        if kind == TEXT:
+            state.data(value)
+        elif kind == START:
+            state.start(value)
+        else:
+            state.end(value)
+        if state.blocks:
+            yield from state.blocks
+            state.blocks.clear()
+    state.end_paragraph()
+    yield from state.blocks
 
-    made: Any = etree.HTMLParser(target=page, encoding="utf-8", huge_tree=True, no_network=True)
-    return made
 
-
-class Page:
-    """Hears of tags and texts, and makes blocks of them. `lxml` calls `start`, `end`, `data` and `close`."""
+class _Page:
+    """The reader's state: hears of tags and texts, and makes blocks of them."""
 
     def __init__(self) -> None:
-        self.headings = Headings()
-        self._blocks: list[Block] = []
+        self.blocks: list[Block] = []
+        self._headings = Headings()
         self._text: list[str] = []
         self._size, self._apart = 0, 2
         self._hidden = self._kept = 0  # how many tags are open that hide text, or keep its white space
         self._level = 0  # of the heading that is open
         self._tables: list[_Table] = []
 
-    def take(self) -> list[Block]:
-        """The blocks since the last time."""
-        taken, self._blocks = self._blocks, []
-        return taken
-
-    def start(self, tag: str, _: dict[str, str]) -> None:
-        """A tag, with its attributes."""
+    def start(self, tag: str) -> None:
+        """A tag. What browsers end by themselves when it begins ends here too."""
         if tag in _HIDDEN:
             self._hidden += 1
         elif tag == "br":
             self._text.append("\n")
         elif tag in _HEADINGS:
-            self.end_paragraph()
+            self._end_heading()
             self._level = _HEADINGS[tag]
         elif tag == "table":
             self.end_paragraph()
             self._tables.append(_Table())
         elif tag in ("td", "th", "tr") and self._tables:
             self._end_cell()
+            if tag == "tr":
+                self._end_row()
             self._tables[-1].begin(tag)
         elif tag in _BLOCKS:
             self._begin_block(tag)
@@ -84,14 +83,14 @@ class Page:
         if self._tables and self._tables[-1].in_cell:
             self._text.append(" ")
             return
-        self.end_paragraph(apart=1 if tag in _CLOSE else 2)
+        self._end_heading(apart=1 if tag in _CLOSE else 2)
         if tag == "pre":
             self._kept += 1
         elif tag == "li":
             self._text.append("- ")
 
     def end(self, tag: str) -> None:
-        """The end of a tag, as the parser sees it: each that began ends."""
+        """The end of a tag."""
         if tag in _HIDDEN:
             self._hidden = max(0, self._hidden - 1)
         elif tag in _HEADINGS:
@@ -120,15 +119,12 @@ class Page:
         if self._size > MOST_CHARS:
             self.end_paragraph(apart=1)
 
-    def close(self) -> None:
-        """The end of the page."""
-
-    def _end_heading(self) -> None:
+    def _end_heading(self, apart: int = 2) -> None:
         level, self._level = self._level, 0
-        title = squeeze("".join(self._text))
-        if level and title:
-            self.headings.enter(level, title)
-        self.end_paragraph()
+        if level and (title := squeeze("".join(self._text))):
+            self._headings.enter(level, title)
+            apart = 2
+        self.end_paragraph(apart)
 
     def end_paragraph(self, apart: int = 2) -> None:
         """What was heard is a paragraph; the next is so many line ends apart."""
@@ -139,7 +135,7 @@ class Page:
         if not text or text == "-":
             self._apart = max(self._apart, apart)
             return
-        self._blocks.append(Block(text, self.headings.path, apart=self._apart))
+        self.blocks.append(Block(text, self._headings.path, apart=self._apart))
         self._apart = apart
 
     def _end_cell(self) -> None:
@@ -156,7 +152,7 @@ class Page:
     def _end_row(self) -> None:
         table = self._tables[-1]
         if line := table.line():
-            self._blocks.append(Block(line, self.headings.path, apart=2 if table.is_first else self._apart))
+            self.blocks.append(Block(line, self._headings.path, apart=2 if table.is_first else self._apart))
             self._apart, table.is_first = 1, False
 
 

@@ -1,4 +1,4 @@
-"""xlsx: each sheet is a heading, each row a line; dates as ISO 8601 writes them. Formulas give what was last computed."""
+"""xlsx: each sheet is a heading, each row a line; dates as in ISO 8601. Of formulas, what they last gave."""
 
 import datetime
 import re

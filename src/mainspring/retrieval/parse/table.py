@@ -28,21 +28,27 @@ class Rows:
 
     def line(self, cells: Sequence[str]) -> str:
         """The next row as a line; empty if nothing is in it."""
-        values = [squeeze(cell) if cell else "" for cell in cells]
+        if self._is_first:
+            return self._first(cells)
+        if self._names is None or len(cells) > MOST_NAMED:
+            parts = [cell for cell in cells if cell and not cell.isspace()]
+            return squeeze(" | ".join(parts))
+        parts = [
+            f"{name}: {cell}" if name else cell
+            for name, cell in zip(self._names, cells, strict=False)
+            if cell and not cell.isspace()
+        ]
+        parts += [cell for cell in cells[len(self._names) :] if cell and not cell.isspace()]
+        return squeeze("; ".join(parts))
+
+    def _first(self, cells: Sequence[str]) -> str:
+        values = [squeeze(cell) for cell in cells]
         if not any(values):
             return ""
-        if self._is_first:
-            self._is_first = False
-            if self._header or (self._header is None and self._is_header(values)):
-                self._names = [value[:NAME_CHARS] for value in values]
-                return " | ".join(filter(None, values))
-        if self._names is None or len(values) > MOST_NAMED:
-            return " | ".join(filter(None, values))
-        return "; ".join(self._named(at, value) for at, value in enumerate(values) if value)
-
-    def _named(self, at: int, value: str) -> str:
-        assert self._names is not None
-        return f"{self._names[at]}: {value}" if at < len(self._names) and self._names[at] else value
+        self._is_first = False
+        if self._header or (self._header is None and self._is_header(values)):
+            self._names = [value[:NAME_CHARS] for value in values]
+        return " | ".join(filter(None, values))
 
     def _is_header(self, values: list[str]) -> bool:
         named = [value for value in values if value]

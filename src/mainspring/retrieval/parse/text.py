@@ -36,7 +36,7 @@ _GO = rf"func\s+(?:\([^)]*\)\s*)?{_WORD}|type\s+{_WORD}"
 _SHELL = rf"(?:function\s+)?{_WORD}\s*\(\)|function\s+{_WORD}"
 
 LANGUAGES: dict[str, re.Pattern[str]] = {
-    ending: re.compile(rf"[ \t]*(?:{pattern})")
+    ending: re.compile(pattern)
     for endings, pattern in (
         ("py pyi", rf"(?:async\s+)?def\s+{_WORD}|class\s+{_WORD}"),
         ("js mjs cjs jsx ts tsx mts cts", rf"{_TYPES}|{_FUNCTIONS}"),
@@ -48,10 +48,8 @@ LANGUAGES: dict[str, re.Pattern[str]] = {
     )
     for ending in endings.split()
 }
-"""Ending -> what a line looks like with which a function, class or section begins; its first group is the name."""
+"""Ending -> how a function, class or section begins, after its line's indentation. A group is its name."""
 
-_CALLED = {"java", "kt", "scala", "cs", "c", "h", "cc", "cpp", "cxx", "hpp", "hh", "swift"}
-"""Where a definition looks like a call, but for what ends its line."""
 _TEX = re.compile(r"[ \t]*\\(part|chapter|section|subsection|subsubsection|paragraph)\*?\s*(?:\[[^\]]*\])?\{([^}]*)\}?")
 _TEX_LEVELS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph")
 
@@ -135,14 +133,10 @@ def _title(text: str) -> str:
 
 def code(source: Source) -> Iterator[Block]:
     """Source code: functions and classes are its headings, as far as a line and its indentation show them."""
-    pattern = LANGUAGES[source.ending]
-    every = lines(source, encoding_of(source))
-    return _sections(_defined(every, pattern, looks_like_call=source.ending in _CALLED))
+    return _sections(_defined(lines(source, encoding_of(source)), LANGUAGES[source.ending]))
 
 
-def _defined(
-    every: Iterable[str], pattern: re.Pattern[str], *, looks_like_call: bool
-) -> Iterator[tuple[tuple[str, ...], str]]:
+def _defined(every: Iterable[str], pattern: re.Pattern[str]) -> Iterator[tuple[tuple[str, ...], str]]:
     headings = Headings()
     within: list[int] = []  # the indentations of the definitions that this line is in
     for line in every:
@@ -150,8 +144,8 @@ def _defined(
         indent = len(looked_at) - len(looked_at.lstrip())
         begun = looked_at[indent : indent + 1]
         if begun and (begun.isalnum() or begun in "_@#[~$"):
-            found = pattern.match(looked_at)
-            if found and looks_like_call and not _defines(looked_at):
+            found = pattern.match(looked_at, indent)
+            if found and found[0].endswith("(") and not _defines(looked_at):
                 found = None
             while within and within[-1] >= indent:
                 within.pop()
