@@ -31,7 +31,7 @@ class Sources:
         self._caller = caller
         self.found: dict[int, Source] = {}
         self.files: list[tuple[str, Callable[[int, int], ContainerFileCitation]]] = []
-        """Made by code: name, and (start, end) -> the annotation."""
+        """Made by code and not cited yet: name, and (start, end) -> the annotation."""
         self._empty: dict[str, None] = {}  # where nothing was found
         self._has_reader = False
 
@@ -63,7 +63,7 @@ class _Reader:
     """Resolves markers, and cites files where they are named, or at the end."""
 
     def __init__(
-        self, citer: Citer, files: Sequence[tuple[str, Callable[[int, int], ContainerFileCitation]]], begun: str
+        self, citer: Citer, files: list[tuple[str, Callable[[int, int], ContainerFileCitation]]], begun: str
     ) -> None:
         self._citer, self._files, self._text = citer, files, begun
 
@@ -74,10 +74,13 @@ class _Reader:
     def end(self) -> Sequence[str | Annotated]:
         """See `Annotator`."""
         found = list(self._kept(self._citer.end()))
+        if not self._text.strip():  # nothing was said: the next message may
+            return found
         for name, annotation in self._files:
             at = self._text.rfind(name)
             start, end = (at, at + len(name)) if at >= 0 else (len(self._text), len(self._text))
             found.append(Annotated(annotation(start, end)))
+        self._files.clear()
         return found
 
     def _kept(self, pieces: Sequence[str | Annotated]) -> Sequence[str | Annotated]:
