@@ -19,6 +19,7 @@ from mainspring.api.app import create_app
 from mainspring.api.services import Stateful, Training
 from mainspring.core.clock import SystemClock
 from mainspring.engine.fake import FakeEngine
+from mainspring.store.containers import Containers
 from mainspring.store.files import Files
 from tests.contract.spec import check
 from tests.contract.target import KEY, GovernedTarget, governed, in_catalog, services
@@ -44,9 +45,10 @@ kept = create_app(
         files=Files(NOTHING, NOTHING, SystemClock()),
         training=Training(jobs=NOTHING, sharing=NOTHING),
         responses=Stateful(responses=NOTHING, conversations=NOTHING),
+        containers=Containers(NOTHING, SystemClock(), per_project=1, memory_bytes=2**30),
     )  # fmt: skip
 ).openapi
-KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/responses", "/conversations")
+KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/responses", "/conversations", "/containers")
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}
 )

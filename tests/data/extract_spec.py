@@ -94,6 +94,8 @@ def convert(node: Any) -> Any:
     if not isinstance(node, dict):
         return node  # additionalProperties: true or false
     made: dict[str, Any] = {key: node[key] for key in KEPT if key in node}
+    if "required" in made:
+        made["required"] = list(dict.fromkeys(made["required"]))  # some names are there twice
     for exclusive, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if made.get(exclusive) is True:  # as OpenAPI 3.0 wrote it
             made[exclusive] = made.pop(limit)

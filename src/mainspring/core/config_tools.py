@@ -11,7 +11,7 @@ class ToolSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     containers_per_project: int = Field(
-        50, ge=1, le=10_000, description="Containers of the code interpreter that a project may have at a time."
+        500, ge=1, le=100_000, description="Containers of the code interpreter that a project may have at a time."
     )
     private_hosts: tuple[str, ...] = Field(
         (),

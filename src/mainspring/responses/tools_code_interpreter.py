@@ -18,7 +18,7 @@ from mainspring.responses.items import ContainerFileCitation
 from mainspring.responses.items_tools import CodeInterpreterCall, CodeInterpreterLogs
 from mainspring.responses.sources import Shelf, Sources
 from mainspring.responses.tools import Annotator, Call, Caller, Done, Kind, Opened, Preparation, Progress, Replay, Step
-from mainspring.store.containers import MAX_BYTES, MEMORY, Container, Containers, path_of
+from mainspring.store.containers import MAX_BYTES, Container, Containers, path_of
 from mainspring.store.files import Files
 
 __all__ = ["RunCell", "Workshop", "code_interpreter", "files_of"]
@@ -51,7 +51,7 @@ _FUNCTION = Tool(
 
 class _Auto(msgspec.Struct, frozen=True, kw_only=True):
     file_ids: list[str] = []
-    memory_limit: str = "1g"
+    memory_limit: str | None = None
 
 
 class _Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +158,11 @@ class CodeInterpreter:
         assert isinstance(self._given, _Auto)
         files = await files_of(workshop.files, caller.project, self._given.file_ids)
         made = await workshop.containers.create(
-            project=caller.project, by=caller.principal, name="auto", memory=self._given.memory_limit, files=files
+            project=caller.project,
+            by=caller.principal,
+            name="auto",
+            memory=self._given.memory_limit or "1g",
+            files=files,
         )
         self._last = made.id
         return made
@@ -166,7 +170,7 @@ class CodeInterpreter:
     async def _run(self, container: Container, code: str) -> Ran:
         files = await self._workshop.containers.load(container.project, container.id)
         code_and_files = {**files, cell.CELL: code.encode("utf-8", "replace")}
-        return await self._workshop.run(_cell(), code_and_files, MEMORY[container.memory])
+        return await self._workshop.run(_cell(), code_and_files, self._workshop.containers.memory_of(container))
 
     async def _keep(self, container: Container, ran: Ran) -> tuple[list[str], str]:
         """Keep what was written; the names of the files, or why none could be kept."""

@@ -93,9 +93,13 @@ class Containers:
         self._database, self._clock, self._per_project = database, clock, per_project
         self._memory_bytes = memory_bytes
 
-    def check_memory(self, wanted: str, param: str) -> None:
-        """Raise InvalidRequest unless code may be given so much memory."""
-        if MEMORY[wanted] > self._memory_bytes:
+    def memory_of(self, container: Container) -> int:
+        """How many bytes code may have there."""
+        return min(MEMORY[container.memory], self._memory_bytes)
+
+    def check_memory(self, wanted: str | None, param: str) -> None:
+        """Raise InvalidRequest unless code may be given so much memory. What nobody asks for is what there is."""
+        if wanted is not None and MEMORY[wanted] > self._memory_bytes:
             raise InvalidRequest(
                 f"'{wanted}' is more memory than code may have here ({self._memory_bytes} bytes): choose less, or "
                 "raise sandbox.memory_bytes.",

@@ -83,8 +83,11 @@ async def test_a_project_has_so_many_and_sees_no_others(containers: Containers) 
     assert [each.id for each in (await containers.page("p"))[0]] == [made[1].id]
 
 
-def test_more_memory_than_there_is_is_refused(containers: Containers) -> None:
+async def test_more_memory_than_there_is_is_refused(database: Database, containers: Containers) -> None:
     containers.check_memory("1g", "memory_limit")
+    small = Containers(database, FakeClock(), per_project=1, memory_bytes=GIB // 2)
+    small.check_memory(None, "memory_limit")
+    assert small.memory_of(await small.create(project="p", by="k", name="n")) == GIB // 2
     with pytest.raises(InvalidRequest, match=r"sandbox\.memory_bytes"):
         containers.check_memory("4g", "memory_limit")
 

@@ -155,7 +155,7 @@ class ContainerRoutes:
         """Make a container."""
         body = await read_body(http, CreateContainerRequest, self._max_bytes)
         context = context_of(http)
-        self._containers.check_memory(body.memory_limit or "1g", "memory_limit")
+        self._containers.check_memory(body.memory_limit, "memory_limit")
         files = await files_of(self._files, context.project, body.file_ids or ())
         made = await self._containers.create(
             project=context.project, by=context.principal.id if context.principal else "", name=body.name,
