@@ -46,7 +46,7 @@ kept = create_app(
         training=Training(jobs=NOTHING, sharing=NOTHING),
         responses=Stateful(responses=NOTHING, conversations=NOTHING),
         containers=Containers(NOTHING, SystemClock(), per_project=1, memory_bytes=2**30),
-    )  # fmt: skip
+    )
 ).openapi
 KEPT = ("/files", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/responses", "/conversations", "/containers")
 kept_schema = schemathesis.openapi.from_dict(

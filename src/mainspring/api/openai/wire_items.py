@@ -6,7 +6,7 @@ response goes into the next as it is.
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from mainspring.api.openai.wire_base import NotYet, Wire
 from mainspring.api.openai.wire_server_tools import (
@@ -30,6 +30,11 @@ Status = Literal["in_progress", "completed", "incomplete"]
 
 def _array_or_string(value: Any) -> str:
     return "array" if isinstance(value, list) else "string"
+
+
+def _or_nothing(tag: str) -> dict[str, Any]:
+    """The schema of a type that need not be said: `_with_type` fills it in."""
+    return {"anyOf": [{"const": tag, "type": "string"}, {"type": "null"}]}
 
 
 class InputTextIn(Wire):
@@ -123,7 +128,7 @@ Part = Annotated[InputTextIn | OutputTextIn | RefusalIn, Field(discriminator="ty
 class MessageIn(Wire):
     """A message of anybody's; an object with a role and no type is one too."""
 
-    type: Literal["message"]
+    type: Annotated[Literal["message"], WithJsonSchema(_or_nothing("message"))] = "message"
     role: Literal["user", "assistant", "system", "developer"]
     content: Annotated[
         Annotated[str, Tag("string")] | Annotated[list[Part], Tag("array")], Discriminator(_array_or_string)
@@ -230,7 +235,7 @@ class CompactionIn(Wire):
 class ItemReferenceIn(Wire):
     """An item that is kept here already; an object with nothing but an id is one too."""
 
-    type: Literal["item_reference"]
+    type: Annotated[Literal["item_reference"], WithJsonSchema(_or_nothing("item_reference"))] = "item_reference"
     id: ItemId
 
 
