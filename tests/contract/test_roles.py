@@ -90,6 +90,20 @@ EXPECTED: dict[str, set[str] | None] = {
                     "items_delete",
                 )
             },
+            **{
+                f"containers_{name}": USE
+                for name in (
+                    "create",
+                    "list",
+                    "retrieve",
+                    "delete",
+                    "files_create",
+                    "files_list",
+                    "files_retrieve",
+                    "files_content",
+                    "files_delete",
+                )
+            },
             "graders_run": TRAIN,
             "graders_validate": TRAIN,
             "fine_tuning_jobs_create": TRAIN,

@@ -19,6 +19,7 @@ from mainspring.api.app import create_app
 from mainspring.api.services import Stateful, Training, VectorStores
 from mainspring.core.clock import SystemClock
 from mainspring.engine.fake import FakeEngine
+from mainspring.store.containers import Containers
 from mainspring.store.files import Files
 from mainspring.store.stored_chats import StoredChats
 from mainspring.store.uploads import Uploads
@@ -48,11 +49,12 @@ kept_services = services(
     stored_chats=StoredChats(NOTHING, SystemClock(), 0), evals=cast("Any", object()),
     vector_stores=VectorStores(stores=NOTHING, attaching=NOTHING, search=NOTHING),
     responses=Stateful(responses=NOTHING, conversations=NOTHING),
+    containers=Containers(NOTHING, SystemClock(), per_project=1, memory_bytes=2**30),
 )  # fmt: skip
 kept = create_app(kept_services).openapi
 KEPT = (
     "/files", "/uploads", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/webhook_", "/evals", "{completion_id}",
-    "/vector_stores", "/responses", "/conversations",
+    "/vector_stores", "/responses", "/conversations", "/containers",
 )  # fmt: skip
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}

@@ -24,6 +24,11 @@ ROOTS = (
     "ChatCompletionMessageList",
     "Batch",
     "CreateBatchRequest",
+    "ContainerFileListResource",
+    "ContainerFileResource",
+    "ContainerListResource",
+    "ContainerResource",
+    "CreateContainerBody",
     "CompactResource",
     "CompactResponseMethodPublicBody",
     "ConversationItem",
@@ -63,6 +68,12 @@ ROOTS = (
     "FineTuningJobEvent",
     "ListBatchesResponse",
     "ListFilesResponse",
+    "MCPApprovalRequest",
+    "MCPListTools",
+    "MCPToolCall",
+    "WebSearchToolCall",
+    "FileSearchToolCall",
+    "CodeInterpreterToolCall",
     "ListFineTuningCheckpointPermissionResponse",
     "ListFineTuningJobCheckpointsResponse",
     "ListFineTuningJobEventsResponse",
@@ -109,6 +120,8 @@ def convert(node: Any) -> Any:
     if not isinstance(node, dict):
         return node  # additionalProperties: true or false
     made: dict[str, Any] = {key: node[key] for key in KEPT if key in node}
+    if "required" in made:
+        made["required"] = list(dict.fromkeys(made["required"]))  # some names are there twice
     for exclusive, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if made.get(exclusive) is True:  # as OpenAPI 3.0 wrote it
             made[exclusive] = made.pop(limit)

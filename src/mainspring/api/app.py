@@ -30,6 +30,7 @@ from mainspring.api.openai import replies, wire
 from mainspring.api.openai.batches import batch_operations
 from mainspring.api.openai.chat import Chat
 from mainspring.api.openai.completions import Completions
+from mainspring.api.openai.containers import container_operations
 from mainspring.api.openai.conversations import conversation_operations
 from mainspring.api.openai.copies import copy_operations
 from mainspring.api.openai.embeddings import EmbeddingList, EmbeddingRoutes
@@ -101,6 +102,7 @@ def create_app(services: Services) -> App:
         *(batch_operations(services, services.batches) if services.batches else ()),
         *_vector_store_routes(services),
         *_stateful_routes(services),
+        *_container_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
         Operation(
@@ -277,6 +279,12 @@ def _evaluation_routes(services: Services) -> list[Operation]:
     if (evals := services.evals) is not None:
         found += [each for where in _DIALECTS for each in eval_operations(services, evals, *where)]
     return found
+
+
+def _container_routes(services: Services) -> list[Operation]:
+    if (containers := services.containers) is None or (files := services.files) is None:
+        return []
+    return [each for where in _DIALECTS for each in container_operations(services, containers, files, *where)]
 
 
 def _vector_store_routes(services: Services) -> list[Operation]:

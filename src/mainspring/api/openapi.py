@@ -90,6 +90,7 @@ QUERY: dict[str, Json] = {
     "items/after": {"type": "string"},
     "items/limit": {"type": "integer", "minimum": 1, "maximum": 100},
     "items/order": {"type": "string", "enum": ["asc", "desc"]},
+    "containers/name": {"type": "string"},
     "include": {"type": "array", "items": {"type": "string", "enum": list(INCLUDABLE)}},
     "stream": {"type": "boolean"},
     "starting_after": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},

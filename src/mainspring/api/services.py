@@ -18,6 +18,7 @@ from mainspring.responses.conversations import Conversations
 from mainspring.responses.service import Responses
 from mainspring.retrieval.attaching import Attaching
 from mainspring.retrieval.stores import Stores
+from mainspring.store.containers import Containers
 from mainspring.store.files import MAX_BYTES, Files
 from mainspring.store.stored_chats import StoredChats
 from mainspring.store.uploads import Uploads
@@ -89,6 +90,7 @@ class Services:
         batches: files of requests; None takes none.
         inside: the way in for what this process asks by itself; the application is bound to it once it is made.
         vector_stores: None keeps none.
+        containers: of the code interpreter; None keeps none.
         responses: answers that are kept, and conversations; None keeps none.
         ready: whether requests can be served now; what /readyz says.
         max_body_bytes: largest request body that is read.
@@ -120,6 +122,7 @@ class Services:
     batches: Batches | None = None
     inside: Inside | None = None
     vector_stores: VectorStores | None = None
+    containers: Containers | None = None
     responses: Stateful | None = None
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple

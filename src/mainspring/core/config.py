@@ -17,6 +17,7 @@ from mainspring.core.config_batches import BatchSettings
 from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.config_evals import EvalSettings, StoredChatSettings
 from mainspring.core.config_responses import ResponseSettings
+from mainspring.core.config_tools import ToolSettings
 from mainspring.core.config_vector_stores import VectorStoreSettings
 from mainspring.core.config_webhooks import WebhookSettings
 from mainspring.core.errors import UserMistake
@@ -356,6 +357,7 @@ class Settings(BaseSettings):
     evals: EvalSettings = Field(EvalSettings(), description="Evaluations.")  # pyright: ignore[reportCallIssue]
     stored_chats: StoredChatSettings = Field(StoredChatSettings(), description="Stored chats.")  # pyright: ignore[reportCallIssue]
     vector_stores: VectorStoreSettings = Field(VectorStoreSettings(), description="Vector stores.")  # pyright: ignore[reportCallIssue]
+    tools: ToolSettings = Field(ToolSettings(), description="Tools of responses.")  # pyright: ignore[reportCallIssue]
     responses: ResponseSettings = Field(ResponseSettings(), description="Responses that are kept.")  # pyright: ignore[reportCallIssue]
     tracing: TracingSettings = Field(TracingSettings(), description="OpenTelemetry traces.")  # pyright: ignore[reportCallIssue]
     engine: EngineSettings = Field(EngineSettings(), description="The engine.")  # pyright: ignore[reportCallIssue]

@@ -8,7 +8,9 @@ to 255) and some words, a few of which do not fit in ASCII. Prompts may hold a s
     !crash [after N]       an exception that is not ours
     !hang [after N]        never goes on, until it is cancelled
     !call                  calls the tools that may be called: all of them, or the first if calls may not be parallel
+    !call NAME {JSON}      calls one tool with these arguments
     !think                 thinks before it answers
+    !cite                  cites, as models do: sources that there are and others, in several forms
 
 A chat that requires a call gets the same calls without a spell, and one that ends with a result gets an answer. One
 that continues an answer gets what that would have gone on with.
@@ -58,11 +60,13 @@ over did down only way find use may water long little very after words called ju
 Zürich 你好 🙂
 """.split()  # noqa: SIM905 - words are easier to read as a text
 VOCABULARY: tuple[bytes, ...] = (*(bytes([i]) for i in range(256)), *(f" {word}".encode() for word in WORDS))
+MARKERS = ("", "", "", ".", " [1]", "[1].", " [doc2]", " [1, 2].", "[7]", " [doc9].", " [Source 1]", "[3][1]", "[", "]")
 NATURAL_TOKENS = 24  # after so many a choice ends by itself
 KV_TOKENS = 65536
 
 _IDS = {piece: i for i, piece in enumerate(VOCABULARY)}
 _SPLIT = re.compile(rb" ?[^ ]+| ")
+_CALL = re.compile(r"!call ([\w-]+) (\{.*\})")
 _SPELL = re.compile(r"!(raise|crash|hang)(?: ([A-Z]\w+))?(?: after (\d+))?")
 
 
@@ -240,6 +244,7 @@ class _Choice:
             allowed = _allowed(sampling.logit_bias)
             most = NATURAL_TOKENS if _is_broken(request) else min(NATURAL_TOKENS, limit + 1)
             wanted = [self._random.choice(allowed) for _ in range(most)]
+            wanted = self._cited(wanted) if "!cite" in _text_of(request) else wanted
         else:
             wanted = list(encode(_example(request.constraint)))
         self._reason: FinishReason
@@ -247,6 +252,10 @@ class _Choice:
         self._calls = _calls(request)
         self._thought = "!think" in _text_of(request) and not _is_broken(request) and _may_think(request)
         self._rejected = len(encode(request.prediction)) if request.prediction else 0
+
+    def _cited(self, words: list[int]) -> list[int]:
+        """With markers between them."""
+        return [token for word in words for token in (word, *encode(self._random.choice(MARKERS)))]
 
     def events(self, num_prompt: int, cached: int) -> Iterator[Event]:
         """Echo, tokens, and the finish."""
@@ -318,6 +327,8 @@ def _calls(request: GenerateRequest) -> list[tuple[Tool, str]]:
     if use.choice == "auto" and (last.role == "tool" or "!call" not in last.content):
         return []
     able = [tool for tool in use.tools if not use.allowed or tool.name in use.allowed]
+    if spell := _CALL.search(last.content):
+        return [(tool, spell[2]) for tool in able if tool.name == spell[1]]
     return [
         (tool, "1 + 1" if tool.is_custom else _example(Constraint("json_schema", tool.parameters)))
         for tool in (able if use.parallel else able[:1])
@@ -341,8 +352,11 @@ def _cut(ids: list[int], limit: int, stop: tuple[str, ...]) -> tuple[list[int], 
 def _example(constraint: Constraint) -> str:
     if constraint.kind == "json_object":
         return '{"answer": "fake"}'
+    plain = re.sub(r"\\(.)", r"\1", constraint.schema)
+    if constraint.kind == "regex" and re.fullmatch(constraint.schema, plain):
+        return plain
     if constraint.kind != "json_schema":
-        raise errors.InvalidRequest("The fake satisfies JSON schemas only.", param="response_format")
+        raise errors.InvalidRequest("The fake satisfies JSON schemas and plain text only.", param="response_format")
     schema = json.loads(constraint.schema)
     return json.dumps(_value(schema, schema, 0))
 

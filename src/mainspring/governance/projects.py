@@ -24,6 +24,7 @@ from mainspring.governance.keys import Keys, check_limits
 from mainspring.governance.state import read_snapshot, writing
 from mainspring.governance.wanted import DEFAULT, DEVELOPER_S, SKUS, Deployment, Project, Snapshot
 from mainspring.models.catalog import missing
+from mainspring.store.containers import remove_all_containers
 from mainspring.store.conversations import remove_conversations
 from mainspring.store.db import Database
 from mainspring.store.evals import remove_all as remove_evals
@@ -175,6 +176,7 @@ class Projects:
             await remove_evals(change.connection, project.name)
             await remove_chats(change.connection, project.name)
             await remove_all_stores(change.connection, project.name)
+            await remove_all_containers(change.connection, project.name)
             await cancel_all(change.connection, project.name, self._clock.now())
             await remove_endpoints(change.connection, project.name)
             await remove_responses(change.connection, project.name)

@@ -163,7 +163,7 @@ class Loop:
     async def _turn(self) -> AsyncGenerator[None]:
         self._draft.turn(self.state.began)
         calls: dict[int, Pending] = {}
-        annotators = self._box.annotators
+        annotators = self._box.annotators((self._broken.text if self._broken else None) or "")
         async with aclosing(self._events()) as events:
             async for event in events:
                 self._watch(event)

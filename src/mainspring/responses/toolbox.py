@@ -127,10 +127,9 @@ class Toolbox:
             if selector.name in (None, function.name)
         }
 
-    @property
-    def annotators(self) -> list[Annotator]:
-        """What reads the next message, in the order of the tools."""
-        found = [tool.annotator() for _, _, tool in self._tools if isinstance(tool, Cites)]
+    def annotators(self, begun: str = "") -> list[Annotator]:
+        """What reads the next message, in the order of the tools; see `Cites.annotator`."""
+        found = [tool.annotator(begun) for _, _, tool in self._tools if isinstance(tool, Cites)]
         return [each for each in found if each is not None]
 
     @property

@@ -156,8 +156,9 @@ class Annotator(Protocol):
 class Cites(Protocol):
     """A tool whose results are cited. Both are asked anew before each generation of the response."""
 
-    def annotator(self) -> Annotator | None:
-        """What reads the next message; None if there is nothing to cite."""
+    def annotator(self, begun: str = "") -> Annotator | None:
+        """What reads the next message; None if there is nothing to cite. `begun` is what that has already, if it was
+        broken off: positions go on from its end."""
         ...
 
     def constraint(self) -> Constraint | None:

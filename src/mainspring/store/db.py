@@ -20,7 +20,7 @@ from mainspring.core.errors import Unavailable, UserMistake
 
 __all__ = ["HEAD", "MIGRATIONS", "RESTORING", "Database", "revision_in", "upgrade"]
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest revision in `migrations/versions`."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

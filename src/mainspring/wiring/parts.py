@@ -3,28 +3,30 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import FilterSettings, Settings
-from mainspring.core.seams import Models
+from mainspring.core.seams import Embed, Generate, Models
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.serving.autoscale import Wanted
 from mainspring.serving.replicas import Status
 from mainspring.wiring import evals as evaluating
-from mainspring.wiring import retrieval, work
+from mainspring.wiring import retrieval, tools, work
 from mainspring.wiring.batches import batches as make_batches
 from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
     from mainspring.api.services import Services
+    from mainspring.compute.sandbox import Sandbox
     from mainspring.governance.control import Control
     from mainspring.governance.directory import Directory, Need
     from mainspring.governance.filters.personal import PersonalData
     from mainspring.governance.meter import Meter
     from mainspring.governance.screening import Screening
     from mainspring.store.db import Database
+    from mainspring.store.files import Files
 
 __all__ = ["Served", "governed"]
 
@@ -61,7 +63,6 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
     Args:
         trainer: a module that trains in the place of ours; tests have one.
     """
-    from mainspring.api.inside import Inside
     from mainspring.api.services import Services
     from mainspring.api.tracing import Tracing
     from mainspring.governance.stack import Stack
@@ -81,34 +82,15 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         meter = await _meter(settings, served, control, database, stack)
         files, uploads = await work.files(settings, database, stack)
         sandbox = await stack.enter_async_context(work.sandbox(settings))
-        webhooks = work.webhooks(settings, database, stack)
-        inside = Inside()
-        batches = make_batches(settings, control, database, files, call=inside, stack=stack)
         wrappers = Stack(find=directory.target, meter=meter, screening=await _screening(settings, directory))
         generate, embed = wrappers.generate(served.generate), wrappers.embed(served.embed)
-        training = await work.training(
-            settings, directory, database, files, generate=generate, embed=embed, trainer=trainer, stack=stack
-        )
-        chats = evaluating.stored_chats(settings, database, stack)
-        evals = evaluating.evals(
-            settings,
-            database,
-            files,
-            chats,
-            control,
-            generate=generate,
-            embed=embed,
-            run_code=sandbox.run,
-            stack=stack,
-        )
-        stores = await retrieval.vector_stores(
-            settings, database, files, directory, generate=generate, embed=embed, stack=stack
-        )
-        responses = await work.responses(settings, database, generate, stack=stack)
+        made = Made(
+            settings=settings, database=database, control=control, files=files, generate=generate, embed=embed,
+            sandbox=sandbox, stack=stack,
+        )  # fmt: skip
         services = Services(
-            generate=generate, embed=embed, run_code=sandbox.run, files=files, uploads=uploads, training=training,
-            webhooks=webhooks, stored_chats=chats, evals=evals, batches=batches, inside=inside, models=directory,
-            replicas=served, control=control, vector_stores=stores, responses=responses,
+            generate=generate, embed=embed, run_code=sandbox.run, files=files, uploads=uploads, models=directory,
+            replicas=served, control=control, **await _stateful(made, trainer),
             rate=meter.rate, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
@@ -121,6 +103,45 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
             request_timeout_s=settings.server.request_timeout_s,
         )  # fmt: skip
         yield services, control
+
+
+class Made(NamedTuple):
+    """What the work beside requests is made of."""
+
+    settings: Settings
+    database: "Database"
+    control: "Control"
+    files: "Files"
+    generate: Generate
+    embed: Embed
+    sandbox: "Sandbox"
+    stack: AsyncExitStack
+
+
+async def _stateful(made: Made, trainer: str) -> dict[str, Any]:
+    """The fields of `Services` for what is kept, and for the work that goes on beside requests."""
+    from mainspring.api.inside import Inside
+
+    settings, database, stack, files = made.settings, made.database, made.stack, made.files
+    asks: dict[str, Any] = {"generate": made.generate, "embed": made.embed, "stack": stack}
+    inside, directory = Inside(), made.control.directory
+    stores = await retrieval.vector_stores(settings, database, files, directory, **asks)
+    containers = tools.containers(settings, database, stack)
+    kinds = tools.server_tools(settings, search=stores.search, sandbox=made.sandbox, containers=containers, files=files)
+    chats = evaluating.stored_chats(settings, database, stack)
+    return {
+        "webhooks": work.webhooks(settings, database, stack),
+        "inside": inside,
+        "batches": make_batches(settings, made.control, database, files, call=inside, stack=stack),
+        "training": await work.training(settings, directory, database, files, trainer=trainer, **asks),
+        "stored_chats": chats,
+        "evals": evaluating.evals(
+            settings, database, files, chats, made.control, run_code=made.sandbox.run, **asks
+        ),
+        "vector_stores": stores,
+        "containers": containers,
+        "responses": await work.responses(settings, database, made.generate, kinds=kinds, stack=stack),
+    }  # fmt: skip
 
 
 async def _control(settings: Settings, served: Served, database: "Database", stack: AsyncExitStack) -> "Control":

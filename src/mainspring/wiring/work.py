@@ -1,6 +1,7 @@
 """Files and long work: what keeps them, and what runs in this server for as long as it does."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mainspring.api.services import Stateful, Training
     from mainspring.compute.sandbox import Sandbox
     from mainspring.governance.directory import Directory
+    from mainspring.responses.tools import Kind
     from mainspring.store.db import Database
     from mainspring.store.files import Files
     from mainspring.store.uploads import Uploads
@@ -95,7 +97,7 @@ async def training(
 
 
 async def responses(
-    settings: Settings, database: "Database", generate: Generate, *, stack: AsyncExitStack
+    settings: Settings, database: "Database", generate: Generate, *, kinds: "Mapping[str, Kind]", stack: AsyncExitStack
 ) -> "Stateful":
     """Responses and conversations, the work on those in the background, and the loop that forgets what has expired, all
     running until the stack is closed."""
@@ -104,11 +106,9 @@ async def responses(
     from mainspring.responses.bell import Bell
     from mainspring.responses.conversations import Conversations
     from mainspring.responses.service import KIND, OPEN, Responses
-    from mainspring.responses.tools import Kind
     from mainspring.store.worker import Worker
 
     clock, bell, wanted = SystemClock(), Bell(), settings.responses
-    kinds: dict[str, Kind] = {}  # tools that this server carries out
     background = Background(database, clock, generate, kinds, bell)
     worker = Worker(
         database, clock, KIND, OPEN, background.work, give_up=background.give_up, concurrent=wanted.concurrent,

@@ -196,8 +196,15 @@ async def test_other_folders_hold_nothing(sandbox: Sandbox, path: str) -> None:
     """Where landlock does not refuse to list them, they are empty but for what leads to the interpreter."""
     ran = await sandbox.run(f"import os; print(' '.join(os.listdir({path!r})))")
     if ran.exit_code == 0:
-        readable = [part for place in module._places()["readable"] for part in Path(place).parts]
-        assert set(ran.stdout.decode().split()) <= {*readable, "box", "tmp", "dev"}
+        places = module._places(module.PACKAGES, (), module.PRELOADED)
+        readable = [part for place in places["readable"] for part in Path(place).parts]
+        assert set(ran.stdout.decode().split()) <= {*readable, "box", "tmp", "dev", "mnt"}
+
+
+async def test_code_finds_its_files_where_it_expects_them(sandbox: Sandbox) -> None:
+    code = "import os; print(os.path.samefile('/mnt/data', '.') if os.path.exists('/mnt/data') else 'none')"
+    ran = await sandbox.run(code)
+    assert ran.stdout.decode().strip() == ("True" if "namespaces" in sandbox.layers else "none")
 
 
 async def test_the_data_directory_cannot_be_read(sandbox: Sandbox, tmp_path: Path) -> None:

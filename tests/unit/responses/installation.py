@@ -75,8 +75,8 @@ SEARCH = Tool(
 class Stars:
     """Cites at every second letter e, and leaves it out: positions are in what it gives out."""
 
-    def __init__(self) -> None:
-        self._length = self._seen = 0
+    def __init__(self, begun: str) -> None:
+        self._length, self._seen = len(begun), 0
 
     def feed(self, text: str) -> Sequence[str | Annotated]:
         found: list[str | Annotated] = []
@@ -130,8 +130,8 @@ class FakeSearch:
         results = [{"file_id": "file-1", "text": "Cats purr."}]
         yield Done(FileSearchCall(status="completed", results=results, **item), "Cats purr.", {"passages": [1]})
 
-    def annotator(self) -> Stars | None:
-        return Stars() if self._found and self._definition.get("cites") else None
+    def annotator(self, begun: str = "") -> Stars | None:
+        return Stars(begun) if self._found and self._definition.get("cites") else None
 
     def constraint(self) -> None:
         return None

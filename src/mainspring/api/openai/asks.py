@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from mainspring.api.context import Context
 from mainspring.api.openai import wire_responses as wire
-from mainspring.api.openai.request import tier
+from mainspring.api.openai.request import tier, told
 from mainspring.api.openai.schema import Place, check_schema
 from mainspring.api.openai.tools import NO_ARGUMENTS
 from mainspring.core.errors import InvalidRequest
@@ -23,7 +23,7 @@ Body = wire.CreateResponseRequest | wire.CountTokensRequest | wire.CompactRespon
 
 PREFIXES = {
     "message": "msg_", "function_call": "fc_", "function_call_output": "fco_", "custom_tool_call": "ctc_",
-    "custom_tool_call_output": "ctco_", "reasoning": "rs_", "compaction": "cmp_",
+    "custom_tool_call_output": "ctco_", "reasoning": "rs_", "compaction": "cmp_", "mcp_approval_response": "mcpa_",
 }  # fmt: skip
 
 
@@ -46,7 +46,9 @@ def _item(item: Json, at: int) -> Json:
         return _message(item, at)
     if kind == "item_reference":
         return item
-    status = {} if kind in ("reasoning", "compaction") else {"status": "completed"}
+    if kind not in PREFIXES:  # a tool of the server's has made it
+        return item
+    status = {} if kind in ("reasoning", "compaction", "mcp_approval_response") else {"status": "completed"}
     return {"id": new_id(PREFIXES[kind]), **status, **item}
 
 
@@ -85,7 +87,7 @@ def ask_of(body: Body, http: Context, found: ModelInfo, *, id: str, deadline_s: 
         conversation = body.conversation if isinstance(body.conversation, str | None) else body.conversation.id
         more |= _tool_fields(body) | _answer_fields(body)
     if isinstance(body, wire.CreateResponseRequest):
-        more |= _create_fields(body)
+        more |= _create_fields(body, http)
     if conversation is not None and body.previous_response_id is not None:
         raise InvalidRequest(
             "'previous_response_id' and 'conversation' both say what to go on from: send only one of them.",
@@ -102,7 +104,7 @@ def ask_of(body: Body, http: Context, found: ModelInfo, *, id: str, deadline_s: 
     )  # fmt: skip
 
 
-def _create_fields(body: wire.CreateResponseRequest) -> Json:
+def _create_fields(body: wire.CreateResponseRequest, http: Context) -> Json:
     include = tuple(body.include or ())
     if body.top_logprobs and LOGPROBS not in include:
         raise InvalidRequest(f"'top_logprobs' needs '{LOGPROBS}' in 'include'.", param="top_logprobs")
@@ -123,7 +125,7 @@ def _create_fields(body: wire.CreateResponseRequest) -> Json:
         "max_tokens": body.max_output_tokens,
         "max_tool_calls": body.max_tool_calls,
         "include": include,
-        "tier": tier(body.service_tier),
+        "tier": tier(http, body.service_tier),
         "stores": stores,
         "streams": bool(body.stream),
         "background": background,
@@ -161,9 +163,10 @@ def _tool_fields(body: wire.CreateResponseRequest | wire.CountTokensRequest) -> 
     for at, tool in enumerate(body.tools or ()):
         if isinstance(tool, wire.ResponseFunctionIn):
             functions.append(_function(tool, at))
-        elif isinstance(tool, wire.ResponseCustomToolIn):  # pyright: ignore[reportUnnecessaryIsInstance] - of two so far
+        elif isinstance(tool, wire.ResponseCustomToolIn):
             functions.append(_custom(tool))
         else:
+            _check_kept(tool, at, body)
             definitions.append((at, tool.model_dump(exclude_none=True, by_alias=True)))
     names = [tool.name for tool in functions]
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -178,6 +181,23 @@ def _tool_fields(body: wire.CreateResponseRequest | wire.CountTokensRequest) -> 
         "functions": tuple(functions), "definitions": tuple(definitions), "choice": choice, "allowed": allowed,
         "parallel": body.parallel_tool_calls is not False,
     }  # fmt: skip
+
+
+SECRET = ("headers", "authorization")
+"""Of an MCP server: sent to it, and neither kept nor shown."""
+
+
+def _check_kept(tool: Any, at: int, body: wire.CreateResponseRequest | wire.CountTokensRequest) -> None:
+    """What is made in the background is written down first, and secrets are not."""
+    if not isinstance(body, wire.CreateResponseRequest) or not body.background:
+        return
+    for name in SECRET:
+        if getattr(tool, name, None):
+            raise InvalidRequest(
+                f"'{name}' of an MCP server is not kept, which a response in the background would need: leave it or "
+                "'background' out.",
+                param=f"tools[{at}].{name}",
+            )
 
 
 def _choice(wanted: Any) -> tuple[str, tuple[Selector, ...]]:
@@ -243,7 +263,7 @@ def response_of(body: wire.CreateResponseRequest, ask: Ask, now_s: int) -> Respo
         model=ask.model, parallel_tool_calls=ask.parallel, previous_response_id=ask.previous,
         conversation=ResponseConversation(ask.conversation) if ask.conversation is not None else None,
         prompt_cache_key=body.prompt_cache_key, reasoning={"effort": effort, "summary": _summary(body.reasoning)},
-        safety_identifier=body.safety_identifier, service_tier=ask.tier, store=ask.stores,
+        safety_identifier=body.safety_identifier, service_tier=told(ask.tier), store=ask.stores,
         temperature=1.0 if body.temperature is None else body.temperature, text=text,
         tool_choice="auto" if choice is None else choice if isinstance(choice, str) else choice.model_dump(
             exclude_none=True
@@ -255,7 +275,7 @@ def response_of(body: wire.CreateResponseRequest, ask: Ask, now_s: int) -> Respo
 
 
 def _shown_tool(tool: Any, at: int) -> Json:
-    shown: Json = tool.model_dump(exclude_none=True, by_alias=True)
+    shown: Json = tool.model_dump(exclude_none=True, by_alias=True, exclude=set(SECRET))
     if isinstance(tool, wire.ResponseFunctionIn):
         strict = is_strict(tool, Place.function(f"tools[{at}].parameters", tool.name))
         shown |= {"description": tool.description, "parameters": tool.parameters, "strict": strict}

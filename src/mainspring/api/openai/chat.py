@@ -8,6 +8,7 @@ from starlette.requests import Request
 from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.openai import replies, request, tools, wire
+from mainspring.api.openai.data_sources import Grounding, grounding
 from mainspring.api.openai.padding import padding
 from mainspring.api.openai.schema import Place, check_schema
 from mainspring.api.openai.storing import Storing, stored_chat
@@ -25,6 +26,7 @@ from mainspring.core.types import (
     TokenLogprob,
     ToolCallDelta,
 )
+from mainspring.responses.grounding import Context
 
 __all__ = ["Chat", "ChatFold", "ChatStream", "constraint_of", "thinking_of"]
 
@@ -42,9 +44,11 @@ class Chat:
         body = await read_body(http, model, self._services.max_body_bytes)
         include_usage, obfuscate = request.check_stream_options(body)
         constraint, max_tokens, logprobs = constraint_of(body), _max_tokens(body), _logprobs(body)
-        prompt = ChatPrompt(tools.messages(body), tools.tool_use(body), thinking_of(body))
+        messages, use = tools.messages(body), tools.tool_use(body)
         found = request.deployment(http, context, self._services, body.model)
         tier = request.tier(context, body.service_tier)
+        rests = await grounding(self._services, context, body, messages)
+        prompt = ChatPrompt(rests.messages(messages), use, thinking_of(body))
         meta = replies.Meta(
             id=f"chatcmpl-{context.request_id}",
             created=int(self._services.clock.now()),
@@ -64,12 +68,12 @@ class Chat:
             max_tokens=max_tokens,
             stop=request.stops(body),
             sampling=request.sampling(body, logprobs),
-            constraint=constraint,
+            constraint=rests.constraint(constraint),
             deadline_s=self._services.request_timeout_s,
             tier=tier,
             prediction=_prediction(body),
         )
-        style = Style(legacy=body.functions is not None, annotated=context.dialect != "openai")
+        style = Style(legacy=body.functions is not None, annotated=context.dialect != "openai", rests=rests)
         writer: Writer
         if body.stream:
             writer = ChatStream(meta, generate, style, include_usage=include_usage, obfuscate=obfuscate)
@@ -78,7 +82,7 @@ class Chat:
         if body.store:
             fold = ChatFold(meta, generate, Style(legacy=style.legacy))
             writer = Storing(writer, fold, stored_chat(self._services, context, body, meta))
-        return Answer(self._services, context, [generate], writer)
+        return Answer(rests.around(self._services), context, [generate], writer)
 
 
 def constraint_of(body: wire.DeploymentChatRequest) -> Constraint | None:
@@ -137,10 +141,12 @@ class Style(NamedTuple):
     Args:
         legacy: the client speaks of functions, not of tools.
         annotated: with what the content filters found, as Azure does.
+        rests: on which documents.
     """
 
     legacy: bool = False
     annotated: bool = False
+    rests: Grounding = Grounding()
 
 
 PLAIN = Style()
@@ -178,7 +184,7 @@ class ChatStream:
     def _open(self) -> bytes:
         """The role of each choice."""
         self._is_open = True
-        opening = replies.Delta(role="assistant", content="", refusal=None)
+        opening = replies.Delta(role="assistant", content="", refusal=None, context=self._style.rests.context)
         return b"".join(self._chunk(replies.ChatChunkChoice(i, opening), "") for i in range(self._n))
 
     def feed(self, prompt: int, event: Said | Screened) -> bytes:
@@ -210,7 +216,8 @@ class ChatStream:
             self.tally.add(prompt, event.usage)
             reason = _reason(event.reason, legacy=self._style.legacy)
             found = self._found.pop(event.choice, UNSET)
-            return self._chunk(replies.ChatChunkChoice(event.choice, replies.Delta(), None, reason, found))
+            last = replies.Delta(context=self._style.rests.last(event.choice))
+            return self._chunk(replies.ChatChunkChoice(event.choice, last, None, reason, found))
         if isinstance(event, ToolCallDelta):
             return self._chunk(replies.ChatChunkChoice(event.choice, self._call(event)), event.arguments)
         if event.thought:
@@ -274,7 +281,7 @@ class _Message:
             self.texts.append(event.text)
             self.logprobs.extend(event.logprobs)
 
-    def render(self, *, legacy: bool) -> replies.ChatMessage:
+    def render(self, *, legacy: bool, context: Context | UnsetType) -> replies.ChatMessage:
         """The message: content is null where there are only calls."""
         content = "".join(self.texts)
         calls = [_whole(deltas) for deltas in self.calls]
@@ -283,6 +290,7 @@ class _Message:
             reasoning_content="".join(self.thoughts) if self.thoughts else UNSET,
             tool_calls=calls if calls and not legacy else UNSET,
             function_call=calls[0].function if calls and legacy else UNSET,
+            context=context,
         )
 
 
@@ -342,4 +350,5 @@ class ChatFold:
         logprobs = replies.ChatLogprobs(replies.chat_logprobs(message.logprobs)) if self._has_logprobs else None
         reason = _reason(message.reason, legacy=self._style.legacy)
         found = message.found if self._style.annotated else UNSET
-        return replies.ChatChoice(index, message.render(legacy=self._style.legacy), logprobs, reason, found)
+        shown = message.render(legacy=self._style.legacy, context=self._style.rests.whole(index))
+        return replies.ChatChoice(index, shown, logprobs, reason, found)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from mainspring.core.errors import MainspringError
 from mainspring.core.types import ModelInfo, TokenLogprob
 from mainspring.core.types import Usage as CoreUsage
+from mainspring.responses.grounding import Context
 
 __all__ = [
     "DONE",
@@ -228,7 +229,7 @@ def tool_call(arguments: str, name: str, id_: str, *, is_custom: bool, index: in
 
 class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The model's answer. `reasoning_content` is what a reasoning model thought before it; `function_call` is the older
-    form of `tool_calls`."""
+    form of `tool_calls`; `context` is what it rests on, if there were `data_sources`."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -236,6 +237,7 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ChatToolCall] | UnsetType = UNSET
     function_call: ChatFunctionCall | UnsetType = UNSET
+    context: Context | UnsetType = UNSET
 
 
 Filtered = dict[str, Any]
@@ -290,6 +292,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ChatToolCall] | UnsetType = UNSET
     function_call: ChatFunctionCall | UnsetType = UNSET
+    context: Context | UnsetType = UNSET
 
 
 class ChatChunkChoice(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Discriminator, Field, Tag
 
+from mainspring.api.openai.data_sources import VectorStoreSource
 from mainspring.api.openai.wire_base import Label, NotYet, Wire
 from mainspring.api.openai.wire_tools import (
     MAX_TOOLS,
@@ -257,8 +258,10 @@ class DeploymentChatRequest(SamplingFields):
     )
     tool_choice: ToolChoice | None = None
     tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
+    data_sources: list[VectorStoreSource] | None = Field(
+        None, min_length=1, max_length=1, description="Answer from documents, as Azure's On Your Data does."
+    )
     audio: NotYet = None
-    data_sources: NotYet = None
     moderation: NotYet = None
     prompt_cache_options: NotYet = None
     prompt_cache_retention: NotYet = None

@@ -9,6 +9,15 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from mainspring.api.openai.wire_base import NotYet, Wire
+from mainspring.api.openai.wire_server_tools import (
+    CodeInterpreterCallIn,
+    FileSearchCallIn,
+    McpApprovalRequestIn,
+    McpApprovalResponseIn,
+    McpCallIn,
+    McpListToolsIn,
+    WebSearchCallIn,
+)
 from mainspring.api.openai.wire_tools import Arguments, CallId
 
 __all__ = ["InputItem", "Items", "MessageIn"]
@@ -43,6 +52,7 @@ class FileCitationIn(Wire):
     file_id: str
     filename: str
     index: int
+    supported: bool | None = None
 
 
 class UrlCitationIn(Wire):
@@ -53,6 +63,7 @@ class UrlCitationIn(Wire):
     title: str
     start_index: int
     end_index: int
+    supported: bool | None = None
 
 
 class ContainerFileCitationIn(Wire):
@@ -245,6 +256,13 @@ InputItem = Annotated[
         | CustomCallOutputIn
         | ReasoningIn
         | CompactionIn
+        | FileSearchCallIn
+        | WebSearchCallIn
+        | CodeInterpreterCallIn
+        | McpListToolsIn
+        | McpCallIn
+        | McpApprovalRequestIn
+        | McpApprovalResponseIn
         | ItemReferenceIn,
         Field(discriminator="type"),
     ],

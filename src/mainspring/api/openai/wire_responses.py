@@ -7,6 +7,12 @@ from pydantic import Discriminator, Field, Tag
 from mainspring.api.openai.wire import MAX_TOKENS, JsonObjectFormat, TextFormat
 from mainspring.api.openai.wire_base import Label, NotYet, Wire
 from mainspring.api.openai.wire_items import InputItem, Items
+from mainspring.api.openai.wire_server_tools import (
+    CodeInterpreterToolIn,
+    FileSearchToolIn,
+    McpToolIn,
+    WebSearchToolIn,
+)
 from mainspring.api.openai.wire_tools import MAX_TOOLS, Description, Grammar, TextInput, ToolName
 
 __all__ = [
@@ -62,7 +68,10 @@ class ResponseCustomToolIn(Wire):
     allowed_callers: NotYet = None
 
 
-ResponseTool = Annotated[ResponseFunctionIn | ResponseCustomToolIn, Field(discriminator="type")]
+ResponseTool = Annotated[
+    ResponseFunctionIn | ResponseCustomToolIn | FileSearchToolIn | WebSearchToolIn | CodeInterpreterToolIn | McpToolIn,
+    Field(discriminator="type"),
+]
 
 
 class ChosenFunctionIn(Wire):

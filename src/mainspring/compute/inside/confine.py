@@ -150,6 +150,7 @@ def enter_root(readable: Sequence[str], folders: Sequence[str], links: Mapping[s
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103
     for path, aim in links.items():
         if not os.path.lexists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
             os.symlink(aim, path)  # noqa: PTH211
     _check(_libc.umount2(b"/.old", _MNT_DETACH), "umount")
     os.rmdir("/.old")  # noqa: PTH106

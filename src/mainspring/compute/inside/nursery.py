@@ -22,9 +22,11 @@ import sys
 from collections.abc import Callable
 
 from mainspring.compute.inside import confine, warden
-from mainspring.compute.inside.isolation import BOX, TEMPORARY, Isolation, Json
+from mainspring.compute.inside.isolation import BOX, TEMPORARY, WORK, Isolation, Json
 
 __all__ = ["main"]
+
+LINKS = {"/tmp": f"{BOX}/{TEMPORARY}", "/mnt/data": f"{BOX}/{WORK}"}  # noqa: S108 - code expects the names
 
 
 def main() -> None:
@@ -68,7 +70,7 @@ def _nurse(isolation: Isolation, control: socket.socket) -> None:
     nothing = os.open("/dev/null", os.O_RDWR)
     os.dup2(nothing, 0)
     if isolation.alone:
-        confine.enter_root(config["readable"], (BOX,), {"/tmp": f"{BOX}/{TEMPORARY}"})  # noqa: S108 - code expects the name
+        confine.enter_root(config["readable"], (BOX,), LINKS)
     _try_inner_layers(isolation)
     sys.path = [each for each in sys.path if each != config["root"]] + config["listed"]
     loaded = _preload(config["preload"])
