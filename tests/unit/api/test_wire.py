@@ -42,7 +42,6 @@ UNSUPPORTED: list[tuple[str, Any]] = [
     ("audio", {"voice": "alloy", "format": "wav"}),
     ("web_search_options", {}),
     ("verbosity", "low"),
-    ("data_sources", []),
     ("service_tier", "scale"),
 ]
 
