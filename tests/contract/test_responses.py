@@ -373,7 +373,7 @@ def test_formats_and_limits(client: httpx.Client) -> None:
     [
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"text": {"verbosity": "low"}}, "text.verbosity"),
-        ({"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, "tools[0].type"),
+        ({"tools": [{"type": "image_generation"}]}, "tools[0].type"),
         ({"tools": [{"type": "teleport"}]}, "tools[0].type"),
         ({"reasoning": {"summary": "concise"}}, "reasoning.summary"),
         ({"background": True, "store": False}, "store"),

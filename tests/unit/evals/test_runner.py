@@ -393,6 +393,7 @@ async def test_a_file_that_is_wrong_fails_the_run(
     tmp_path: Path, lines: list[Any], code: str, says: str
 ) -> None:  # fmt: skip
     database = await Database.open(tmp_path)
+    await listen(database, P)
     here = Installation(database, tmp_path, max_items=10)
     id = await here.make(CONTAINS)  # noqa: A001
     run = await here.start(id, origin=Origin(kind="file", file=await upload(here, *lines)))
