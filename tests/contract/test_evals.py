@@ -420,7 +420,7 @@ def test_what_an_eval_cannot_be(target: GovernedTarget, fields: dict[str, Any], 
          "no sample"),
         (completions({"q": "a"}, input_messages={"type": "template", "template": [
             {"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}),
-         "data_source.input_messages.template[0].content[0].type", "input_image"),
+         "data_source.input_messages.template[0].content[0].type", "input_text"),
         (completions({"q": "a"}, sampling_params={"temperature": 3}), "data_source.sampling_params.temperature", "2"),
         (completions({"q": "a"}, sampling_params={"response_format": {"type": "json_schema", "json_schema": {
             "name": "s", "strict": True, "schema": {"type": "object", "properties": {}}}}}),

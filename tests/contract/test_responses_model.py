@@ -43,12 +43,14 @@ def test_a_response_and_its_stream(model_target: Target) -> None:
 
 def test_bound_answers_and_calls(model_target: Target) -> None:
     responses = model_target.sdk("openai").responses
-    parsed = responses.parse(model=model_target.model, input="Describe Paris as JSON.", text_format=Answer)
+    parsed = responses.parse(
+        model=model_target.model, input="Describe Paris as JSON.", text_format=Answer, temperature=0
+    )
     assert isinstance(parsed.output_parsed, Answer)
     tool: Any = {"type": "function", "name": "describe", "parameters": Answer.model_json_schema() | {
         "additionalProperties": False}, "strict": True}  # fmt: skip
     called = responses.create(
-        model=model_target.model, input="Describe Paris.", tools=[tool], tool_choice="required", max_output_tokens=64
+        model=model_target.model, input="Describe Paris.", tools=[tool], tool_choice="required", temperature=0
     )
     (call,) = [item for item in called.output if item.type == "function_call"][:1]
     assert Answer.model_validate(json.loads(call.arguments))

@@ -241,6 +241,6 @@ def _shortened(logs: str) -> str:
 
 def _replay(item: Mapping[str, Any]) -> Replay:
     """Of an item that a client has sent."""
-    logs = "\n".join(each["logs"] for each in item.get("outputs") or () if each["type"] == "logs")
-    arguments = msgspec.json.encode({"code": item["code"] or ""}).decode()
+    logs = "\n".join(each.get("logs") or "" for each in item.get("outputs") or () if each["type"] == "logs")
+    arguments = msgspec.json.encode({"code": item.get("code") or ""}).decode()
     return Replay(_FUNCTION.name, arguments, _shortened(logs) or "The output is no longer known.")

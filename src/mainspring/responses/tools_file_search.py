@@ -205,6 +205,6 @@ def filter_of(given: Mapping[str, Any]) -> Filter:
 
 def _replay(item: Mapping[str, Any]) -> Replay:
     """Of an item that a client has sent."""
-    found = [f"{each['filename']}\n{each['text']}" for each in item.get("results") or ()]
-    arguments = msgspec.json.encode({"queries": item["queries"]}).decode()
+    found = [f"{each.get('filename') or ''}\n{each.get('text') or ''}" for each in item.get("results") or ()]
+    arguments = msgspec.json.encode({"queries": item.get("queries") or []}).decode()
     return Replay(_FUNCTION.name, arguments, "\n\n".join(shortened(found)) or "The results are no longer known.")

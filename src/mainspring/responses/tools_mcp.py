@@ -247,7 +247,7 @@ def _replay(item: Mapping[str, Any]) -> Replay | None:
         return None
     name = function_name(item["server_label"], item["name"])
     if item["type"] == "mcp_approval_request":
-        return Replay(name, item["arguments"], "")
+        return Replay(name, item.get("arguments") or "{}", "")
     error: Any = item.get("error")
     text = item.get("output") or (f"It failed: {error}" if error else "")
-    return Replay(name, item["arguments"], str(text)[:MAX_TOLD])
+    return Replay(name, item.get("arguments") or "{}", str(text)[:MAX_TOLD])
