@@ -24,11 +24,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 QUICK = msgspec.structs.replace(PROCESS, wall_s=20, cpu_s=20, memory_bytes=256 << 20)
 IS_LINUX = sys.platform.startswith("linux")
+OTHERS: set[int] = set()
+"""Processes that other tests of this session have, such as PostgreSQL."""
 FRAMES = "from mainspring.retrieval.parse.frames import *; import os; "
 
 
 @pytest_asyncio.fixture(params=[True, False] if IS_LINUX else [False], scope="module", loop_scope="module")
 async def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Parser]:
+    OTHERS.update(child.pid for child in psutil.Process().children())
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
     async with Parser(process=QUICK, concurrency=2, confined=request.param) as parser:
@@ -64,7 +67,16 @@ async def _settled(num_processes: int) -> tuple[int, list[Path], int]:
 
 def _left() -> tuple[int, list[Path], int]:
     me = psutil.Process()
-    return len(me.children(recursive=True)), sorted(Path(tempfile.gettempdir()).rglob("*")), me.num_fds()
+    mine = [child for child in me.children() if child.pid not in OTHERS]
+    num = len(mine) + sum(len(_below(child)) for child in mine)
+    return num, sorted(Path(tempfile.gettempdir()).rglob("*")), me.num_fds()
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def write(folder: Path, content: bytes) -> Path:
