@@ -37,7 +37,10 @@ CHECKS = [
     status_code_conformance,
     unsupported_method,
 ]
-schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(services(ENGINE)))
+schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(services(ENGINE))).exclude(
+    # The tool draws a negation here that it cannot draw from. The two other dialects' have the same schema.
+    path="/openai/v1/fine_tuning/alpha/graders/validate"
+)
 
 
 # Files and jobs need a database, which lives in one event loop: they are asked over a socket.
