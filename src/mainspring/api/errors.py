@@ -56,10 +56,11 @@ MAX_RETRY_AFTER_S = 60.0  # the official clients ignore a longer wait and fall b
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
-    """What went wrong, for people (`message`) and for programs (the others)."""
+    """What went wrong, for people (`message`) and for programs (the others). Azure's has no type where a content filter
+    has blocked a prompt."""
 
     message: str
-    type: str
+    type: str | None
     param: str | None
     code: str | None
 
