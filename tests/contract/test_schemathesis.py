@@ -95,7 +95,7 @@ def aim(case: Any) -> None:
 @pytest.mark.filterwarnings("ignore")  # of the tool's own making
 @schema.parametrize()
 @hypothesis.settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     database=None,
@@ -113,7 +113,7 @@ def test_every_operation_answers_as_it_is_documented(case: Any) -> None:
 @pytest.mark.filterwarnings("ignore")  # of the tool's own making
 @kept_schema.parametrize()
 @hypothesis.settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     database=None,
