@@ -38,9 +38,9 @@ HERE = Path(__file__).parent
 PAIRS, QUESTIONS, GROUP, ANSWER = 8, 8, 8, 64
 
 
-def pairs(work: Path, renderer: Renderer, length: int) -> Path:
+def pairs(work: Path, renderer: Renderer, length: int, num: int) -> Path:
     """How a paragraph of our documentation goes on, and how another one does: messages for TRL, ids for us."""
-    lines = [json.loads(line)["messages"] for line in examples(work).read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line)["messages"] for line in examples(work).read_text(encoding="utf-8").splitlines()][:num]
     path, given = work / "dpo.jsonl", work / "given.jsonl"
     found = [
         {"input": {"messages": line[:1]}, "preferred_output": line[1:], "non_preferred_output": lines[at - 1][1:]}
@@ -86,7 +86,7 @@ async def run(options: argparse.Namespace) -> Any:
         for method in options.methods.split(","):
             asked = common | {"method": method}
             if method == "dpo":
-                data = pairs(work, renderer, options.length)
+                data = pairs(work, renderer, options.length, 2 * PAIRS * options.steps)
                 asked |= {"rows": 2, "length": options.length, "batch": PAIRS}
             else:
                 data = questions(work)
