@@ -200,7 +200,7 @@ _OPEN_FUNCTION = _function(OPEN, "Reads a page that web_search has found.", "url
 
 def _replay(item: Mapping[str, Any]) -> Replay:
     """Of an item that a client has sent."""
-    action = item.get("action") or {}
+    action: Mapping[str, Any] = item.get("action") or {}
     name, argument = (OPEN, "url") if action.get("type") == "open_page" else (SEARCH, "query")
     value = action.get(argument) or next(iter(action.get("queries") or ()), "")
     arguments = msgspec.json.encode({argument: value}).decode()
