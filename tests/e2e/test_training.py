@@ -76,6 +76,14 @@ def train(client: openai.OpenAI, server: Server, kills: int) -> tuple[list[str],
     return events, weights | {"metrics": lines.encode()}, job.fine_tuned_model
 
 
+def until_served(client: openai.OpenAI, name: str) -> None:
+    """A second: that is how often a server looks at the catalog."""
+    deadline = time.monotonic() + 30
+    while name not in [model.id for model in client.models.list()]:
+        assert time.monotonic() < deadline, "it is not served"
+        time.sleep(0.1)
+
+
 def test_killed_again_and_again_it_ends_in_the_same_bits_and_answers(model_file):
     with running(model_file, MAINSPRING_TRAINING__CHECKPOINT_S="0") as server:
         with openai.OpenAI(base_url=f"{server.base_url}/v1", api_key=server.key, timeout=120) as client:
@@ -86,6 +94,7 @@ def test_killed_again_and_again_it_ends_in_the_same_bits_and_answers(model_file)
             assert len(steps) == len(set(steps)) == min(STEPS, 100 - len(events) + len(steps)), "told twice, or not"
 
             asked = [{"role": "user", "content": "I want 5 trees: oak."}]
+            until_served(client, name)
             answer = client.chat.completions.create(model=name, messages=asked, max_tokens=12, temperature=0)
             assert answer.choices[0].message.content == "TREE|oak|5"
         version = Catalog(server.home / "models").get(name)
