@@ -130,5 +130,6 @@ def test_files_and_jobs_answer_as_they_are_documented(case: Any, target: Governe
         aim(case)
     response = case.call(base_url=target.base_url, headers={"api-key": target.key})
     case.validate_response(response, checks=CHECKS)
-    if response.status_code >= 400:
+    # What a filter blocks has Azure's own shape, which OpenAI's document does not have.
+    if response.status_code >= 400 and response.json()["error"]["code"] != "content_filter":
         check("ErrorResponse", response.json())
