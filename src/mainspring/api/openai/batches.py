@@ -9,15 +9,14 @@ from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.errors import Dialect
 from mainspring.api.openai import replies
+from mainspring.api.openai.pages import part_of
 from mainspring.api.openai.wire_batches import Batch, BatchList, CreateBatchRequest
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services
 from mainspring.batches.batches import Batches, Wish
-from mainspring.core.errors import InvalidRequest
 
 __all__ = ["BatchRoutes", "batch_operations"]
 
-MAX_PAGE = 100
 CREATED = 201
 """What the classic Azure API answers to a batch that is made."""
 
@@ -48,12 +47,7 @@ class BatchRoutes:
 
     async def list(self, http: Request) -> Response:
         """Batches of the project."""
-        text = http.query_params.get("limit", "20")
-        if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_PAGE):
-            raise InvalidRequest(f"Invalid 'limit': it is a whole number from 1 to {MAX_PAGE}.", param="limit")
-        found, more = await self._batches.list(
-            context_of(http).project, after=http.query_params.get("after") or None, limit=int(text)
-        )
+        found, more = await self._batches.list(context_of(http).project, **part_of(http))
         return replies.json(BatchList.of(found, has_more=more))
 
     async def retrieve(self, http: Request) -> Response:

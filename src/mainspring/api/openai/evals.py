@@ -12,7 +12,7 @@ from mainspring.api.context import context_of
 from mainspring.api.errors import Dialect
 from mainspring.api.openai import replies, request, wire
 from mainspring.api.openai.chat import constraint_of, thinking_of
-from mainspring.api.openai.paging import chosen, page
+from mainspring.api.openai.pages import chosen, page_of
 from mainspring.api.openai.replies_evals import (
     EvalGone,
     EvalList,
@@ -72,10 +72,10 @@ class EvalRoutes:
 
     async def list(self, http: Request) -> Response:
         """Those of the project."""
-        wanted = page(http)
+        wanted = page_of(http, descending=False)
         by = chosen(http, "order_by", ("created_at", "updated_at")) or "created_at"
         found, more = await self._evals.list(
-            context_of(http).project, after=wanted.after, limit=wanted.limit, descending=wanted.descending,
+            context_of(http).project, **wanted,
             order_by="created" if by == "created_at" else "updated",
         )  # fmt: skip
         data = [EvalObject.of(each) for each in found]
@@ -114,11 +114,9 @@ class EvalRoutes:
 
     async def runs(self, http: Request) -> Response:
         """Runs of one evaluation."""
-        wanted = page(http)
+        wanted = page_of(http, descending=False)
         status = chosen(http, "status", ("queued", "in_progress", "completed", "canceled", "failed"))
-        found, more = await self._evals.runs(
-            *_eval(http), after=wanted.after, limit=wanted.limit, status=status, descending=wanted.descending
-        )
+        found, more = await self._evals.runs(*_eval(http), status=status, **wanted)
         criteria = (await self._evals.get(*_eval(http))).criteria
         data = [EvalRun.of(each, criteria, _report(http, each)) for each in found]
         return replies.json(EvalRunList(data=data, has_more=more, **_ends(data)))
@@ -138,11 +136,9 @@ class EvalRoutes:
 
     async def items(self, http: Request) -> Response:
         """What came of a run's items so far."""
-        wanted = page(http)
+        wanted = page_of(http, descending=False)
         status = cast("Literal['pass', 'fail'] | None", chosen(http, "status", ("fail", "pass")))
-        found, more = await self._evals.items(
-            *_run(http), after=wanted.after, limit=wanted.limit, status=status, descending=wanted.descending
-        )
+        found, more = await self._evals.items(*_run(http), status=status, **wanted)
         data = [OutputItem.of(each, http.path_params["eval_id"]) for each in found]
         return replies.json(OutputItemList(data=data, has_more=more, **_ends(data)))
 

@@ -22,6 +22,7 @@ from mainspring.api.edge import ClientGone
 from mainspring.api.errors import Dialect
 from mainspring.api.multipart import Form, Part
 from mainspring.api.openai import replies
+from mainspring.api.openai.pages import page_of
 from mainspring.api.openai.wire_base import Wire
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services
@@ -145,19 +146,10 @@ class FileRoutes:
 
     async def list(self, http: Request) -> Response:
         """The files of the project."""
-        given = http.query_params
-        limit, order = given.get("limit", str(MAX_LIST)), given.get("order", "desc")
-        if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit[:9]) <= MAX_LIST:
-            raise InvalidRequest(f"Invalid 'limit': expected an integer from 1 to {MAX_LIST}.", param="limit")
-        if order not in ("asc", "desc"):
-            raise InvalidRequest("Invalid 'order': expected 'asc' or 'desc'.", param="order")
         found, has_more = await self._files.list(
-            context_of(http).project,
-            purpose=given.get("purpose"),
-            after=given.get("after"),
-            limit=int(limit),
-            descending=order == "desc",
-        )
+            context_of(http).project, purpose=http.query_params.get("purpose"),
+            **page_of(http, usual=MAX_LIST, most=MAX_LIST),
+        )  # fmt: skip
         ids = [file.id for file in found] or [None]
         return replies.json(
             FileList(data=[FileObject.of(file) for file in found], first_id=ids[0], last_id=ids[-1], has_more=has_more)

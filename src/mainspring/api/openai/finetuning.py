@@ -10,6 +10,7 @@ from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.errors import Dialect
 from mainspring.api.openai import replies
+from mainspring.api.openai.pages import chosen, labels_in, part_of
 from mainspring.api.openai.replies_finetuning import (
     FineTuningCheckpointList,
     FineTuningEvent,
@@ -36,8 +37,6 @@ from mainspring.train.spec import Integration
 
 __all__ = ["FineTuningRoutes", "fine_tuning_operations"]
 
-MAX_PAGE = 100
-
 
 class FineTuningRoutes:
     """The handlers, the same ones in every dialect."""
@@ -59,10 +58,9 @@ class FineTuningRoutes:
 
     async def list(self, http: Request) -> Response:
         """Jobs of the project."""
-        after, limit = _page(http, 20)
-        metadata, without = _metadata(http)
+        metadata, without = labels_in(http)
         found, more = await self._training.jobs.list(
-            context_of(http).project, after=after, limit=limit, metadata=metadata, without_metadata=without
+            context_of(http).project, **part_of(http), metadata=metadata, without_metadata=without
         )
         return replies.json(FineTuningJobList(data=[FineTuningJob.of(job) for job in found], has_more=more))
 
@@ -84,14 +82,12 @@ class FineTuningRoutes:
 
     async def events(self, http: Request) -> Response:
         """What happened to it."""
-        after, limit = _page(http, 20)
-        found, more = await self._training.jobs.events(*_named(http), after=after, limit=limit)
+        found, more = await self._training.jobs.events(*_named(http), **part_of(http))
         return replies.json(FineTuningEventList(data=[FineTuningEvent.of(each) for each in found], has_more=more))
 
     async def checkpoints(self, http: Request) -> Response:
         """What came out of it on its way."""
-        after, limit = _page(http, 10)
-        found, more = await self._training.jobs.checkpoints(*_named(http), after=after, limit=limit)
+        found, more = await self._training.jobs.checkpoints(*_named(http), **part_of(http, usual=10))
         return replies.json(FineTuningCheckpointList.of(found, more))
 
     async def share(self, http: Request) -> Response:
@@ -102,13 +98,10 @@ class FineTuningRoutes:
 
     async def permissions(self, http: Request) -> Response:
         """Whom a checkpoint is shared with."""
-        after, limit = _page(http, 10)
-        order = http.query_params.get("order", "descending")
-        if order not in ("ascending", "descending"):
-            raise InvalidRequest("'order' is ascending or descending.", param="order")
+        order = chosen(http, "order", ("ascending", "descending"))
         found, more = await self._training.sharing.list(
-            *_checkpoint(http), project=http.query_params.get("project_id"), after=after, limit=limit,
-            descending=order == "descending",
+            *_checkpoint(http), project=http.query_params.get("project_id"), **part_of(http, usual=10),
+            descending=order != "ascending",
         )  # fmt: skip
         return replies.json(FineTuningPermissionList.of(found, more))
 
@@ -130,27 +123,6 @@ def _named(http: Request) -> tuple[str, str]:
 
 def _checkpoint(http: Request) -> tuple[str, str]:
     return context_of(http).project, http.path_params["fine_tuned_model_checkpoint"]
-
-
-def _page(http: Request, usual: int) -> tuple[str | None, int]:
-    """The id that the page begins behind, and how many it has."""
-    text = http.query_params.get("limit", str(usual))
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidRequest(f"Invalid 'limit': it is a whole number from 1 to {MAX_PAGE}.", param="limit")
-    return http.query_params.get("after") or None, int(text)
-
-
-def _metadata(http: Request) -> tuple[dict[str, str], bool]:
-    """`metadata[key]=value`, any number of times, or `metadata=null` for jobs that have none."""
-    wanted = {
-        name[9:-1]: value
-        for name, value in http.query_params.multi_items()
-        if name.startswith("metadata[") and name.endswith("]")
-    }
-    plain = http.query_params.get("metadata")
-    if plain not in (None, "null"):
-        raise InvalidRequest("'metadata' is given as metadata[key]=value, or as metadata=null.", param="metadata")
-    return wanted, plain == "null"
 
 
 def _wish(body: CreateFineTuningJobRequest) -> Wish:

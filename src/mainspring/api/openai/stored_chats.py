@@ -12,7 +12,7 @@ from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.errors import Dialect
 from mainspring.api.openai import replies
-from mainspring.api.openai.paging import Page, labels_in, page
+from mainspring.api.openai.pages import Page, labels_in, page_of
 from mainspring.api.openai.wire_base import Wire
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services
@@ -117,11 +117,9 @@ class StoredChatRoutes:
 
     async def list(self, http: Request) -> Response:
         """Those of the project that are asked for."""
-        wanted = page(http)
-        chosen = ChatFilter(model=http.query_params.get("model") or None, labels=labels_in(http))
-        found, more = await self._chats.list(
-            context_of(http).project, chosen, after=wanted.after, limit=wanted.limit, descending=wanted.descending
-        )
+        wanted = page_of(http, descending=False)
+        chosen = ChatFilter(model=http.query_params.get("model") or None, labels=labels_in(http)[0])
+        found, more = await self._chats.list(context_of(http).project, chosen, **wanted)
         first, last = (found[0].id, found[-1].id) if found else ("", "")
         data = [StoredCompletion.of(chat) for chat in found]
         return replies.json(StoredChatList(data=data, first_id=first, last_id=last, has_more=more))
@@ -143,7 +141,7 @@ class StoredChatRoutes:
 
     async def messages(self, http: Request) -> Response:
         """What one was asked with."""
-        wanted = page(http)
+        wanted = page_of(http, descending=False)
         chat = await self._chats.get(*_named(http))
         found = [_message(f"{chat.id}-{at}", each) for at, each in enumerate(chat.messages)]
         return replies.json(_cut(found, wanted))
@@ -168,15 +166,16 @@ def _message(id: str, sent: dict[str, Any]) -> StoredMessage:  # noqa: A002 - wh
 
 def _cut(found: list[StoredMessage], wanted: Page) -> StoredMessageList:
     """The page of a list that is all there."""
-    ordered = found[::-1] if wanted.descending else found
+    after, limit = wanted["after"], wanted["limit"]
+    ordered = found[::-1] if wanted["descending"] else found
     start = 0
-    if wanted.after is not None:
-        start = next((at for at, each in enumerate(ordered, 1) if each.id == wanted.after), 0)
+    if after is not None:
+        start = next((at for at, each in enumerate(ordered, 1) if each.id == after), 0)
         if not start:
-            raise InvalidRequest(f"'after' is no message of this chat: {wanted.after[:100]!r}.", param="after")
-    data = ordered[start : start + wanted.limit]
+            raise InvalidRequest(f"'after' is no message of this chat: {after[:100]!r}.", param="after")
+    data = ordered[start : start + limit]
     first, last = (data[0].id, data[-1].id) if data else ("", "")
-    return StoredMessageList(data=data, first_id=first, last_id=last, has_more=start + wanted.limit < len(ordered))
+    return StoredMessageList(data=data, first_id=first, last_id=last, has_more=start + limit < len(ordered))
 
 
 _PAGE = ("page/after", "page/limit", "page/order")

@@ -15,6 +15,7 @@ from mainspring.api.errors import Dialect
 from mainspring.api.openai import replies
 from mainspring.api.openai import replies_vector_stores as told
 from mainspring.api.openai import wire_vector_stores as wire
+from mainspring.api.openai.pages import chosen, page_of
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services, VectorStores
 from mainspring.core.errors import InvalidRequest
@@ -26,7 +27,6 @@ from mainspring.retrieval.stores import Change, Page
 
 __all__ = ["VectorStoreRoutes", "vector_store_operations"]
 
-MAX_PAGE = 100
 POLL_MS = 250
 """When to look again; the packages' poll helpers ask for it."""
 STATUSES = ("in_progress", "completed", "failed", "cancelled")
@@ -116,9 +116,7 @@ class VectorStoreRoutes:
 
     async def list_files(self, http: Request) -> Response:
         """Files in a store, or of a batch."""
-        status = http.query_params.get("filter")
-        if status is not None and status not in STATUSES:
-            raise InvalidRequest(f"Invalid 'filter': expected one of {', '.join(STATUSES)}.", param="filter")
+        status = chosen(http, "filter", STATUSES)
         found, more = await self._parts.attaching.list(
             *_store(http), _page(http), batch=http.path_params.get("batch_id"), status=status
         )
@@ -209,16 +207,7 @@ def _polled(body: Any) -> Response:
 
 
 def _page(http: Request) -> Page:
-    given = http.query_params
-    limit, order = given.get("limit", "20"), given.get("order", "desc")
-    if not (limit.isascii() and limit.isdecimal() and len(limit) < 6 and 1 <= int(limit) <= MAX_PAGE):
-        raise InvalidRequest(f"Invalid 'limit': it is a whole number from 1 to {MAX_PAGE}.", param="limit")
-    if order not in ("asc", "desc"):
-        raise InvalidRequest("Invalid 'order': expected 'asc' or 'desc'.", param="order")
-    return Page(
-        limit=int(limit), descending=order == "desc", after=given.get("after") or None,
-        before=given.get("before") or None,
-    )  # fmt: skip
+    return Page(**page_of(http), before=http.query_params.get("before") or None)
 
 
 def _ends(ids: Sequence[str]) -> dict[str, Any]:

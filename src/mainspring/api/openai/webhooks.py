@@ -12,6 +12,7 @@ from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.errors import Dialect
 from mainspring.api.openai import replies
+from mainspring.api.openai.pages import chosen, part_of
 from mainspring.api.openai.wire_webhooks import (
     CreateWebhookEndpointRequest,
     ReplayWebhookRequest,
@@ -21,7 +22,6 @@ from mainspring.api.openai.wire_webhooks import (
 )
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services
-from mainspring.core.errors import InvalidRequest
 from mainspring.webhooks.deliveries import Delivery, Status
 from mainspring.webhooks.endpoints import Endpoint, Endpoints
 from mainspring.webhooks.events import EVENT_TYPES
@@ -29,7 +29,6 @@ from mainspring.webhooks.hooks import Webhooks
 
 __all__ = ["WebhookRoutes", "webhook_operations"]
 
-MAX_PAGE = 100
 STATUSES: tuple[str, ...] = get_args(Status)
 
 
@@ -167,8 +166,7 @@ class WebhookRoutes:
 
     async def list(self, http: Request) -> Response:
         """Endpoints of the project."""
-        after, limit = _page(http)
-        found, more = await self._webhooks.endpoints.list(context_of(http).project, after=after, limit=limit)
+        found, more = await self._webhooks.endpoints.list(context_of(http).project, **part_of(http))
         data = [WebhookEndpoint.of(each) for each in found]
         return replies.json(WebhookEndpointList(data=data, has_more=more, **_ends([each.id for each in found])))
 
@@ -211,13 +209,8 @@ class WebhookRoutes:
 
     async def deliveries(self, http: Request) -> Response:
         """What an endpoint was told."""
-        after, limit = _page(http)
-        status = http.query_params.get("status")
-        if status is not None and status not in STATUSES:
-            raise InvalidRequest(f"Invalid 'status': it is one of {', '.join(STATUSES)}.", param="status")
-        found, more = await self._webhooks.deliveries(
-            *_named(http), status=cast("Status | None", status), after=after, limit=limit
-        )
+        status = cast("Status | None", chosen(http, "status", STATUSES))
+        found, more = await self._webhooks.deliveries(*_named(http), status=status, **part_of(http))
         data = [WebhookDelivery.of(each) for each in found]
         return replies.json(WebhookDeliveryList(data=data, has_more=more, **_ends([each.id for each in found])))
 
@@ -248,14 +241,6 @@ class WebhookRoutes:
 
 def _named(http: Request) -> tuple[str, str]:
     return context_of(http).project, http.path_params["webhook_endpoint_id"]
-
-
-def _page(http: Request) -> tuple[str | None, int]:
-    """The id that the page begins behind, and how many it has."""
-    text = http.query_params.get("limit", "20")
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidRequest(f"Invalid 'limit': it is a whole number from 1 to {MAX_PAGE}.", param="limit")
-    return http.query_params.get("after") or None, int(text)
 
 
 def _ends(ids: list[str]) -> dict[str, Any]:
