@@ -9,7 +9,7 @@ answered or graded is an item with an error; what fails the run is a source that
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
@@ -123,7 +123,7 @@ class Runner:
             await self._admit(held.job.creator)
         except Unauthorized as error:
             raise _Failed(error.code, error.message) from None
-        await _unbroken(self._begin(held))
+        await self._begin(held)
         if not state_of(held.job).is_loaded:
             await self._load(held, spec, found)
         await self._process(held, spec, criteria_of(found.criteria))
@@ -139,8 +139,8 @@ class Runner:
         source = self._chats(held, spec) if spec.origin.kind == "chats" else self._lines(held, spec, found)
         async with aclosing(source) as pieces:
             async for piece, after in pieces:
-                await _unbroken(self._keep(held, piece, after))
-        await _unbroken(self._loaded(held))
+                await self._keep(held, piece, after)
+        await self._loaded(held)
 
     async def _loaded(self, held: Held) -> None:
         async with _Writing(held) as (connection, job):
@@ -220,7 +220,7 @@ class Runner:
     async def _pending(self, run: str) -> AsyncGenerator[Item]:
         after = -1
         while True:
-            page = await _unbroken(self._page(run, after))
+            page = await self._page(run, after)
             if not page:
                 return
             for item in page:
@@ -245,7 +245,7 @@ class Runner:
         def counted(state: RunState) -> RunState:
             return _counted(state, status, graded, asked=asked, usage=usage, num_criteria=len(criteria))
 
-        await _unbroken(self._write(held, item, status, outcome, counted))
+        await self._write(held, item, status, outcome, counted)
 
     async def _write(
         self, held: Held, item: Item, status: ItemStatus, outcome: dict[str, Any],
@@ -270,19 +270,6 @@ async def end(
     job = await change_job(connection, job, status=status, finished=now_s, error=error, wanted=wanted)
     await announce(connection, project=job.project, type=f"eval.run.{ENDS[status]}", object=job.id, now_s=now_s)
     return job
-
-
-async def _unbroken(work: Coroutine[Any, Any, T]) -> T:
-    """What it comes to. It goes on to its end though we are cancelled meanwhile: who breaks off while the database
-    answers breaks a connection, and a transaction that nobody ends keeps everybody from writing."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # nobody asks any more
-        raise
 
 
 def _first(error: BaseException) -> BaseException:

@@ -9,7 +9,6 @@ Whoever counts references (`store/references.py`) calls `keep` and `remove` whil
 that nobody removes what somebody else is about to refer to.
 """
 
-import asyncio
 import contextlib
 import errno
 import hashlib
@@ -21,10 +20,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.errors import NotFound, PayloadTooLarge, StorageFull, Unavailable, UserMistake
+from mainspring.core.threads import in_thread
 
 __all__ = ["BLOBS", "INCOMING", "Blobs", "Directory", "Look", "Staged", "in_thread", "is_hash", "open_blobs", "place"]
 
@@ -304,18 +304,3 @@ async def _gathered(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
             waiting, num_bytes = [], 0
     if num_bytes:
         yield b"".join(waiting)
-
-
-async def in_thread(call: Callable[..., T], *arguments: Any) -> T:
-    """What `call` returns. When this is over so is the thread's work, even if the caller was cancelled meanwhile: what
-    is closed then is not being written to."""
-    work = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([work])
-        if not work.cancelled():
-            work.exception()  # seen: nobody else will
-        raise

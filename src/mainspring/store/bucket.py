@@ -26,7 +26,8 @@ from obstore.store import from_url
 from mainspring.core import log
 from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.errors import NotFound, Unavailable, UserMistake
-from mainspring.store.blobs import READ_BYTES, Directory, Look, Staged, in_thread, place
+from mainspring.core.threads import in_thread
+from mainspring.store.blobs import READ_BYTES, Directory, Look, Staged, place
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
