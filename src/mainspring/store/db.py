@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from mainspring.core.errors import Unavailable, UserMistake
+from mainspring.core.errors import InvalidRequest, Unavailable, UserMistake
 
 __all__ = ["HEAD", "MIGRATIONS", "RESTORING", "Database", "revision_in", "upgrade"]
 
@@ -28,6 +28,8 @@ RESTORING = ".restore"
 """In a data directory: what a restore has still to put in its place (`store/restore.py`)."""
 BUSY_TIMEOUT_S = 10
 WRITERS_LOCK = 0x6D61696E  # "main"
+NO_SUCH_CHARACTER = "22021"
+"""PostgreSQL's word for a NUL in a text; SQLite takes it."""
 
 
 class Database:
@@ -108,6 +110,7 @@ class Database:
 
         Raises:
             Unavailable: the database does not answer, cannot be written, or its disk is full.
+            InvalidRequest: a text has a NUL, and it is PostgreSQL.
         """
         with _told():
             async with self.transaction() as connection:
@@ -196,6 +199,8 @@ def _told() -> Generator[None]:
     except (IntegrityError, ProgrammingError, DataError):
         raise
     except (DBAPIError, OSError) as error:
+        if getattr(getattr(error, "orig", None), "sqlstate", "") == NO_SUCH_CHARACTER:
+            raise InvalidRequest("A text has a NUL character, which the database cannot keep: leave it out.") from error
         raise Unavailable(
             f"The database cannot be used now ({_reason(error)}).", code="database_unavailable"
         ) from error

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
-from mainspring.core.errors import UserMistake
+from mainspring.core.errors import InvalidRequest, UserMistake
 from mainspring.store import db
 from mainspring.store.db import HEAD, MIGRATIONS, Database
 from mainspring.store.tables import api_keys, metadata
@@ -180,3 +181,15 @@ async def test_who_is_cancelled_in_a_transaction_keeps_no_lock(tmp_path: Path) -
             await connection.execute(text("INSERT INTO numbers VALUES (2)"))
     assert len(kept) == 60
     await database.close()
+
+
+async def test_a_text_that_cannot_be_kept_is_the_asker_s_mistake(tmp_path: Path, database_url: str) -> None:
+    """It was told as a database that does not answer."""
+    database = await Database.open(tmp_path, database_url)
+    try:
+        for opened in (database.read, database.write):
+            with pytest.raises(InvalidRequest) if database_url else contextlib.nullcontext():
+                async with opened() as connection:
+                    await connection.execute(select(api_keys).where(api_keys.c.id == "a\0b"))
+    finally:
+        await database.close()
