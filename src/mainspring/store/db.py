@@ -4,6 +4,7 @@ Alembic takes longer to import than everything else here together, so it is impo
 database holds is not `HEAD`.
 """
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
@@ -64,7 +66,7 @@ class Database:
         path.touch(mode=0o600)  # SQLite's own files beside it take over its mode
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)),
-            connect_args={"timeout": BUSY_TIMEOUT_S, "factory": _Connection},
+            connect_args={"timeout": BUSY_TIMEOUT_S, "factory": _Connection, "async_creator_fn": _connect},
         )
         _prepare_sqlite(engine)
         return cls(engine)
@@ -219,6 +221,23 @@ class _Connection(sqlite3.Connection):
             if self.in_transaction:
                 self.rollback()
         super().close()
+
+
+class _Thread(aiosqlite.Connection):
+    """Is told to stop once. A second word would come after the thread's end, and whoever waited for it, cancelled twice
+    while a server stops, would wait for good."""
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+        self._thread.daemon = True  # as SQLAlchemy has it of its own
+
+    def stop(self) -> asyncio.Future[None] | None:
+        """None if it was told already."""
+        return super().stop() if self._running else None  # pyright: ignore[reportUnknownVariableType]
+
+
+def _connect(database: str, **named: Any) -> _Thread:
+    return _Thread(lambda: sqlite3.connect(database, **named))
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

@@ -3,6 +3,7 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,22 @@ async def test_who_is_cancelled_in_a_transaction_keeps_no_lock(tmp_path: Path) -
             await connection.execute(text("INSERT INTO numbers VALUES (2)"))
     assert len(kept) == 60
     await database.close()
+
+
+async def test_closing_ends_though_the_connection_was_stopped_and_its_closing_cancelled(tmp_path: Path) -> None:
+    """So it goes when a loop closes with a transaction under way: SQLAlchemy closes and, cancelled, stops; what closes
+    is cancelled with all other tasks. It waited for good, and with it the process."""
+    connection = await db._connect(str(tmp_path / "a.db"))
+    busy = threading.Event()
+    connection._tx.put_nowait((None, busy.wait))
+    closing = asyncio.create_task(connection.close())
+    await asyncio.sleep(0)
+    connection.stop()
+    closing.cancel()
+    await asyncio.sleep(0)
+    busy.set()
+    async with asyncio.timeout(10):
+        await asyncio.wait([closing])
 
 
 async def test_a_text_that_cannot_be_kept_is_the_asker_s_mistake(tmp_path: Path, database_url: str) -> None:
