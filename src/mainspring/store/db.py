@@ -233,7 +233,7 @@ class _Thread(aiosqlite.Connection):
 
     def stop(self) -> asyncio.Future[None] | None:
         """None if it was told already."""
-        return super().stop() if self._running else None  # pyright: ignore[reportUnknownVariableType]
+        return super().stop() if self._running else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
 
 
 def _connect(database: str, **named: Any) -> _Thread:

@@ -198,6 +198,7 @@ async def test_closing_ends_though_the_connection_was_stopped_and_its_closing_ca
     busy.set()
     async with asyncio.timeout(10):
         await asyncio.wait([closing])
+        await asyncio.to_thread(connection._thread.join)
 
 
 async def test_a_text_that_cannot_be_kept_is_the_asker_s_mistake(tmp_path: Path, database_url: str) -> None:
