@@ -140,6 +140,25 @@ EXPECTED: dict[str, set[str] | None] = {
     "organization_usage_completions": WATCH,
     "organization_usage_embeddings": WATCH,
     "organization_costs": WATCH,
+    **{f"organization_usage_{what}": WATCH for what in ("moderations", "file_searches", "code_sessions")},
+    "organization_projects_list": READ,
+    "organization_projects_create": {"admin"},  # nobody else here has a role in every project
+    "organization_projects_retrieve": READ,
+    "organization_projects_update": MANAGE,
+    "organization_projects_archive": MANAGE,
+    "organization_rate_limits_list": READ,
+    "organization_rate_limits_update": MANAGE | {"contributor"},
+    "organization_spend_limit_retrieve": READ | WATCH,
+    "organization_spend_limit_update": {"admin"},
+    "organization_spend_limit_delete": {"admin"},
+    **{f"organization_api_keys_{verb}": MANAGE for verb in ("list", "retrieve", "delete")},
+    **{
+        f"organization_service_accounts_{verb}": MANAGE
+        for verb in ("list", "create", "retrieve", "update", "delete", "create_key")
+    },
+    **{f"organization_admin_api_keys_{verb}": {"admin"} for verb in ("list", "create", "retrieve", "delete")},
+    "organization_audit_logs_list": {"admin"},
+    **{f"{kind}_roles_{verb}": READ for kind in ("organization", "project") for verb in ("list", "retrieve")},
     **{
         f"arm_{name}": roles
         for names, roles in {
@@ -174,7 +193,7 @@ ANYWHERE = {
     "arm_accounts_list", "arm_accounts_list_group", "arm_deleted_accounts_list", "arm_skus_list", "arm_operations_list",
     "arm_check_sku", "arm_check_domain", "arm_models_list", "arm_content_filters_list", "arm_content_filters_get",
     "arm_usages_list", "arm_location_capacities_list", "arm_capacities_list", "arm_calculate_capacity",
-    "x_requests_explain",
+    "x_requests_explain", "organization_projects_list", "organization_roles_list", "organization_roles_retrieve",
 }  # fmt: skip
 """What is not one project's: whoever has the role in some project may, and sees no more than that project's."""
 
@@ -203,7 +222,7 @@ def operations(target: GovernedTarget) -> list[Operation]:
 def ask(client: httpx.Client, operation: Operation, credential: str) -> int:
     """The status of the least that can be asked of an operation."""
     path = re.sub(r"\{(deployment|model)(:path)?\}", "fake", operation.path)
-    path = re.sub(r"\{(accountName|resourceGroupName)\}", "default", path)
+    path = re.sub(r"\{(accountName|resourceGroupName|project_id)\}", "default", path)
     path = path.replace("{location}", "local")
     path = re.sub(r"\{subscriptionId\}", "00000000-0000-0000-0000-000000000000", path)
     path = re.sub(r"\{[^}]*\}", "x", path)

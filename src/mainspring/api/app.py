@@ -46,10 +46,10 @@ from mainspring.api.openai.graders import (
 )
 from mainspring.api.openai.models import ModelRoutes
 from mainspring.api.openai.moderations import moderation_operations
+from mainspring.api.openai.organization import organization_operations
 from mainspring.api.openai.responses import response_operations
 from mainspring.api.openai.stored_chats import stored_chat_operations
 from mainspring.api.openai.uploads import upload_operations
-from mainspring.api.openai.usage import CostsPage, UsagePage, UsageRoutes
 from mainspring.api.openai.vector_stores import vector_store_operations
 from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
@@ -69,7 +69,7 @@ class App:
     """The ASGI application: the edge, and what is inside of it. `served` is every (method, path) that is answered."""
 
     def __init__(self, services: Services, metrics: Metrics, operations: list[Operation]) -> None:
-        routes = Routes(operations, _checked, _lifespan(services))
+        routes = Routes(operations, partial(_checked, services), _lifespan(services))
         self._edge = Edge(routes, services, metrics)
         self.operations, self.served = operations, routes.served
 
@@ -93,7 +93,7 @@ def create_app(services: Services) -> App:
         *_openai_routes(services, "/v1", "openai"),
         *_openai_routes(services, "/openai/v1", "azure_v1"),
         *_classic_routes(services),
-        *_admin_routes(services),
+        *organization_operations(services),
         *(file_operations(services, services.files) if services.files else ()),
         *(upload_operations(services, services.uploads) if services.uploads else ()),
         *_training_routes(services),
@@ -129,15 +129,23 @@ def _lifespan(services: Services) -> Callable[[Any], AbstractAsyncContextManager
     return None if inner is None else lambda _: inner()
 
 
-def _checked(operation: Operation) -> Handler:
+def _checked(services: Services, operation: Operation) -> Handler:
     """The operation's handler behind what every request is asked first: may it, and is its api-version one."""
     check = {"azure": azure.check_classic, "azure_v1": azure.check_v1, "arm": arm.check}.get(operation.dialect or "")
 
     async def handler(http: Request) -> Response:
         if operation.dialect == "arm":
             arm.aim(http)
+        elif operation.of:
+            context_of(http).project = http.path_params.get(operation.of, operation.of).lower()
         if operation.needs is not None:
             _require(context_of(http), operation.needs, operation.anywhere)
+            if (
+                operation.method != "GET"
+                and operation.dialect != "arm"
+                and services.is_archived(context_of(http).project)
+            ):
+                raise Forbidden("The project is archived: it can be read, and nothing else.", code="project_archived")
         if check is not None:
             check(http)
         return await operation.handler(http)
@@ -291,33 +299,6 @@ def _vector_store_routes(services: Services) -> list[Operation]:
     if (parts := services.vector_stores) is None:
         return []
     return [each for where in _DIALECTS for each in vector_store_operations(services, parts, *where)]
-
-
-def _admin_routes(services: Services) -> list[Operation]:
-    usage, folder = UsageRoutes(services), "/v1/organization"
-    query = (
-        "start_time",
-        "end_time",
-        "bucket_width",
-        "group_by",
-        "project_ids",
-        "api_key_ids",
-        "models",
-        "limit",
-        "page",
-    )
-    reads = partial(_read, needs="usage.read", dialect="openai", query=query, extra_status=(400,))
-    return [
-        reads(
-            f"{folder}/usage/completions", usage.completions, "organization_usage_completions",
-            "Tokens of generated text, by time", UsagePage,
-        ),
-        reads(
-            f"{folder}/usage/embeddings", usage.embeddings, "organization_usage_embeddings",
-            "Tokens of embedded text, by time", UsagePage,
-        ),
-        reads(f"{folder}/costs", usage.costs, "organization_costs", "What it cost, by time", CostsPage),
-    ]  # fmt: skip
 
 
 class Health(msgspec.Struct, frozen=True):

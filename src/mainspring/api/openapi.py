@@ -48,9 +48,11 @@ QUERY: dict[str, Json] = {
     "bucket_width": {"type": "string", "enum": ["1m", "1h", "1d"]},
     "group_by": {
         "type": "array",
-        "items": {"type": "string", "enum": ["project_id", "api_key_id", "model", "service_tier"]},
+        "items": {"type": "string", "enum": ["project_id", "user_id", "api_key_id", "model", "batch", "service_tier"]},
     },
     "api_key_ids": {"type": "array", "items": {"type": "string"}},
+    "user_ids": {"type": "array", "items": {"type": "string"}},
+    "batch": {"type": "boolean"},
     "project_ids": {"type": "array", "items": {"type": "string"}},
     "models": {"type": "array", "items": {"type": "string"}},
     "limit": {"type": "integer", "minimum": 1, "maximum": 31},
@@ -82,6 +84,21 @@ QUERY: dict[str, Json] = {
     "page/after": {"type": "string"},
     "page/limit": {"type": "integer", "minimum": 1, "maximum": 100},
     "page/order": {"type": "string", "enum": ["asc", "desc"]},
+    "page/before": {"type": "string"},
+    "audit/before": {"type": "string", "pattern": "^audit_log-[0-9]{1,18}$"},
+    "include_archived": {"type": "boolean"},
+    "owner_project_access": {"type": "string", "enum": ["active", "inactive", "any"]},
+    "effective_at": {
+        "type": "object",
+        "properties": {
+            name: {"type": "integer", "minimum": 0, "maximum": LAST_S} for name in ("gt", "gte", "lt", "lte")
+        },
+        "additionalProperties": False,
+    },
+    "event_types[]": {"type": "array", "items": {"type": "string"}},
+    "project_ids[]": {"type": "array", "items": {"type": "string"}},
+    "actor_ids[]": {"type": "array", "items": {"type": "string"}},
+    "resource_ids[]": {"type": "array", "items": {"type": "string"}},
     "page/metadata": {"type": "object"},
     "chats/model": {"type": "string"},
     "evals/order_by": {"type": "string", "enum": ["created_at", "updated_at"]},
@@ -120,6 +137,8 @@ class Operation:
         dialect: decides the parameters; None is for what belongs to no API.
         query: names of parameters in the query, all of them `QUERY`'s.
         needs: what whoever asks must be allowed in the request's project; None is for everybody, without a key.
+        of: the parameter of the path that names the project whose rights count, whatever else the request names; "*" if
+            only what is allowed in all projects does.
         anywhere: it is enough to be allowed that in some project: the handler shows no more than there is a right to.
     """
 
@@ -139,6 +158,7 @@ class Operation:
     query: tuple[str, ...] = ()
     success: tuple[int, ...] = (200,)
     anywhere: bool = False
+    of: str = ""
 
     @property
     def public(self) -> bool:

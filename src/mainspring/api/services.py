@@ -9,7 +9,7 @@ from mainspring.api.tracing import Tracing
 from mainspring.batches.batches import Batches
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
-from mainspring.core.seams import Deployments, Embed, Generate, Models, RunCode, Search
+from mainspring.core.seams import Count, Deployments, Embed, Generate, Models, RunCode, Search, uncounted
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.evals.evals import Evals
 from mainspring.governance.control import Control
@@ -78,6 +78,7 @@ class Services:
         rate: (key, project, deployment) -> what is left of the current minute.
         provisioned: (project, deployment, how full its bucket is) of each provisioned deployment; 1 is full.
         tracing: makes traces; None makes none.
+        count: notes what is counted beside requests to models.
         sums: what was used: `governance.usage.Reports.sums`.
         run_code: runs Python that nobody trusts, for graders; None runs none.
         control: what the control plane works with; None has none.
@@ -127,6 +128,14 @@ class Services:
     rate: Callable[[str, str, str], Rate] = _no_limits
     provisioned: Callable[[], Iterable[tuple[str, str, float]]] = tuple
     tracing: Tracing | None = None
+    count: Count = uncounted
     sums: Callable[..., Awaitable[list[Sums]]] = _nothing_used
     lifespan: Callable[[], AbstractAsyncContextManager[None]] | None = None
     cors_origins: tuple[str, ...] = ()
+
+    def is_archived(self, project: str) -> bool:
+        """Whether a project can only be read."""
+        if self.control is None:
+            return False
+        found = self.control.directory.snapshot.projects.get(project)
+        return found is not None and found.archived is not None

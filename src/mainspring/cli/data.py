@@ -79,7 +79,8 @@ def _wanted(database: "Database", settings: "Settings") -> Wanted:
     from mainspring.core.clock import SystemClock
     from mainspring.governance.keys import Keys
     from mainspring.governance.policies import Policies
-    from mainspring.governance.projects import Projects, installation_secret
+    from mainspring.governance.projects import Projects
+    from mainspring.governance.secret import installation_secret
     from mainspring.governance.usage import Reports
     from mainspring.models.catalog import Catalog
 

@@ -5,7 +5,7 @@ in the tests all have it.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from mainspring.core.search import SearchRequest, SearchResult
 from mainspring.core.types import (
@@ -20,7 +20,10 @@ from mainspring.core.types import (
     Tier,
 )
 
-__all__ = ["Answered", "Call", "Deployments", "Embed", "Generate", "Models", "RunCode", "Search", "Wrapper"]
+__all__ = [
+    "Answered", "Call", "Count", "Counted", "Deployments", "Embed", "Generate", "Models", "RunCode", "Search",
+    "Wrapper", "uncounted",
+]  # fmt: skip
 
 Generate = Callable[[GenerateRequest], AsyncGenerator[Event]]
 """Runs one request. Raises a `core.errors` exception, before the first event whenever possible. Closing the iterator
@@ -31,6 +34,32 @@ Embed = Callable[[EmbedRequest], Awaitable[Embeddings]]
 
 Search = Callable[[SearchRequest], Awaitable[SearchResult]]
 """Searches vector stores. Raises `NotFound` if one is not the project's, `InvalidRequest` if one has expired."""
+
+Counted = Literal["moderation", "file_search", "code_session"]
+"""What is counted beside requests to models."""
+
+
+class Count(Protocol):
+    """Notes in the ledger that something was done, which costs nothing and is limited by nothing."""
+
+    def __call__(
+        self, what: Counted, id: str, *, project: str, key: str, subject: str, tokens: int = 0  # noqa: A002
+    ) -> None:  # fmt: skip
+        """Count one. The same id again is the same one.
+
+        Args:
+            project, key: whose doing it was.
+            subject: the deployment, or what else stands in its place.
+
+        Raises:
+            Unavailable: it cannot be accounted for, so it must not be done.
+        """
+        ...
+
+
+def uncounted(what: Counted, id: str, *, project: str, key: str, subject: str, tokens: int = 0) -> None:  # noqa: A002
+    """A `Count` that keeps nothing."""
+
 
 Wrapper = Callable[[Generate], Generate]
 

@@ -6,7 +6,7 @@ chain against one that it is given.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -93,6 +93,41 @@ class Audit:
         async with self._database.read() as connection:
             rows = await connection.execute(select(audit).order_by(audit.c.seq.desc()).limit(newest))
             return [Entry(**row) for row in rows.mappings()][::-1]
+
+    async def page(
+        self,
+        actions: Sequence[str],
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        actors: Sequence[str] = (),
+        subjects: Sequence[str] = (),
+        below: int | None = None,
+        above: int | None = None,
+        limit: int = TOGETHER,
+    ) -> "list[Entry]":
+        """Entries of these actions from `since` to before `until`, newest first; with `above` those nearest to it.
+
+        Args:
+            actors, subjects: only these; empty means all.
+            below, above: only entries whose number is lower, or higher.
+        """
+        c, order = audit.c, audit.c.seq if above is not None else audit.c.seq.desc()
+        query = select(audit).where(c.action.in_(actions)).order_by(order).limit(limit)
+        if actors:
+            query = query.where(c.actor.in_(actors))
+        if subjects:
+            query = query.where(c.subject.in_(subjects))
+        for bound in (
+            None if since is None else c.time >= since,
+            None if until is None else c.time < until,
+            None if below is None else c.seq < below,
+            None if above is None else c.seq > above,
+        ):
+            query = query if bound is None else query.where(bound)
+        async with self._database.read() as connection:
+            found = [Entry(**row) for row in (await connection.execute(query)).mappings()]
+        return found[::-1] if above is not None else found
 
     async def verify(self, known: str | None = None) -> Verdict:
         """Hold every entry against its hash.

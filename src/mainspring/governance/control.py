@@ -11,6 +11,7 @@ from mainspring.governance.keys import Keys
 from mainspring.governance.owned import OwnedModels
 from mainspring.governance.policies import Policies
 from mainspring.governance.projects import Projects
+from mainspring.governance.service_accounts import ServiceAccounts
 from mainspring.governance.usage import Reports
 
 __all__ = ["Control"]
@@ -43,6 +44,7 @@ class Control:
     projects: Projects
     policies: Policies
     keys: Keys
+    service_accounts: ServiceAccounts
     audit: Audit
     reports: Reports
     models: OwnedModels

@@ -115,14 +115,22 @@ class Keys:
         Raises:
             InvalidRequest: the name, role, time, project or a limit is refused.
         """
+        async with self._database.write() as connection:
+            return await self.create_in(
+                connection, name, role, expires_s, limits, project=project, owner=owner, deployments=tuple(deployments)
+            )
+
+    async def create_in(
+        self, connection: AsyncConnection, name: str, role: Role, expires_s: float | None = None,
+        limits: Limits = NO_LIMITS, **more: Any,
+    ) -> tuple[ApiKey, str]:  # fmt: skip
+        """The same, in a transaction that makes more than the key."""
         secret, now_s = f"ms-{secrets.token_urlsafe(32)}", self._clock.now()
         if expires_s is not None and not 0 < expires_s < 1e10:
             raise InvalidRequest("A key expires after some seconds from now.", param="expires_s")
-        key = _new(
-            secret, name, role, now_s, limits=limits, project=project, owner=owner, deployments=tuple(deployments),
-            expires=None if expires_s is None else now_s + expires_s,
-        )  # fmt: skip
-        return await self._add(secret, key), secret
+        expires = None if expires_s is None else now_s + expires_s
+        key = _new(secret, name, role, now_s, limits=limits, expires=expires, **more)
+        return await self._add(connection, secret, key), secret
 
     async def add_slot(self, connection: AsyncConnection, project: str, slot: str, secret: str) -> None:
         """Put the project's own key in its slot, in the transaction that decides so; the one before stops working."""
@@ -148,6 +156,13 @@ class Keys:
         """Make every key of a project stop working, in the transaction that deletes it."""
         for old in await self._of(connection, project):
             await self._end(connection, old)
+
+    async def revoke_owned(self, connection: AsyncConnection, project: str, owner: str) -> None:
+        """Make every key of an owner in a project stop working, in the transaction that decides so."""
+        for old in await self._of(connection, project):
+            if old.owner == owner:
+                await self._end(connection, old)
+                await self._audit.record(connection, "key.revoke", old.id, {"name": old.name, "project": project})
 
     async def _of(self, connection: AsyncConnection, project: str, slot: str | None = None) -> "list[ApiKey]":
         return [_to_key(row) for row in await self._rows(connection, project, slot)]
@@ -182,7 +197,7 @@ class Keys:
         now_s = self._clock.now()
         async with self._database.write() as connection:
             await connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked=now_s))
-            await self._audit.record(connection, "key.revoke", found.id, {"name": found.name})
+            await self._audit.record(connection, "key.revoke", found.id, {"name": found.name, "project": found.project})
         self._forget(found.id)
         return msgspec.structs.replace(found, revoked=now_s)
 
@@ -198,7 +213,7 @@ class Keys:
         async with self._database.write() as connection:
             stored = msgspec.json.encode(limits).decode()
             await connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(limits=stored))
-            detail = {"name": found.name, "before": found.limits, "after": limits}
+            detail = {"name": found.name, "project": found.project, "before": found.limits, "after": limits}
             await self._audit.record(connection, "key.limit", found.id, detail)
         self._forget(found.id)
         changed = msgspec.structs.replace(found, limits=limits)
@@ -279,17 +294,16 @@ class Keys:
             async with self._database.write() as connection:
                 await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(last_used=now_s))
 
-    async def _add(self, secret: str, key: ApiKey) -> ApiKey:
+    async def _add(self, connection: AsyncConnection, secret: str, key: ApiKey) -> ApiKey:
+        if key.project != DEFAULT:
+            living = select(projects.c.name).where(projects.c.name == key.project, projects.c.archived.is_(None))
+            if (await connection.execute(living)).first() is None:
+                raise InvalidRequest(f"There is no project {key.project!r}, or it is archived.", param="project")
         try:
-            async with self._database.write() as connection:
-                if key.project != DEFAULT:
-                    known = select(projects.c.name).where(projects.c.name == key.project)
-                    if (await connection.execute(known)).first() is None:
-                        raise InvalidRequest(f"There is no project {key.project!r}.", param="project")
-                await _insert(connection, secret, key)
-                detail = {"name": key.name, "role": key.role, "expires": key.expires, "limits": key.limits}
-                detail |= {"project": key.project, "owner": key.owner, "deployments": key.deployments}
-                await self._audit.record(connection, "key.create", key.id, detail)
+            await _insert(connection, secret, key)
+            detail = {"name": key.name, "role": key.role, "expires": key.expires, "limits": key.limits}
+            detail |= {"project": key.project, "owner": key.owner, "deployments": key.deployments}
+            await self._audit.record(connection, "key.create", key.id, detail)
         except IntegrityError as error:
             raise InvalidRequest(
                 f"There is a key named {key.name!r}: choose another name, or revoke that one first.", param="name"
@@ -304,7 +318,8 @@ class Keys:
         """The admin key with this secret, under a name that is free."""
         taken = any(key.name == "admin" and key.revoked is None for key in await self.list())
         name = f"admin-{secrets.token_hex(3)}" if taken else "admin"
-        return await self._add(secret, _new(secret, name, "admin", self._clock.now()))
+        async with self._database.write() as connection:
+            return await self._add(connection, secret, _new(secret, name, "admin", self._clock.now()))
 
 
 async def ensure_admin_key(keys: Keys, home: Path) -> Path:

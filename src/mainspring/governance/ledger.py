@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mainspring.core import log
 from mainspring.core.clock import Clock
 from mainspring.core.errors import Unavailable
+from mainspring.core.seams import Counted
 from mainspring.governance.usage import Operation, Totals
 from mainspring.store.db import Database
 from mainspring.store.journal import Journal, lines
@@ -113,6 +114,17 @@ class Ledger:
         del self._open[entry.id]
         self._journal.append(msgspec.json.encode(entry), held=True)
         self._is_dirty = True
+
+    def count(
+        self, what: Counted, id: str, *, project: str, key: str, subject: str, tokens: int = 0  # noqa: A002
+    ) -> None:  # fmt: skip
+        """See `core.seams.Count`."""
+        entry = Entry(
+            id=id, started=self._clock.now(), key=key, deployment=subject, version="", operation=what, project=project,
+            prompt=tokens,
+        )  # fmt: skip
+        self.begin(entry)
+        self.end(msgspec.structs.replace(entry, outcome="ok"))
 
     def forget(self, id: str) -> None:  # noqa: A002 - as of `Entry`
         """Leave no row of a request that had begun: it is made again under the same id."""

@@ -15,7 +15,7 @@ import msgspec
 from mainspring.core.clock import Clock
 from mainspring.core.config import Price
 from mainspring.core.errors import ContentFiltered, DeadlineExceeded, Forbidden, MainspringError, Unavailable
-from mainspring.core.seams import Embed, Generate, Models
+from mainspring.core.seams import Count, Embed, Generate, Models
 from mainspring.core.types import (
     ChatPrompt,
     Embeddings,
@@ -188,6 +188,11 @@ class Meter:
         """Of a provisioned deployment: how much of its capacity is in use, 1 being all."""
         limits = self._find(project, deployment).limits
         return self._quota.utilisation(_subjects("", project, deployment)[2], limits)
+
+    @property
+    def count(self) -> Count:
+        """What notes in the same ledger what is neither limited nor paid for."""
+        return self._ledger.count
 
     def generate(self, inner: Generate) -> Generate:
         """`inner`, governed."""

@@ -6,45 +6,32 @@ project is and of how often that key was regenerated, under a secret of the inst
 
 import base64
 import hmac
-import os
 import re
-import secrets
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from mainspring.core.clock import Clock
-from mainspring.core.errors import Conflict, InvalidRequest, MainspringError, NotFound
+from mainspring.core.errors import Conflict, InvalidRequest, NotFound
 from mainspring.core.types import Limits, ModelVersion
 from mainspring.governance.audit import Audit
-from mainspring.governance.filters.policy import SYSTEM_POLICIES
+from mainspring.governance.deploying import MAX_CAPACITY, check, check_references, expires
 from mainspring.governance.keys import Keys, check_limits
-from mainspring.governance.state import read_snapshot, writing
-from mainspring.governance.wanted import DEFAULT, DEVELOPER_S, SKUS, Deployment, Project, Snapshot
+from mainspring.governance.naming import check_title, free_name, project_name
+from mainspring.governance.state import Change, read_snapshot, writing
+from mainspring.governance.wanted import DEFAULT, SKUS, Deployment, Project, Snapshot
 from mainspring.models.catalog import missing
-from mainspring.store.containers import remove_all_containers
-from mainspring.store.conversations import remove_conversations
 from mainspring.store.db import Database
-from mainspring.store.evals import remove_all as remove_evals
-from mainspring.store.files import remove_all
+from mainspring.store.emptying import empty
 from mainspring.store.jobs import cancel_all
-from mainspring.store.outbox import remove_endpoints
-from mainspring.store.responses import remove_all as remove_responses
-from mainspring.store.stored_chats import remove_chats
-from mainspring.store.vector_stores import remove_all_stores
 
-__all__ = ["Projects", "Slot", "installation_secret"]
+__all__ = ["Projects", "Slot"]
 
 Slot = Literal["key1", "key2"]
 SLOTS: tuple[Slot, Slot] = ("key1", "key2")
-SECRET_FILE = "secret"  # noqa: S105 - a file's name
-MAX_CAPACITY = 1_000_000
 LOCATION = "local"
 
-_PROJECT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
-_DEPLOYMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _GROUP = re.compile(r"[\w.()-]{1,90}")
 _LOCATION = re.compile(r"[\w. -]{1,64}")
 
@@ -104,7 +91,7 @@ class Projects:
             InvalidRequest: a name, tag or limit is refused.
             Conflict: it belongs to another resource group.
         """
-        name = _project_name(name)
+        name = project_name(name)
         if not _GROUP.fullmatch(resource_group):
             raise InvalidRequest("A resource group's name has 1 to 90 letters, digits, and . _ - ( ).", param="group")
         if location is not None and not _LOCATION.fullmatch(location):
@@ -115,6 +102,8 @@ class Projects:
             check_limits(limits)
         async with writing(self._database, self._audit) as change:
             now_s, old = self._clock.now(), change.before.projects.get(name)
+            if old is not None:
+                _living(old)
             if old is not None and old.resource_group.lower() != resource_group.lower():
                 raise Conflict(f"The project {name!r} exists in the resource group {old.resource_group!r}.")
             project = msgspec.structs.replace(
@@ -126,15 +115,87 @@ class Projects:
             )
             await change.put(project, "project.update" if old else "project.create", name)
             if old is None:
-                for slot in SLOTS:
-                    await self._keys.add_slot(change.connection, name, slot, self._derived(project, slot))
+                await self._add_slots(change, project)
         self._changed()
         return project, old is None
+
+    async def open(self, title: str) -> Project:
+        """Make a project with its two keys, whose name is made of what people call it.
+
+        Raises:
+            InvalidRequest: the title is refused.
+        """
+        check_title(title)
+        async with writing(self._database, self._audit) as change:
+            now_s = self._clock.now()
+            project = Project(name=free_name(change.before.projects, title), title=title, created=now_s, updated=now_s)
+            await change.put(project, "project.create", project.name)
+            await self._add_slots(change, project)
+        self._changed()
+        return project
+
+    async def rename(self, name: str, title: str) -> Project:
+        """Have people call a project something else. Its name, which paths and keys have, stays.
+
+        Raises:
+            InvalidRequest: the title is refused.
+            NotFound: there is no such project.
+            Conflict: it is archived.
+        """
+        check_title(title)
+        return await self._edit(name, lambda old: msgspec.structs.replace(old, title=title))
+
+    async def limit_cost(self, name: str, per_month: int | None) -> Project:
+        """What a project may cost a month, in millionths; its other limits stay. Errors as of `rename`."""
+
+        def limited(old: Project) -> Project:
+            limits = msgspec.structs.replace(old.limits, cost_per_month=per_month)
+            check_limits(limits)
+            return msgspec.structs.replace(old, limits=limits)
+
+        return await self._edit(name, limited)
+
+    async def archive(self, name: str) -> Project:
+        """End a project for good and keep what is in it to be read: its keys stop working, its deployments are deleted,
+        its jobs cancelled. One that is archived stays as it is.
+
+        Raises:
+            NotFound: there is no such project.
+            Conflict: it is the one that always exists.
+        """
+        async with writing(self._database, self._audit) as change:
+            project = _project(change.before, name)
+            if project.archived is not None:
+                return project
+            if project.name == DEFAULT:
+                raise Conflict("The default project cannot be archived.")
+            for each in change.before.of(project.name):
+                await change.remove(each, "deployment.delete", f"{project.name}/{each.name}")
+            now_s = self._clock.now()
+            await self._keys.revoke_all(change.connection, project.name)
+            await cancel_all(change.connection, project.name, now_s)
+            project = msgspec.structs.replace(project, archived=now_s, updated=now_s)
+            await change.put(project, "project.archive", project.name)
+        self._keys.forget(project.name)
+        self._changed()
+        return project
+
+    async def _edit(self, name: str, edit: Callable[[Project], Project]) -> Project:
+        async with writing(self._database, self._audit) as change:
+            old = _living(_project(change.before, name))
+            project = msgspec.structs.replace(edit(old), updated=self._clock.now())
+            await change.put(project, "project.update", project.name)
+        self._changed()
+        return project
+
+    async def _add_slots(self, change: Change, project: Project) -> None:
+        for slot in SLOTS:
+            await self._keys.add_slot(change.connection, project.name, slot, self._derived(project, slot))
 
     async def why_not(self, name: str) -> str | None:
         """Why a new project cannot have a name; None if it can."""
         try:
-            taken = _project_name(name) in (await self.snapshot()).projects
+            taken = project_name(name) in (await self.snapshot()).projects
         except InvalidRequest as error:
             return error.message
         return f"There is a project {name!r} already." if taken else None
@@ -172,15 +233,7 @@ class Projects:
                     for each in found if isinstance(found, tuple) else (found,):
                         await change.remove(each, "project.empty", f"{key[0]}/{key[1]}")
             await self._keys.revoke_all(change.connection, project.name)
-            await remove_all(change.connection, project.name)
-            await remove_evals(change.connection, project.name)
-            await remove_chats(change.connection, project.name)
-            await remove_all_stores(change.connection, project.name)
-            await remove_all_containers(change.connection, project.name)
-            await cancel_all(change.connection, project.name, self._clock.now())
-            await remove_endpoints(change.connection, project.name)
-            await remove_responses(change.connection, project.name)
-            await remove_conversations(change.connection, project.name)
+            await empty(change.connection, project.name, self._clock.now())
             await change.remove(project, "project.delete", project.name)
         self._keys.forget(project.name)
         self._changed()
@@ -193,7 +246,7 @@ class Projects:
             NotFound: there is no such project.
             Conflict: they were made under another secret than this server's.
         """
-        project = await self.get(name)
+        project = _living(await self.get(name))
         found = self._derived(project, "key1"), self._derived(project, "key2")
         for slot, key in zip(SLOTS, found, strict=True):
             if not await self._keys.holds(project.name, slot, key):
@@ -211,7 +264,7 @@ class Projects:
             NotFound: there is no such project.
         """
         async with writing(self._database, self._audit) as change:
-            project = _project(change.before, name)
+            project = _living(_project(change.before, name))
             first, second = project.generations
             generations = (first + 1, second) if slot == "key1" else (first, second + 1)
             project = msgspec.structs.replace(project, generations=generations, updated=self._clock.now())
@@ -237,11 +290,11 @@ class Projects:
             ModelNotFound: the catalog has no such model.
             Conflict: there is not so much capacity left.
         """
-        _check(wanted)
+        check(wanted)
         version = self._find(f"{wanted.model}@{wanted.version}" if wanted.version else wanted.model)
         async with writing(self._database, self._audit) as change:
             before, now_s = change.before, self._clock.now()
-            project = _project(before, wanted.project).name
+            project = _living(_project(before, wanted.project)).name
             if not before.lets(project, version.name, version.project):
                 raise missing(wanted.model)  # in the catalog's own words: it does not exist for this project
             old = before.deployments.get((project, wanted.name))
@@ -252,10 +305,10 @@ class Projects:
                 version=version.version,
                 created=old.created if old else now_s,
                 updated=now_s,
-                expires=_expires(wanted, old, now_s),
+                expires=expires(wanted, old, now_s),
             )
             self._check_room(before, wanted, old)
-            _check_references(before, wanted)
+            check_references(before, wanted)
             action = "deployment.update" if old else "deployment.create"
             await change.put(wanted, action, f"{project}/{wanted.name}")
         self._changed()
@@ -327,44 +380,10 @@ class Projects:
             )
 
 
-def _check(wanted: Deployment) -> None:
-    if not _DEPLOYMENT.fullmatch(wanted.name):
-        raise InvalidRequest("A deployment's name has 1 to 64 letters, digits, and . _ - inside.", param="name")
-    if wanted.sku not in SKUS:
-        raise InvalidRequest(f"There is no SKU {wanted.sku!r}: use one of {', '.join(SKUS)}.", param="sku")
-    if not 1 <= wanted.capacity <= MAX_CAPACITY:
-        raise InvalidRequest(f"A capacity lies between 1 and {MAX_CAPACITY:,} units.", param="capacity")
-
-
-def _expires(wanted: Deployment, old: Deployment | None, now_s: float) -> float | None:
-    """The time of the developer tier starts when a deployment comes into it."""
-    if wanted.kind != "developer":
-        return None
-    return old.expires if old and old.expires is not None else now_s + DEVELOPER_S
-
-
-def _check_references(before: Snapshot, wanted: Deployment) -> None:
-    spilling = [each.name for each in before.of(wanted.project) if each.spillover == wanted.name]
-    if spilling and wanted.kind != "standard":
-        raise Conflict(f"{wanted.name!r} takes what spills over from {', '.join(spilling)}: it must be standard.")
-    if wanted.spillover:
-        if wanted.kind != "provisioned":
-            raise InvalidRequest("Only a provisioned deployment spills over.", param="spillover")
-        other = before.deployments.get((wanted.project, wanted.spillover))
-        if other is None or other.name == wanted.name or other.kind != "standard":
-            raise InvalidRequest(
-                f"{wanted.spillover!r} is no standard deployment of the project that could take what spills over.",
-                param="spillover",
-            )
-    own = (wanted.project, wanted.policy) in before.policies
-    if wanted.policy and not own and wanted.policy not in SYSTEM_POLICIES:
-        raise InvalidRequest(f"The project has no content policy {wanted.policy!r}.", param="policy")
-
-
-def _project_name(name: str) -> str:
-    if not _PROJECT.fullmatch(name.lower()):
-        raise InvalidRequest("A project's name has 1 to 64 letters, digits, and - inside.", param="name")
-    return name.lower()
+def _living(project: Project) -> Project:
+    if project.archived is not None:
+        raise Conflict(f"The project {project.name!r} is archived: nothing in it can be changed or used any more.")
+    return project
 
 
 def _project(snapshot: Snapshot, name: str) -> Project:
@@ -372,22 +391,3 @@ def _project(snapshot: Snapshot, name: str) -> Project:
     if found is None:
         raise NotFound(f"There is no project {name!r}: `mainspring projects list` shows them.")
     return found
-
-
-def installation_secret(home: Path, configured: str = "") -> bytes:
-    """What keys are derived from: what the settings say, or a file of random bytes that is made once.
-
-    Raises:
-        MainspringError: the file cannot be read or made.
-    """
-    if configured:
-        return configured.encode()
-    path = home / SECRET_FILE
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise MainspringError("The data directory's secret cannot be written: is the disk full?") from error
-    return path.read_bytes().strip()

@@ -43,6 +43,7 @@ Permission = Literal[
     "projects.write",
     "keys.read",  # the secrets too: listKeys
     "keys.write",  # create, limit, revoke, regenerate
+    "keys.admin",  # create and delete keys of administrators
     "policies.read",
     "policies.write",  # policies of content filters, and blocklists
     "filters.explain",  # why a filter acted: shows parts of what was asked and answered
@@ -55,7 +56,7 @@ Permission = Literal[
 
 DEFAULT_PROJECT = "default"
 
-SERVER_WIDE: frozenset[Permission] = frozenset({"quota.write", "audit.read", "server.read"})
+SERVER_WIDE: frozenset[Permission] = frozenset({"keys.admin", "quota.write", "audit.read", "server.read"})
 """What belongs to no project: roles in the default project, the operator's own, decide."""
 
 AZURE_NAMES: dict[Role, tuple[str, str]] = {

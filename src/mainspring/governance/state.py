@@ -60,7 +60,9 @@ def _plain(row: RowMapping, kind: type[T]) -> T:
 
 
 def _project(row: RowMapping) -> Project:
-    rest = {name: row[name] for name in ("name", "resource_group", "location", "created", "updated")}
+    rest = {
+        name: row[name] for name in ("name", "resource_group", "location", "created", "updated", "title", "archived")
+    }
     tags, limits = (msgspec.json.decode(row[name]) for name in ("tags", "limits"))
     generations = row["generation1"], row["generation2"]
     return msgspec.convert({**rest, "tags": tags, "limits": limits, "generations": generations}, Project)

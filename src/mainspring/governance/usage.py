@@ -11,12 +11,13 @@ from mainspring.store.tables import requests, usage_hours
 
 __all__ = ["OPERATIONS", "Column", "Operation", "Record", "Reports", "Sums", "Totals"]
 
-Operation = Literal["chat", "completion", "infill", "embedding"]
+Operation = Literal["chat", "completion", "infill", "embedding", "moderation", "file_search", "code_session"]
 Column = Literal["project", "key", "deployment", "tier"]
 ID_KINDS = ("chatcmpl", "cmpl", "embd", "infill")
 """What the ids of answers begin with."""
 MAX_ROWS = 200
 OPERATIONS: tuple[Operation, ...] = ("chat", "completion", "infill", "embedding")
+"""Those of models, which are paid for and limited; the others are only counted: `core.seams.Counted`."""
 
 
 class Totals(NamedTuple):
@@ -87,12 +88,14 @@ class Reports:
         keys: Sequence[str] = (),
         deployments: Sequence[str] = (),
         projects: Sequence[str] = (),
+        batch: bool | None = None,
     ) -> list[Sums]:
         """Sums for each stretch of `width_s` seconds (60, 3,600 or 86,400) that begins in [start, end), by time.
 
         Args:
             by: what to tell apart.
             keys, deployments, projects: only these; empty means all.
+            batch: only what batches asked for, or only what they did not; None is both.
         """
         table, time = (requests, requests.c.minute) if width_s < 3600 else (usage_hours, usage_hours.c.hour)
         count: ColumnElement[int] = func.count() if table is requests else func.sum(table.c.requests)
@@ -110,6 +113,8 @@ class Reports:
             query = query.where(table.c.deployment.in_(deployments))
         if projects:
             query = query.where(table.c.project.in_(projects))
+        if batch is not None:
+            query = query.where(table.c.tier == "batch" if batch else table.c.tier != "batch")
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
         width = len(by) + 1
@@ -134,7 +139,7 @@ class Reports:
         hour = usage_hours.c.hour
         query = (
             select(*groups, *(func.sum(usage_hours.c[name]) for name in Totals._fields))
-            .where(hour >= start, hour < end)
+            .where(hour >= start, hour < end, usage_hours.c.operation.in_(OPERATIONS))
             .group_by(*groups)
             .order_by(*groups)
         )
@@ -150,7 +155,7 @@ class Reports:
         groups = table.c.project, table.c.deployment, table.c.key
         query = (
             select(*groups, count, *(func.sum(table.c[name]) for name in Totals._fields[1:]))
-            .where(time >= start)
+            .where(time >= start, table.c.operation.in_(OPERATIONS))
             .group_by(*groups)
         )
         async with self._database.read() as connection:

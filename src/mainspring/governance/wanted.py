@@ -56,7 +56,12 @@ State = Literal["Running", "Paused"]
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
-    """A project. Times are Unix seconds; `generations` says how often each of its two keys was regenerated."""
+    """A project. Times are Unix seconds; `generations` says how often each of its two keys was regenerated.
+
+    Args:
+        title: what people call it; empty is its name.
+        archived: since when nothing in it can be used or changed, though it is still there to be read; None if it can.
+    """
 
     name: str
     resource_group: str = DEFAULT
@@ -66,6 +71,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     generations: tuple[int, int] = (0, 0)
     created: float = 0.0
     updated: float = 0.0
+    title: str = ""
+    archived: float | None = None
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from mainspring.core.errors import InvalidRequest
-from mainspring.core.seams import Search
+from mainspring.core.seams import Count, Search, uncounted
 from mainspring.core.search import Comparison, Compound, Filter, Found, Ranking, SearchRequest
 from mainspring.core.types import Constraint, Tool
 from mainspring.responses.citations import Source
@@ -74,12 +74,12 @@ class _Passage(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-def file_search(search: Search, shelf: Shelf) -> Kind:
+def file_search(search: Search, shelf: Shelf, count: Count = uncounted) -> Kind:
     """The tool over a search."""
 
     async def make(definition: Mapping[str, Any], caller: Caller) -> FileSearch:
         given = msgspec.convert({key: value for key, value in definition.items() if value is not None}, _Definition)
-        return FileSearch(given, caller, search, shelf.of(caller))
+        return FileSearch(given, caller, search, shelf.of(caller), count)
 
     return Kind(make=make, items=frozenset({"file_search_call"}), replay=_replay)
 
@@ -90,8 +90,11 @@ class FileSearch:
     prefix = "fs_"
     functions = (_FUNCTION,)
 
-    def __init__(self, given: _Definition, caller: Caller, search: Search, sources: Sources) -> None:
+    def __init__(
+        self, given: _Definition, caller: Caller, search: Search, sources: Sources, count: Count
+    ) -> None:  # fmt: skip
         self._given, self._caller, self._search, self._sources = given, caller, search, sources
+        self._count = count
         self._filter = None if given.filters is None else filter_of(given.filters)
         self._ranking = _ranking(given.ranking_options)
         self._reads = sources.join()
@@ -123,6 +126,8 @@ class FileSearch:
             failed = FileSearchCall(id=call.item, status="failed", queries=[])
             yield Done(failed, 'The arguments are to be {"queries": ["what to look for"]}. Nothing was searched.')
             return
+        caller = self._caller
+        self._count("file_search", call.item, project=caller.project, key=caller.principal, subject=caller.model)
         yield Progress("response.file_search_call.searching")
         result = await self._search(
             SearchRequest(

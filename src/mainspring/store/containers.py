@@ -17,6 +17,7 @@ from mainspring.core import log
 from mainspring.core.clock import Clock
 from mainspring.core.errors import InvalidRequest, MainspringError, NotFound, Overloaded, PayloadTooLarge
 from mainspring.core.ids import new_id
+from mainspring.core.seams import Count, uncounted
 from mainspring.store.db import Database
 from mainspring.store.tables import container_files, containers
 
@@ -87,11 +88,14 @@ class Containers:
     Args:
         per_project: most containers of a project at a time.
         memory_bytes: the most that code may be given.
+        count: told of each that is made.
     """
 
-    def __init__(self, database: Database, clock: Clock, *, per_project: int, memory_bytes: int) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, *, per_project: int, memory_bytes: int, count: Count = uncounted
+    ) -> None:
         self._database, self._clock, self._per_project = database, clock, per_project
-        self._memory_bytes = memory_bytes
+        self._memory_bytes, self._count = memory_bytes, count
 
     def memory_of(self, container: Container) -> int:
         """How many bytes code may have there."""
@@ -132,6 +136,7 @@ class Containers:
             for path, content in files.items():
                 await _put(connection, _new(made.id, path, content, "user", now_s), content)
             await _check_size(connection, made.id)
+        self._count("code_session", made.id, project=project, key=made.creator, subject="")
         return made
 
     async def get(self, project: str, id: str) -> Container:  # noqa: A002 - what the API calls it

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import FilterSettings, Settings
-from mainspring.core.seams import Embed, Generate, Models
+from mainspring.core.seams import Count, Embed, Generate, Models
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.serving.autoscale import Wanted
@@ -86,12 +86,12 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         generate, embed = wrappers.generate(served.generate), wrappers.embed(served.embed)
         made = Made(
             settings=settings, database=database, control=control, files=files, generate=generate, embed=embed,
-            sandbox=sandbox, stack=stack,
+            sandbox=sandbox, stack=stack, counting=meter.count,
         )  # fmt: skip
         services = Services(
             generate=generate, embed=embed, run_code=sandbox.run, files=files, uploads=uploads, models=directory,
             replicas=served, control=control, **await _stateful(made, trainer),
-            rate=meter.rate, sums=control.reports.sums,
+            rate=meter.rate, count=meter.count, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
             provisioned=lambda: [
@@ -116,6 +116,7 @@ class Made(NamedTuple):
     embed: Embed
     sandbox: "Sandbox"
     stack: AsyncExitStack
+    counting: Count
 
 
 async def _stateful(made: Made, trainer: str) -> dict[str, Any]:
@@ -126,8 +127,10 @@ async def _stateful(made: Made, trainer: str) -> dict[str, Any]:
     asks: dict[str, Any] = {"generate": made.generate, "embed": made.embed, "stack": stack}
     inside, directory = Inside(), made.control.directory
     stores = await retrieval.vector_stores(settings, database, files, directory, **asks)
-    containers = tools.containers(settings, database, stack)
-    kinds = tools.server_tools(settings, search=stores.search, sandbox=made.sandbox, containers=containers, files=files)
+    containers = tools.containers(settings, database, stack, made.counting)
+    kinds = tools.server_tools(
+        settings, search=stores.search, sandbox=made.sandbox, containers=containers, files=files, count=made.counting
+    )
     chats = evaluating.stored_chats(settings, database, stack)
     return {
         "webhooks": work.webhooks(settings, database, stack),
@@ -152,7 +155,9 @@ async def _control(settings: Settings, served: Served, database: "Database", sta
     from mainspring.governance.keys import Keys
     from mainspring.governance.owned import OwnedModels
     from mainspring.governance.policies import Policies
-    from mainspring.governance.projects import Projects, installation_secret
+    from mainspring.governance.projects import Projects
+    from mainspring.governance.secret import installation_secret
+    from mainspring.governance.service_accounts import ServiceAccounts
     from mainspring.governance.usage import Reports
 
     clock, catalog = SystemClock(), Catalog(settings.home / "models")
@@ -169,6 +174,7 @@ async def _control(settings: Settings, served: Served, database: "Database", sta
     await directory.start(projects)
     return Control(
         projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
+        service_accounts=ServiceAccounts(database, clock, keys),
         audit=Audit(database, clock, "server"), reports=Reports(database), directory=directory,
         models=OwnedModels(
             database, clock, versions=catalog.list, remove=catalog.remove, changed=directory.poke

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from mainspring.compute.sandbox import Sandbox
-    from mainspring.core.seams import Search
+    from mainspring.core.seams import Count, Search
     from mainspring.core.types import Ran
     from mainspring.responses.tools import Kind
     from mainspring.responses.tools_code_interpreter import RunCell
@@ -26,20 +26,28 @@ OUTPUT_BYTES = 16 * 2**20
 """Of what code in a container writes in one run: output, errors and files."""
 
 
-def containers(settings: Settings, database: "Database", stack: "AsyncExitStack") -> "Containers":
+def containers(
+    settings: Settings, database: "Database", stack: "AsyncExitStack", count: "Count"
+) -> "Containers":  # fmt: skip
     """What the code interpreter keeps, and the loop that deletes what has expired, until the stack is closed."""
     from mainspring.store.containers import Containers
 
     kept = Containers(
         database, SystemClock(), per_project=settings.tools.containers_per_project,
-        memory_bytes=settings.sandbox.memory_bytes,
+        memory_bytes=settings.sandbox.memory_bytes, count=count,
     )  # fmt: skip
     stack.enter_context(running(kept.keep_swept()))
     return kept
 
 
 def server_tools(
-    settings: Settings, *, search: "Search", sandbox: "Sandbox", containers: "Containers", files: "Files"
+    settings: Settings,
+    *,
+    search: "Search",
+    sandbox: "Sandbox",
+    containers: "Containers",
+    files: "Files",
+    count: "Count",
 ) -> "dict[str, Kind]":
     """Every kind."""
     from mainspring.responses.outside import Outside
@@ -55,7 +63,7 @@ def server_tools(
     workshop = Workshop(run=_cells(settings, sandbox), containers=containers, files=files, shelf=shelf)
     web = web_search(SearxNG(wanted.web_search, outside), shelf) if wanted.web_search else no_web_search()
     return {
-        "file_search": file_search(search, shelf), "code_interpreter": code_interpreter(workshop),
+        "file_search": file_search(search, shelf, count), "code_interpreter": code_interpreter(workshop),
         "mcp": mcp(outside, timeout_s=wanted.mcp_timeout_s), **dict.fromkeys(WEB_SEARCH, web),
     }  # fmt: skip
 

@@ -137,7 +137,7 @@ def sandbox(settings: Settings) -> "Sandbox":
 
 def webhooks(settings: Settings, database: "Database", stack: AsyncExitStack) -> "Webhooks":
     """Who is told what happens, and the loop that tells them, running until the stack is closed."""
-    from mainspring.governance.projects import installation_secret
+    from mainspring.governance.secret import installation_secret
     from mainspring.webhooks.courier import Courier
     from mainspring.webhooks.endpoints import Endpoints
     from mainspring.webhooks.hooks import Webhooks

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mainspring.core.errors import Conflict, InvalidRequest, MainspringError, ModelNotFound, NotFound, Unauthorized
 from mainspring.core.types import Limits
 from mainspring.governance.keys import CACHE_S
-from mainspring.governance.projects import installation_secret
+from mainspring.governance.secret import installation_secret
 from mainspring.governance.wanted import DEVELOPER_S, Deployment
 from tests.unit.governance.wanting import UNITS, World
 

@@ -165,3 +165,17 @@ async def test_items_that_a_client_sends_are_shown_to_the_model_again() -> None:
     replay = kind.replay(item)  # type: ignore[call-arg]
     assert replay is not None
     assert (replay.name, json.loads(replay.arguments), replay.text) == ("file_search", {"queries": ["a"]}, "f\nt")
+
+
+async def test_a_search_is_counted_and_a_call_that_searches_nothing_is_not() -> None:
+    counted: list[tuple[Any, ...]] = []
+
+    def count(what: Any, id: str, *, project: str, key: str, subject: str, tokens: int = 0) -> None:  # noqa: A002
+        counted.append((what, id, project, key, subject, tokens))
+
+    kind = file_search(Store().search, Shelf(), count)
+    made = await kind.make({"type": "file_search", "vector_store_ids": ["vs_1"]}, CALLER)
+    await run(made, "{}")
+    assert not counted
+    await run(made)
+    assert counted == [("file_search", "fs_1", CALLER.project, CALLER.principal, CALLER.model, 0)]

@@ -14,8 +14,8 @@ from mainspring.api.control.arm import PROVIDER, Arm, Body, Call, Resource, Syst
 from mainspring.api.services import Services
 from mainspring.core.errors import InvalidRequest, ModelNotFound
 from mainspring.governance.control import Control
+from mainspring.governance.deploying import MAX_CAPACITY
 from mainspring.governance.directory import provisioning
-from mainspring.governance.projects import MAX_CAPACITY
 from mainspring.governance.wanted import SKUS, Deployment, Project, State, Upgrade
 
 __all__ = [

@@ -17,7 +17,7 @@ from mainspring.api.services import Services
 from mainspring.core.errors import InvalidRequest, ModelNotFound
 from mainspring.core.types import ModelVersion
 from mainspring.governance.control import Control
-from mainspring.governance.projects import MAX_CAPACITY
+from mainspring.governance.deploying import MAX_CAPACITY
 from mainspring.governance.wanted import SKUS, UNIT_REQUESTS, UNIT_TOKENS, Snapshot
 
 __all__ = [

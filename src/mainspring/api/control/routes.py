@@ -13,6 +13,7 @@ from mainspring.api.control import accounts, deployments, inventory, offers, rai
 from mainspring.api.control.arm import ACCOUNT, GROUP, PROVIDER, SUBSCRIPTION, Arm, answer
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services
+from mainspring.api.settled import settled
 from mainspring.governance.control import Control
 from mainspring.governance.roles import Permission
 
@@ -68,18 +69,7 @@ def control_operations(services: Services, control: Control) -> list[Operation]:
     found.append(
         _arm("GET", path, operations, "arm_operations_list", "List these operations", "projects.read", ArmOperationList)
     )
-    return [replace(each, handler=_settled(each.handler, control)) if each.method != "GET" else each for each in found]
-
-
-def _settled(handler: Handler, control: Control) -> Handler:
-    """What was changed holds for every request that this server is sent after the answer."""
-
-    async def run(http: Request) -> Response:
-        reply = await handler(http)
-        await control.directory.refresh(control.projects)
-        return reply
-
-    return run
+    return [replace(each, handler=settled(each.handler, control)) if each.method != "GET" else each for each in found]
 
 
 def _arm(  # noqa: PLR0917 - the columns of a table

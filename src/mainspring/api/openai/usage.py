@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from mainspring.api.context import Context, context_of
 from mainspring.api.openai import replies
+from mainspring.api.openai.pages import flag_of
 from mainspring.api.services import Services
 from mainspring.core.errors import Forbidden, InvalidRequest
 from mainspring.governance.roles import allows
-from mainspring.governance.usage import OPERATIONS, Column, Operation, Sums
+from mainspring.governance.usage import OPERATIONS, Column, Operation, Totals
 
 __all__ = ["LAST_S", "CostsPage", "UsagePage", "UsageRoutes"]
 
@@ -20,25 +21,34 @@ WIDTHS: dict[str, tuple[int, int, int]] = {"1m": (60, 60, 1440), "1h": (3600, 24
 """Width of a bucket -> its seconds, how many are answered unless asked for, and at most."""
 COLUMNS: dict[str, Column] = {
     "project_id": "project",
+    "user_id": "key",
     "api_key_id": "key",
     "model": "deployment",
+    "batch": "tier",
     "service_tier": "tier",
 }
-"""What may be grouped by -> the ledger's column."""
-UNGROUPED = ("user_id", "batch", "line_item")
-"""What may be named too, and is null: there is only one of each yet."""
+"""What may be grouped by -> the ledger's column that it is told from."""
+UNGROUPED = ("line_item", "vector_store_id")
+"""What may be named too, and is null: it is not told apart."""
+USER = "oidc:"
+"""How the ids of those begin who come with a token and not with a key."""
+NOBODY = "-"
+"""Nobody's id."""
 EVERYWHERE = "*"
 LAST_S = 4_102_444_800
 """The year 2100; a later time is a mistake, milliseconds mostly."""
 
 
 class UsageResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One group's sums within a bucket; what was not grouped by is null."""
+    """One group's sums within a bucket; what was not grouped by is null. `object` decides which sums there are."""
 
     object: str
-    input_tokens: int
-    num_model_requests: int
+    input_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    num_model_requests: int | msgspec.UnsetType = msgspec.UNSET
+    num_requests: int | msgspec.UnsetType = msgspec.UNSET
+    num_sessions: int | msgspec.UnsetType = msgspec.UNSET
     output_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    input_uncached_tokens: int | msgspec.UnsetType = msgspec.UNSET
     input_cached_tokens: int | msgspec.UnsetType = msgspec.UNSET
     project_id: str | None = None
     user_id: str | None = None
@@ -121,7 +131,8 @@ class _Query:
         self.start = start // self.width_s * self.width_s
         self.end = min(end, self.start + limit * self.width_s)
         self.next_page = f"page_{self.end}" if self.end < end else None
-        self.keys, self.models = self.several("api_key_ids"), self.several("models")
+        self.keys, self.models = self._keys(), self.several("models")
+        self.batch = flag_of(http, "batch")
         self.projects = self._projects(context_of(http))
 
     def _projects(self, context: Context) -> list[str]:
@@ -132,6 +143,13 @@ class _Query:
         if any(name != context.project for name in named):
             raise Forbidden(f"Your role lets you see the usage of the project {context.project!r} only.")
         return [context.project]
+
+    def _keys(self) -> list[str]:
+        """The ids of keys and users to report on; none means all."""
+        keys, users = self.several("api_key_ids"), self.several("user_ids")
+        if not users:
+            return keys
+        return [each for each in users if each.startswith(USER) and (not keys or each in keys)] or [NOBODY]
 
     def several(self, name: str) -> list[str]:
         """Values of a parameter that may be sent several times, with brackets or without."""
@@ -161,6 +179,10 @@ class _Query:
         return int(number)
 
 
+Named = dict[str, Any]
+"""What was grouped by -> its value."""
+
+
 class UsageRoutes:
     """The handlers of usage and costs."""
 
@@ -175,6 +197,18 @@ class UsageRoutes:
         """Tokens of embedded text."""
         return await self._usage(http, "embeddings", ("embedding",))
 
+    async def moderations(self, http: Request) -> Response:
+        """Texts that were looked at; their tokens are estimates."""
+        return await self._usage(http, "moderations", ("moderation",))
+
+    async def file_searches(self, http: Request) -> Response:
+        """Calls of the tool file_search."""
+        return await self._usage(http, "file_searches", ("file_search",))
+
+    async def code_sessions(self, http: Request) -> Response:
+        """Containers that were made for code."""
+        return await self._usage(http, "code_interpreter_sessions", ("code_session",))
+
     async def costs(self, http: Request) -> Response:
         """What all of it cost."""
         query = self._query(http)
@@ -185,8 +219,7 @@ class UsageRoutes:
                 start_time=start,
                 end_time=start + query.width_s,
                 results=[
-                    CostsResult(amount=Money(each.totals.cost / 1e6), **dict(zip(groups, each.group, strict=True)))
-                    for each in sums.get(start, [])
+                    CostsResult(amount=Money(totals.cost / 1e6), **named) for named, totals in sums.get(start, [])
                 ],
             )
             for start in range(query.start, query.end, query.width_s)
@@ -198,16 +231,9 @@ class UsageRoutes:
         groups = query.groups()
         sums = await self._sums(query, groups, operations)
 
-        def result(each: Sums) -> UsageResult:
-            named: dict[str, Any] = dict(zip(groups, each.group, strict=True))
-            if kind == "completions":
-                named |= {"output_tokens": each.totals.completion, "input_cached_tokens": each.totals.cached}
-            return UsageResult(
-                object=f"organization.usage.{kind}.result",
-                input_tokens=each.totals.prompt,
-                num_model_requests=each.totals.requests,
-                **named,
-            )
+        def result(found: tuple[Named, Totals]) -> UsageResult:
+            named, totals = found
+            return UsageResult(object=f"organization.usage.{kind}.result", **named, **_figures(kind, totals))
 
         buckets = [
             UsageBucket(
@@ -222,17 +248,49 @@ class UsageRoutes:
 
     async def _sums(
         self, query: _Query, groups: Sequence[str], operations: Sequence[Operation]
-    ) -> dict[int, list[Sums]]:
-        found: dict[int, list[Sums]] = {}
+    ) -> "dict[int, list[tuple[Named, Totals]]]":
+        """Of each bucket its groups, by what was grouped by."""
+        found: dict[int, dict[tuple[Any, ...], Totals]] = {}
+        columns: list[Column] = list(dict.fromkeys(COLUMNS[name] for name in groups))
         for each in await self._services.sums(
             query.start,
             query.end,
             query.width_s,
-            [COLUMNS[name] for name in groups],
+            columns,
             operations=operations,
             keys=query.keys,
             deployments=query.models,
             projects=query.projects,
+            batch=query.batch,
         ):
-            found.setdefault(each.start, []).append(each)
-        return found
+            row = dict(zip(columns, each.group, strict=True))
+            group, bucket = tuple(_told(name, row[COLUMNS[name]]) for name in groups), found.setdefault(each.start, {})
+            before = bucket.get(group, Totals(0, 0, 0, 0, 0))
+            bucket[group] = Totals(*map(sum, zip(before, each.totals, strict=True)))
+        return {
+            start: [(dict(zip(groups, group, strict=True)), totals) for group, totals in bucket.items()]
+            for start, bucket in found.items()
+        }
+
+
+def _told(name: str, value: str) -> str | bool | None:
+    """What a row of the ledger says of something that is grouped by."""
+    if name == "user_id":
+        return value if value.startswith(USER) else None
+    return value == "batch" if name == "batch" else value
+
+
+def _figures(kind: str, totals: Totals) -> dict[str, Any]:
+    """The sums that are told of a kind of usage."""
+    if kind == "file_searches":
+        return {"num_requests": totals.requests}
+    if kind == "code_interpreter_sessions":
+        return {"num_sessions": totals.requests}
+    found = {"input_tokens": totals.prompt, "num_model_requests": totals.requests}
+    if kind == "completions":
+        found |= {
+            "output_tokens": totals.completion,
+            "input_cached_tokens": totals.cached,
+            "input_uncached_tokens": totals.prompt - totals.cached,
+        }
+    return found

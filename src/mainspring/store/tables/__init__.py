@@ -18,6 +18,7 @@ from mainspring.store.tables.governed import (
     policies,
     projects,
     requests,
+    service_accounts,
     usage_hours,
     wanted,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "response_events",
     "response_items",
     "responses",
+    "service_accounts",
     "stored_chats",
     "unused_blobs",
     "upload_parts",

@@ -27,6 +27,7 @@ __all__ = [
     "policies",
     "projects",
     "requests",
+    "service_accounts",
     "usage_hours",
     "wanted",
 ]
@@ -127,7 +128,21 @@ projects = Table(
     Column("generation2", Integer, nullable=False),
     Column("created", Float, nullable=False),
     Column("updated", Float, nullable=False),
+    Column("title", String(256), nullable=False, server_default=""),  # for people; empty is the name
+    Column("archived", Float),
 )
+
+# Programs that keys are made for: such a key's `owner` is the id of one.
+service_accounts = Table(
+    "service_accounts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("role", String(16), nullable=False),  # of its keys; empty: it has none
+    Column("created", Float, nullable=False),
+)
+Index("service_accounts_in_order", service_accounts.c.project, service_accounts.c.created, service_accounts.c.id)
 
 deployments = Table(
     "deployments",
