@@ -85,7 +85,6 @@ QUERY: dict[str, Json] = {
     "page/limit": {"type": "integer", "minimum": 1, "maximum": 100},
     "page/order": {"type": "string", "enum": ["asc", "desc"]},
     "page/before": {"type": "string"},
-    "audit/before": {"type": "string", "pattern": "^audit_log-[0-9]{1,18}$"},
     "include_archived": {"type": "boolean"},
     "owner_project_access": {"type": "string", "enum": ["active", "inactive", "any"]},
     "effective_at": {

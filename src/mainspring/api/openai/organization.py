@@ -234,7 +234,7 @@ def _audit(routes: AuditLogRoutes) -> Operation:
         path=f"{ORGANIZATION}/audit_logs", handler=routes.list, name="organization_audit_logs_list",
         summary="List changes", needs="audit.read", reply=AuditLogList, extra_status=(400,),
         query=(
-            *PAGE, "audit/before", "effective_at", "event_types[]", "project_ids[]", "actor_ids[]", "resource_ids[]",
+            *PAGE, "page/before", "effective_at", "event_types[]", "project_ids[]", "actor_ids[]", "resource_ids[]",
         ),
     )  # fmt: skip
 
