@@ -146,7 +146,7 @@ def test_file_searches_are_counted_once_however_often_they_are_noted(target: Gov
     assert [result.num_requests for bucket in page.data for result in bucket.results] == [1]
 
 
-@pytest.mark.parametrize("what", ["vector_stores", "web_search_calls", "images", "audio_speeches"])
+@pytest.mark.parametrize("what", ["vector_stores", "images", "audio_speeches"])
 def test_what_nobody_counts_is_not_told(target: GovernedTarget, what: str) -> None:
     with target.http() as client:
         answer: httpx.Response = client.get(f"/v1/organization/usage/{what}?start_time=0")

@@ -140,7 +140,10 @@ EXPECTED: dict[str, set[str] | None] = {
     "organization_usage_completions": WATCH,
     "organization_usage_embeddings": WATCH,
     "organization_costs": WATCH,
-    **{f"organization_usage_{what}": WATCH for what in ("moderations", "file_searches", "code_sessions")},
+    **{
+        f"organization_usage_{what}": WATCH
+        for what in ("moderations", "file_searches", "web_searches", "code_sessions")
+    },
     "organization_projects_list": READ,
     "organization_projects_create": {"admin"},  # nobody else here has a role in every project
     "organization_projects_retrieve": READ,

@@ -1,6 +1,7 @@
 """The tool web_search with the official clients, over a search engine and pages of our own on loopback."""
 
 import json
+import time
 from collections.abc import Generator
 from typing import Any
 from urllib.parse import parse_qs
@@ -164,3 +165,25 @@ def test_item_43_with_the_npm_package(target: GovernedTarget, web: Web, monkeypa
         assert found["sources"][0] == {"type": "url", "url": f"{web.url}/penguins"}
         assert found["spans"]
         assert all(each.startswith("([") for each in found["spans"])
+
+
+def test_what_was_searched_is_counted(target: GovernedTarget) -> None:
+    secret = target.make_key()
+    client, key = target.sdk("openai", secret), target.key_id(secret)
+    ask(client, '!call web_search {"query": "one"}')
+    ask(client, '!call web_search {"query": "two"}')
+    ask(client, "hello")
+
+    async def again() -> None:  # another search of one of these responses
+        target.services.count("web_search", "ws_again", project="default", key=key, subject="fake")
+
+    target.run(again())
+    usage = target.sdk("openai", admin_api_key=target.key).admin.organization.usage
+    for _ in range(60):
+        page = usage.web_search_calls(start_time=int(time.time()) - 86_400, api_key_ids=[key])
+        found = [result for bucket in page.data for result in bucket.results]
+        if found and found[0].num_requests >= 3:
+            break
+        time.sleep(0.1)  # until the ledger has been moved to the database
+    check("UsageResponse", json.loads(page.to_json()))
+    assert [(each.num_requests, each.num_model_requests) for each in found] == [(3, 2)]

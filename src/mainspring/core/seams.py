@@ -35,8 +35,8 @@ Embed = Callable[[EmbedRequest], Awaitable[Embeddings]]
 Search = Callable[[SearchRequest], Awaitable[SearchResult]]
 """Searches vector stores. Raises `NotFound` if one is not the project's, `InvalidRequest` if one has expired."""
 
-Counted = Literal["moderation", "file_search", "code_session"]
-"""What is counted beside requests to models."""
+Counted = Literal["moderation", "file_search", "code_session", "web_search", "web_response"]
+"""What is counted beside requests to models; the last is a response that searched the web, however often."""
 
 
 class Count(Protocol):

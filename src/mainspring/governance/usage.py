@@ -11,7 +11,10 @@ from mainspring.store.tables import requests, usage_hours
 
 __all__ = ["OPERATIONS", "Column", "Operation", "Record", "Reports", "Sums", "Totals"]
 
-Operation = Literal["chat", "completion", "infill", "embedding", "moderation", "file_search", "code_session"]
+Operation = Literal[
+    "chat", "completion", "infill", "embedding", "moderation", "file_search", "code_session",
+    "web_search", "web_response",
+]  # fmt: skip
 Column = Literal["project", "key", "deployment", "tier"]
 ID_KINDS = ("chatcmpl", "cmpl", "embd", "infill")
 """What the ids of answers begin with."""

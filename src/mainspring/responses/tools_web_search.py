@@ -1,12 +1,13 @@
 """The tool `web_search`: the model searches the web and opens pages that were found; answers cite them as links."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from mainspring.core.errors import InvalidRequest, Unavailable
+from mainspring.core.seams import Count, uncounted
 from mainspring.core.types import Constraint, Tool
 from mainspring.responses.citations import Source
 from mainspring.responses.items import UrlCitation
@@ -46,11 +47,16 @@ class _Passage(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-def web_search(provider: Provider, shelf: Shelf) -> Kind:
+def web_search(provider: Provider, shelf: Shelf, count: Count = uncounted) -> Kind:
     """The tool over a search engine."""
 
     async def make(definition: Mapping[str, Any], caller: Caller) -> WebSearch:
-        return WebSearch(msgspec.convert(dict(definition), _Definition), provider, shelf.of(caller))
+        def counted(item: str) -> None:
+            who: Any = {"project": caller.project, "key": caller.principal, "subject": caller.model}
+            count("web_response", f"web-{caller.response}", **who)
+            count("web_search", item, **who)
+
+        return WebSearch(msgspec.convert(dict(definition), _Definition), provider, shelf.of(caller), counted)
 
     return Kind(make=make, items=frozenset({"web_search_call"}), replay=_replay)
 
@@ -72,8 +78,11 @@ class WebSearch:
 
     prefix = "ws_"
 
-    def __init__(self, given: _Definition, provider: Provider, sources: Sources) -> None:
+    def __init__(
+        self, given: _Definition, provider: Provider, sources: Sources, counted: Callable[[str], None]
+    ) -> None:
         self._given, self._provider, self._sources = given, provider, sources
+        self._counted = counted  # told of each search's item
         self._limit, self._chars = SIZES[given.search_context_size]
         self._reads = sources.join()
         self._found: set[str] = set()  # pages that may be opened: a text cannot make the model ask for others
@@ -113,6 +122,7 @@ class WebSearch:
             failed = WebSearchCall(id=call.item, status="failed", action=action)
             yield Done(failed, 'The arguments are to be {"query": "..."}. Nothing was searched.')
             return
+        self._counted(call.item)
         yield Progress("response.web_search_call.searching")
         query = WebQuery(
             text=text, domains=tuple(self._given.filters.allowed_domains), location=self._given.user_location,

@@ -61,7 +61,7 @@ def server_tools(
     shelf, wanted = Shelf(), settings.tools
     outside = Outside(wanted.private_hosts)
     workshop = Workshop(run=_cells(settings, sandbox), containers=containers, files=files, shelf=shelf)
-    web = web_search(SearxNG(wanted.web_search, outside), shelf) if wanted.web_search else no_web_search()
+    web = web_search(SearxNG(wanted.web_search, outside), shelf, count) if wanted.web_search else no_web_search()
     return {
         "file_search": file_search(search, shelf, count), "code_interpreter": code_interpreter(workshop),
         "mcp": mcp(outside, timeout_s=wanted.mcp_timeout_s), **dict.fromkeys(WEB_SEARCH, web),

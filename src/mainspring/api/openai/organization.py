@@ -261,6 +261,10 @@ def _usage(routes: UsageRoutes) -> list[Operation]:
             summary="Calls of file search, by time", reply=UsagePage,
         ),
         reads(
+            path=f"{folder}/web_search_calls", handler=routes.web_searches, name="organization_usage_web_searches",
+            summary="Searches of the web, by time", reply=UsagePage,
+        ),
+        reads(
             path=f"{folder}/code_interpreter_sessions", handler=routes.code_sessions,
             name="organization_usage_code_sessions", summary="Containers that were made for code, by time",
             reply=UsagePage,

@@ -28,7 +28,7 @@ COLUMNS: dict[str, Column] = {
     "service_tier": "tier",
 }
 """What may be grouped by -> the ledger's column that it is told from."""
-UNGROUPED = ("line_item", "vector_store_id")
+UNGROUPED = ("line_item", "vector_store_id", "context_level")
 """What may be named too, and is null: it is not told apart."""
 USER = "oidc:"
 """How the ids of those begin who come with a token and not with a key."""
@@ -205,6 +205,10 @@ class UsageRoutes:
         """Calls of the tool file_search."""
         return await self._usage(http, "file_searches", ("file_search",))
 
+    async def web_searches(self, http: Request) -> Response:
+        """Searches of the tool web_search; a request to a model is a response that made some."""
+        return await self._usage(http, "web_searches", ("web_search",), ("web_response",))
+
     async def code_sessions(self, http: Request) -> Response:
         """Containers that were made for code."""
         return await self._usage(http, "code_interpreter_sessions", ("code_session",))
@@ -226,19 +230,28 @@ class UsageRoutes:
         ]
         return replies.json(CostsPage(data=buckets, has_more=query.next_page is not None, next_page=query.next_page))
 
-    async def _usage(self, http: Request, kind: str, operations: Sequence[Operation]) -> Response:
+    async def _usage(
+        self, http: Request, kind: str, operations: Sequence[Operation], within: Sequence[Operation] = ()
+    ) -> Response:
+        """`within` are the operations that requests to models are told of, if they are others."""
         query = self._query(http)
         groups = query.groups()
         sums = await self._sums(query, groups, operations)
+        outer = await self._sums(query, groups, within) if within else {}
 
-        def result(found: tuple[Named, Totals]) -> UsageResult:
-            named, totals = found
-            return UsageResult(object=f"organization.usage.{kind}.result", **named, **_figures(kind, totals))
+        def results(start: int) -> list[UsageResult]:
+            found: list[UsageResult] = []
+            for named, totals in sums.get(start, []):
+                figures = _figures(kind, totals)
+                if within:
+                    figures["num_model_requests"] = sum(
+                        each.requests for who, each in outer.get(start, ()) if who == named
+                    )
+                found.append(UsageResult(object=f"organization.usage.{kind}.result", **named, **figures))
+            return found
 
         buckets = [
-            UsageBucket(
-                start_time=start, end_time=start + query.width_s, results=list(map(result, sums.get(start, [])))
-            )
+            UsageBucket(start_time=start, end_time=start + query.width_s, results=results(start))
             for start in range(query.start, query.end, query.width_s)
         ]
         return replies.json(UsagePage(data=buckets, has_more=query.next_page is not None, next_page=query.next_page))
@@ -282,7 +295,7 @@ def _told(name: str, value: str) -> str | bool | None:
 
 def _figures(kind: str, totals: Totals) -> dict[str, Any]:
     """The sums that are told of a kind of usage."""
-    if kind == "file_searches":
+    if kind in ("file_searches", "web_searches"):
         return {"num_requests": totals.requests}
     if kind == "code_interpreter_sessions":
         return {"num_sessions": totals.requests}
