@@ -6,7 +6,7 @@ import msgspec
 import typer
 
 from mainspring.cli.data import Wanted, with_wanted
-from mainspring.cli.keys import LIMITS_HELP, limits_from, limits_shown
+from mainspring.cli.keys import LIMITS_HELP, limits_from, limits_shown, when
 from mainspring.cli.output import AsJson, Home, print_json, print_table
 from mainspring.core.errors import UserMistake
 
@@ -29,10 +29,13 @@ def list_projects(home: Home = None, as_json: AsJson = False) -> None:
         print_json(projects)
         return
     rows = [
-        (each.name, each.resource_group, each.location, str(len(snapshot.of(each.name))), limits_shown(each.limits))
+        (
+            each.name, each.resource_group, each.location, str(len(snapshot.of(each.name))), limits_shown(each.limits),
+            each.title, when(each.archived),
+        )
         for each in projects
-    ]
-    print_table(("name", "group", "location", "deployments", "limits"), rows)
+    ]  # fmt: skip
+    print_table(("name", "group", "location", "deployments", "limits", "title", "archived"), rows)
 
 
 @app.command()
