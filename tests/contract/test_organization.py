@@ -19,7 +19,7 @@ from openai import (
 from mainspring.core.types import Limits
 from mainspring.governance.wanted import Deployment
 from tests.contract.spec import check
-from tests.contract.target import STRICT, GovernedTarget, governed, in_catalog
+from tests.contract.target import API_VERSION, STRICT, GovernedTarget, governed, in_catalog
 
 FOLDER = "/v1/organization"
 
@@ -175,6 +175,27 @@ def test_an_archived_project_is_there_to_be_read_and_for_nothing_else(target: Go
             target.run(work)
     assert ("deployment.delete", f"{project.id}/chat", admin_id(target)) in actions(target)
     assert ("project.archive", project.id, admin_id(target)) in actions(target)
+
+
+def test_azures_control_plane_can_only_delete_what_is_archived(target: GovernedTarget, organization) -> None:
+    project = organization.projects.create(name="at Azure's door").id
+    organization.projects.archive(project)
+    group = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/default/providers"
+    account = f"{group}/Microsoft.CognitiveServices/accounts/{project}"
+    with target.http() as client:
+
+        def status(method: str, path: str = "", **more: Any) -> int:
+            return client.request(method, f"{account}{path}", params={"api-version": API_VERSION}, **more).status_code
+
+        assert status("PUT", json={"location": "local"}) == 403
+        assert status("PUT", "/raiBlocklists/list", json={"properties": {}}) == 403
+        assert status("POST", "/listKeys") == 403
+        assert status("GET") == 200
+        assert status("DELETE") == 200
+        assert status("GET") == 404
+    assert project not in [each.id for each in organization.projects.list(include_archived=True)]
+    made = organization.projects.create(name="at Azure's door")
+    assert (made.id, made.status) == (project, "active")
 
 
 def test_the_default_project_stays(organization) -> None:

@@ -140,11 +140,9 @@ def _checked(services: Services, operation: Operation) -> Handler:
             context_of(http).project = http.path_params.get(operation.of, operation.of).lower()
         if operation.needs is not None:
             _require(context_of(http), operation.needs, operation.anywhere)
-            if (
-                operation.method != "GET"
-                and operation.dialect != "arm"
-                and services.is_archived(context_of(http).project)
-            ):
+            # The control plane can still delete what is archived, the project at last.
+            changes = operation.method not in (("GET", "DELETE") if operation.dialect == "arm" else ("GET",))
+            if changes and services.is_archived(context_of(http).project):
                 raise Forbidden("The project is archived: it can be read, and nothing else.", code="project_archived")
         if check is not None:
             check(http)
