@@ -4,7 +4,11 @@ import contextlib
 import json
 import os
 import random
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import openai
 import psutil
@@ -20,6 +24,7 @@ KILLS = int(os.environ.get("MAINSPRING_TEST_KILLS", "2"))
 """Ten were tried by hand; each costs a start of the process."""
 STEPS = 6 + 4 * KILLS
 WAIT_S = 900.0
+ROOT = Path(__file__).parents[2]
 WORDS = ["ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine"]
 
 
@@ -100,3 +105,40 @@ def test_killed_again_and_again_it_ends_in_the_same_bits_and_answers(model_file)
         version = Catalog(server.home / "models").get(name)
         assert version.lineage is not None
         assert version.lineage.step == STEPS
+
+
+def compiled(catalog: Path, folder: Path, kills: int) -> int:
+    """Run to the end, killed so often after a step; how often it was."""
+    command = [sys.executable, "-m", "tests.e2e.compiled_run", catalog, folder.parent / "data.jsonl", folder, STEPS]
+    rng, num = random.Random(kills), 0
+    while True:
+        with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            if num < kills:
+                time.sleep(rng.random() * 2)
+                process.kill()
+                num += 1
+            process.stdout.read()
+        if process.returncode == 0:
+            return num
+
+
+@pytest.mark.skipif("MAINSPRING_TEST_KILLS" not in os.environ, reason="MAINSPRING_TEST_KILLS: half a minute for each")
+def test_so_does_a_run_whose_steps_are_compiled(model_file, tmp_path):
+    """What it chose is kept from its first process on: a speed that was measured differs from run to run."""
+    catalog = tmp_path / "models"
+    Catalog(catalog).ensure(f"file:{model_file.resolve()}")
+    (tmp_path / "data.jsonl").write_bytes(examples())
+    found = []
+    for name, kills in (("whole", 0), ("killed", KILLS)):
+        folder = tmp_path / name
+        if kills:  # the same choices
+            folder.mkdir()
+            shutil.copy(tmp_path / "whole" / "choices.json", folder)
+        assert compiled(catalog, folder, kills) == kills, "it ended before it was killed so often"
+        made = sorted(folder.glob("out/*/adapter_model.safetensors"))
+        found.append([(folder / "metrics.jsonl").read_bytes(), *(each.read_bytes() for each in made)])
+    assert json.loads((tmp_path / "whole" / "choices.json").read_text())["compile"]
+    assert len(found[0]) > 1
+    assert found[0] == found[1]
