@@ -188,7 +188,8 @@ def cited(generate: Generate, sources: Mapping[int, Source], spans: Mapping[int,
 
     async def run(request: GenerateRequest) -> AsyncGenerator[Event]:
         readers = [Citer(sources) for _ in range(request.n)]
-        async with aclosing(generate(request)) as events:
+        bound = msgspec.structs.replace(request, cites=tuple(sources))
+        async with aclosing(generate(bound)) as events:
             async for event in events:
                 match event:
                     case Token(thought=False, echo=False):

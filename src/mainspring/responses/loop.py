@@ -263,7 +263,8 @@ class Loop:
             streams=ask.streams or ask.background,
             max_tokens=self._room() if most is None else most,
             sampling=ask.sampling,
-            constraint=None if begun is not None else self._box.constraint,
+            constraint=None if begun is not None else ask.constraint,
+            cites=() if begun is not None else self._box.cites,
             deadline_s=ask.deadline_s,
             tier=ask.tier,
         )

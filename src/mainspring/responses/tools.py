@@ -28,7 +28,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from mainspring.core.types import Constraint, Tool
+from mainspring.core.types import Tool
 from mainspring.responses.items import Annotation
 
 __all__ = [
@@ -161,8 +161,8 @@ class Cites(Protocol):
         broken off: positions go on from its end."""
         ...
 
-    def constraint(self) -> Constraint | None:
-        """What the next answer must match; None if anything goes. Not asked if the client wants a format of its own."""
+    def cites(self) -> Sequence[int]:
+        """Numbers of passages: the only ones that markers in the next answer may have; none leaves markers free."""
         ...
 
 

@@ -133,8 +133,8 @@ class FakeSearch:
     def annotator(self, begun: str = "") -> Stars | None:
         return Stars(begun) if self._found and self._definition.get("cites") else None
 
-    def constraint(self) -> None:
-        return None
+    def cites(self) -> tuple[int, ...]:
+        return (1, 2) if self._found and self._definition.get("cites") else ()
 
 
 class FakeServer:
