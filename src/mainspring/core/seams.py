@@ -20,7 +20,7 @@ from mainspring.core.types import (
     Tier,
 )
 
-__all__ = ["Answered", "Call", "Deployments", "Embed", "Generate", "Models", "RunCode", "Search", "Wrapper"]
+__all__ = ["Align", "Answered", "Call", "Deployments", "Embed", "Generate", "Models", "RunCode", "Search", "Wrapper"]
 
 Generate = Callable[[GenerateRequest], AsyncGenerator[Event]]
 """Runs one request. Raises a `core.errors` exception, before the first event whenever possible. Closing the iterator
@@ -33,6 +33,16 @@ Search = Callable[[SearchRequest], Awaitable[SearchResult]]
 """Searches vector stores. Raises `NotFound` if one is not the project's, `InvalidRequest` if one has expired."""
 
 Wrapper = Callable[[Generate], Generate]
+
+
+class Align(Protocol):
+    """How near sentences are in meaning to the passages that they cite. `retrieval.aligning.Aligning` is the real
+    one."""
+
+    async def __call__(self, pairs: Sequence[tuple[str, str]], *, project: str, tenant: str) -> Sequence[float] | None:
+        """For each (sentence, passage) the cosine with that part of the passage which is nearest; None if the project
+        has no embedding model. Raises what `Embed` does."""
+        ...
 
 
 class Models(Protocol):

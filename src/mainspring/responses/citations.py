@@ -9,9 +9,9 @@ found. What is a marker here and what that grammar binds must agree.
 A marker is `[1]`, `[1, 2]`, `[doc1]` or `[source 1]`, in any case. In code, between backticks, nothing is a marker:
 `a[0]` means something else there.
 
-Each sentence that cites is held against the passages that it cites (`is_supported`). Its annotations come when it is
-over, so that text is never held back for them; only what may turn out to be a marker is, and the white space before it.
-What comes out depends on what was written, and not on how that was cut.
+Each sentence that cites is held against the passages that it cites (`is_supported`, then `judging.py`). Its annotations
+come when it is over, so that text is never held back for them; only what may turn out to be a marker is, and the white
+space before it. What comes out depends on what was written, and not on how that was cut.
 """
 
 import re
@@ -221,7 +221,8 @@ class Citer:
         for number, start, end in cited:
             source = self._sources[number]
             if source.annotation is not None:
-                self._out.append(Annotated(source.annotation(start, end, is_supported(sentence, source.text))))
+                annotation = source.annotation(start, end, is_supported(sentence, source.text))
+                self._out.append(Annotated(annotation, (sentence.strip(), source.text)))
 
 
 class _Code:

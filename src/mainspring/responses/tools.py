@@ -134,9 +134,15 @@ Preparation = Opened | Progress | Listed
 
 
 class Annotated(msgspec.Struct, frozen=True):
-    """An annotation of the text so far, as OpenAI writes it (`file_citation`, `url_citation`, ...)."""
+    """An annotation of the text so far, as OpenAI writes it (`file_citation`, `url_citation`, ...).
+
+    Args:
+        claim: the sentence that cites, and the passage: what can be judged further (`judging.py`). Then the annotation
+            has `supported` and `support_score`.
+    """
 
     annotation: Annotation
+    claim: tuple[str, str] | None = None
 
 
 class Annotator(Protocol):
