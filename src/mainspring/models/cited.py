@@ -10,7 +10,7 @@ that four backticks or more have opened counts as text to its end, since no regu
 Syntax: llguidance, docs/syntax.md ("And/Not operators in regexes").
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = ["MAX_LISTED", "MAX_NUMBER", "cited_grammar", "cited_text"]
 
@@ -31,19 +31,21 @@ LINE: (/``?/ | ONE /(``+)?/ | TWO /(`|```+)?/) /\n/
 OPEN: /``?`?/ | ONE /(``+)?/ | TWO /(`|```+)?/ | FENCE /(``?)?/"""
 
 
-def cited_text(name: str, numbers: Iterable[int]) -> list[str]:
+def cited_text(name: str, numbers: Iterable[int], never: Sequence[str] = ()) -> list[str]:
     """Rules for a terminal called `name` that is any such text, whole or broken off in code.
 
     Args:
         numbers: of the passages, at least one, from 1 to `MAX_NUMBER`.
+        never: terminals that it does not begin with, without brackets and backticks in them.
     """
     known = "|".join(map(str, sorted(set(numbers))))
     one = rf"[ \t]?{_NAME}({known})"
     marker = rf"{one}(,{one}){{0,{MAX_LISTED - 1}}}\]"
     return [
-        f"{name}: OUTSIDE ((CLOSED AFTER) | (LINE OUTSIDE))* (CLOSED | OPEN | MANY)?",
+        f"{name}: FIRST (MARKER | BRACKET)* ((CLOSED AFTER) | (LINE OUTSIDE))* (CLOSED | OPEN | MANY)?",
         "OUTSIDE: NO_MARK (MARKER | BRACKET)*",
         "AFTER: (/[^\\[`]+/ (MARKER | BRACKET)*) | (MARKER | BRACKET)+",  # a backtick would belong to the run before
+        f"FIRST: NO_MARK{''.join(f' & ~({each} ANY)' for each in never)}",  # of the whole it would be too costly
         "NO_MARK: /[^\\[`]*/",
         f'MARKER: "[" /{marker}/ NO_MARK',
         f'BRACKET: "[" (NO_MARK & ~/{_OPENING}(?s:.*)/)',

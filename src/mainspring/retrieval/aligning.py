@@ -28,7 +28,8 @@ def windows(passage: str) -> list[str]:
     """A passage's sentences, and its pairs of sentences."""
     said = [each[:MAX_SENTENCE] for piece in _END.split(passage) if (each := " ".join(piece.split()))]
     pairs = [f"{one} {two}" for one, two in pairwise(said)]
-    return [each for both in zip(said, [*pairs, ""], strict=True) for each in both if each][:MAX_PARTS]
+    both = [each for pair in zip(said, pairs, strict=False) for each in pair]
+    return [*both, *said[-1:]][:MAX_PARTS]
 
 
 class Aligning:

@@ -11,15 +11,19 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mainspring.core.types import ChatPrompt, Constraint, GenerateRequest, Message, Tool, ToolUse
+from mainspring.core.config import EngineSettings
+from mainspring.core.types import ChatPrompt, Constraint, GenerateRequest, Message, Sampling, Tool, ToolUse
 from mainspring.engine.constraint import Grammars, as_lark
 from mainspring.engine.llama import binding
+from mainspring.engine.llama.backend import LlamaBackend
 from mainspring.engine.llama.vocabulary import LlamaVocabulary
 from mainspring.engine.prompts import Prompts
 from mainspring.engine.toy import ToyBackend
 from mainspring.models.chat import ChatTemplate
 from mainspring.models.cited import MAX_LISTED, cited_grammar
 from mainspring.responses.citations import MAX_MARKER, markers
+from mainspring.responses.grounding import IN_SCOPE
+from tests.unit.engine.test_engine import Bench
 
 KNOWN = (1, 2, 3, 12)
 PART = [("messages", Constraint("lark"))]
@@ -187,8 +191,19 @@ def test_beside_tools_text_is_bound_and_calls_are_not() -> None:
 
 def test_thoughts_are_free_and_what_follows_them_is_not() -> None:
     grammar = bound(THINKS)
-    assert allows("<think>[9]?</think>\nYes [1].", grammar)
+    for text in ("<think>[9]? `</think>\nYes [1].", "<b>Yes</b> [1].", "Yes: <think>", ""):
+        assert allows(text, grammar)
     assert not allows("<think>[9]?</think>\nYes [9].", grammar)
+
+
+def test_where_calls_are_bare_objects_text_is_bound_too() -> None:
+    template = ChatTemplate("{{ messages[0].content }}{# ipython #}")
+    assert template.format.bare
+    grammar = bound(template, ToolUse(tools=(TOOL,)))
+    for text in ("It is so [1].", '{"name": "find", "parameters": {"a": [9]}}', ""):
+        assert allows(text, grammar)
+    for text in ("It is so [9].", "{ [1] }"):
+        assert not allows(text, grammar)
 
 
 def test_a_format_of_the_clients_goes_first() -> None:
@@ -196,3 +211,39 @@ def test_a_format_of_the_clients_goes_first() -> None:
         "[9, 8]", bound(ChatTemplate("{{ messages[0].content }}"), constraint=Constraint("regex", r"\[9, 8\]"))
     )
     assert allows("[9, 8]", bound(HERMES, ToolUse(tools=(TOOL,)), Constraint("regex", r"\[9, 8\]")))
+
+
+DOCUMENTS = (
+    "Penguins are birds that cannot fly. They swim very well and eat krill.",
+    "A steam engine turns heat into motion. Its boiler makes the steam.",
+    "Bread is baked of flour, water, salt and yeast.",
+)
+
+
+@pytest.fixture(scope="module")
+def answers(model_file: Path) -> Callable[..., list[str]]:
+    """What the default model says of three documents, hot and eager for brackets."""
+    backend = LlamaBackend(model_file, EngineSettings(context_tokens=1024, kv_tokens=8192, max_running=10))
+    pieces = {at: backend.piece(at).strip() for at in range(backend.num_tokens)}
+    eager = {at: 9.0 if piece == b"[" else 4.0 for at, piece in pieces.items() if re.fullmatch(rb"\[|[0-9]|doc", piece)}
+    told = "\n\n".join([IN_SCOPE, *(f"[doc{at}] {text}" for at, text in enumerate(DOCUMENTS, 1))])
+
+    def ask(cites: tuple[int, ...], count: int) -> list[str]:
+        bench = Bench(backend, max_running=10, prefill_tokens=512, mixed_tokens=256, max_outputs=16)
+        for at in range(0, count, 10):
+            system, user = Message(role="system", content=told), Message(role="user", content=f"Tell {at} facts.")
+            sampling = Sampling(temperature=1.5, seed=at, logit_bias=eager)
+            bench.add(str(at), ChatPrompt((system, user)), n=10, max_tokens=24, sampling=sampling, cites=cites)
+        bench.run()
+        return [bench.text(str(at), choice) for at in range(0, count, 10) for choice in range(10)]
+
+    return ask
+
+
+@pytest.mark.model
+def test_in_40_hot_answers_of_the_default_model_the_reader_has_nothing_to_drop(answers: Any) -> None:
+    told = answers((1, 2, 3), 40)
+    assert len(told) == 40
+    assert set().union(*map(numbers, told)) == {1, 2, 3}
+    assert sum(map(len, map(markers, told))) > 20
+    assert any(numbers(text) - {1, 2, 3} for text in answers((), 20)), "or it would be so without the grammar"

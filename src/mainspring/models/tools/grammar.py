@@ -67,14 +67,12 @@ class AnswerGrammar:
 
     def compile(self) -> str:
         """The grammar, in the JSON that llguidance reads."""
-        rules = ["%llguidance {}", FREE, *(cited_text("TEXT", self.cites) if self.cites else [TEXT]), *self._thought()]
+        rules = ["%llguidance {}", FREE, *self._text(), *self._thought()]
         before = "thought? " if self.think or self.format_.layout == "harmony" else ""
         if self.thinking:
             before = "thought "
         if self.tools:
             rules += self._calls()
-        if self.format_.bare:
-            rules.append(r"SAID: /[^{\s](.|\n)*/" + (" & TEXT" if self.cites else ""))
         rules += [f"start: {before}answer", f"answer: {self._answer()}"]
         parts = [{"name": "answer", "lark_grammar": "\n".join(rules)}]
         parts += [
@@ -110,6 +108,16 @@ class AnswerGrammar:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
+    def _text(self) -> list[str]:
+        """Any text, or any whose markers are of passages. The latter does not begin with a thought, which is free: else
+        llguidance's lexer would take what begins with one for text, and never come back."""
+        if not self.cites:
+            return [TEXT]
+        thought = self.think[0] if self.think is not None else ""
+        is_written = thought and thought not in self.special and not set(thought) & set("[`")
+        never = [json.dumps(thought)] if is_written else []
+        return cited_text("TEXT", self.cites, [*never, r"/[{\s]/"] if self.format_.bare else never)
+
     def _thought(self) -> list[str]:
         if self.format_.layout == "harmony":
             opened, end = self._write("<|channel|>analysis<|message|>"), self._up_to("thought_end", "<|end|>", "FREE")
@@ -129,7 +137,7 @@ class AnswerGrammar:
         if self.content is not None:
             return self._choice(content, "calls")
         if self.format_.bare:
-            return "(SAID | calls)?"
+            return "(TEXT | calls)?" if self.cites else "(/[^{\\s](.|\\n)*/ | calls)?"
         ends = self._endless()
         last = " | last" if ends else ""
         if ends == len(self.tools):
