@@ -229,6 +229,7 @@ def answers(model_file: Path) -> Callable[..., list[str]]:
     told = "\n\n".join([IN_SCOPE, *(f"[doc{at}] {text}" for at, text in enumerate(DOCUMENTS, 1))])
 
     def ask(cites: tuple[int, ...], count: int) -> list[str]:
+        backend.clear()
         bench = Bench(backend, max_running=10, prefill_tokens=512, mixed_tokens=256, max_outputs=16)
         for at in range(0, count, 10):
             system, user = Message(role="system", content=told), Message(role="user", content=f"Tell {at} facts.")
