@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mainspring.core.config import FilterSettings
+from mainspring.responses.citations import markers
 from mainspring.responses.grounding import NOT_FOUND
 from mainspring.responses.judging import NEAR
 from tests.contract.observed import run
@@ -103,7 +104,11 @@ def test_what_the_default_model_cites_resolves(model_target: Target) -> None:
         answer = model_target.post({**body, "seed": seed})
         assert answer.status_code == 200, answer.text
         for choice in answer.json()["choices"]:
-            resolve(choice["message"]["content"], choice["message"]["context"])
+            text, context = choice["message"]["content"], choice["message"]["context"]
+            told = [f"[doc{at}]" for at in range(1, len(context["citations"]) + 1)]
+            shown = [text[each["start_index"] : each["end_index"]] for each in context["citation_spans"]]
+            assert set(shown) <= set(told)
+            assert markers(text) == shown  # hot as it is, it writes other things in brackets, such as [barrel2]
 
 
 def test_what_the_model_is_given_are_the_documents_in_its_system_message(target: GovernedTarget, store: str) -> None:
