@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from mainspring.core.config import FilterSettings
+from mainspring.responses.citations import markers
 from mainspring.responses.grounding import NOT_FOUND
+from mainspring.responses.judging import NEAR
 from tests.contract.observed import run
-from tests.contract.target import GovernedTarget, events, governed
+from tests.contract.target import GovernedTarget, Target, events, governed
 from tests.contract.test_node import FOLDER, NODE, PACKAGE
 from tests.contract.test_vector_stores import DOCUMENTS, filled
 
@@ -64,6 +66,10 @@ def test_item_44_data_sources_answer_with_citations_and_their_markers_resolve(
     assert json.loads(context["intent"]) == ["What do penguins eat? !cite"]
     assert message.content
     resolve(message.content, context)
+    assert context["citation_spans"]
+    for span in context["citation_spans"]:
+        assert -1 <= span["support_score"] <= 1
+        assert span["supported"] or span["support_score"] < NEAR
     text, contexts = "", []
     for chunk in client.chat.completions.create(**given, stream=True):
         for choice in chunk.choices:
@@ -85,6 +91,24 @@ def test_every_marker_of_500_answers_resolves_to_a_retrieved_passage(target: Gov
             checked += 1
     assert checked == 500
     assert with_markers > 400, "the answers have markers to resolve"
+    assert target.engine is not None
+    assert target.engine.requests[-1].cites == (1, 2, 3), "an engine with grammars writes no others"
+
+
+@pytest.mark.model
+def test_what_the_default_model_cites_resolves(model_target: Target) -> None:
+    store, _ = filled(model_target.sdk("openai"))
+    for seed in (1, 2):
+        messages = [{"role": "user", "content": "What do penguins eat? What is bread? Cite as [doc1]."}]
+        body = {"messages": messages, "data_sources": source(store), "temperature": 1.2, "n": 8, "max_tokens": 32}
+        answer = model_target.post({**body, "seed": seed})
+        assert answer.status_code == 200, answer.text
+        for choice in answer.json()["choices"]:
+            text, context = choice["message"]["content"], choice["message"]["context"]
+            told = [f"[doc{at}]" for at in range(1, len(context["citations"]) + 1)]
+            shown = [text[each["start_index"] : each["end_index"]] for each in context["citation_spans"]]
+            assert set(shown) <= set(told)
+            assert markers(text) == shown  # hot as it is, it writes other things in brackets, such as [barrel2]
 
 
 def test_what_the_model_is_given_are_the_documents_in_its_system_message(target: GovernedTarget, store: str) -> None:

@@ -9,6 +9,7 @@ from openai import OpenAI
 
 from mainspring.core.config import FilterSettings
 from mainspring.responses.citations import markers
+from mainspring.responses.judging import NEAR
 from tests.contract.observed import run
 from tests.contract.target import GovernedTarget, governed
 from tests.contract.test_node import FOLDER, NODE, PACKAGE
@@ -52,7 +53,9 @@ def test_item_41_an_answer_cites_files_that_were_found(
         assert each.type == "file_citation"
         assert store[1][each.filename] == each.file_id
         assert 0 <= each.index <= len(text)
-        assert isinstance(each.model_dump()["supported"], bool)
+        extra = each.model_dump()
+        assert isinstance(extra["supported"], bool)
+        assert extra["supported"] or extra["support_score"] < NEAR
     assert markers(text) == [], "what resolves is an annotation, and what does not is gone"
 
 
@@ -96,6 +99,9 @@ def test_every_marker_of_500_answers_resolves_to_a_file(
         assert {each.file_id for each in annotations} <= set(store[1].values())
         cites += bool(annotations)
     assert cites > 450, "the answers have markers to resolve"
+    assert target.engine is not None
+    first, second = target.engine.requests[-2:]
+    assert (first.cites, second.cites) == ((), (1, 2, 3)), "an engine with grammars writes no others"
 
 
 def test_with_nothing_above_the_floor_the_answer_says_so(

@@ -9,7 +9,7 @@ from mainspring.api.tracing import Tracing
 from mainspring.batches.batches import Batches
 from mainspring.core.clock import Clock
 from mainspring.core.errors import EngineUnavailable
-from mainspring.core.seams import Count, Deployments, Embed, Generate, Models, RunCode, Search, uncounted
+from mainspring.core.seams import Align, Count, Deployments, Embed, Generate, Models, RunCode, Search, uncounted
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.evals.evals import Evals
 from mainspring.governance.control import Control
@@ -57,6 +57,7 @@ class VectorStores:
     stores: Stores
     attaching: Attaching
     search: Search
+    align: Align
 
 
 @dataclass(frozen=True, kw_only=True)

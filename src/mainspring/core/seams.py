@@ -21,7 +21,7 @@ from mainspring.core.types import (
 )
 
 __all__ = [
-    "Answered", "Call", "Count", "Counted", "Deployments", "Embed", "Generate", "Models", "RunCode", "Search",
+    "Align", "Answered", "Call", "Count", "Counted", "Deployments", "Embed", "Generate", "Models", "RunCode", "Search",
     "Wrapper", "uncounted",
 ]  # fmt: skip
 
@@ -62,6 +62,16 @@ def uncounted(what: Counted, id: str, *, project: str, key: str, subject: str, t
 
 
 Wrapper = Callable[[Generate], Generate]
+
+
+class Align(Protocol):
+    """How near sentences are in meaning to the passages that they cite. `retrieval.aligning.Aligning` is the real
+    one."""
+
+    async def __call__(self, pairs: Sequence[tuple[str, str]], *, project: str, tenant: str) -> Sequence[float] | None:
+        """For each (sentence, passage) the cosine with that part of the passage which is nearest; None if the project
+        has no embedding model. Raises what `Embed` does."""
+        ...
 
 
 class Models(Protocol):

@@ -207,6 +207,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
         tier: its priority.
         prediction: text that the answer is expected to repeat in large parts; None if there is none.
         adapter: what to compute it with; None for the model itself. The replica loads it if it has not.
+        cites: numbers of passages: the only ones that markers in the answer may have (`models/cited.py`); none at all
+            leaves markers free. Does nothing beside a constraint.
     """
 
     id: str
@@ -226,6 +228,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier = "default"
     prediction: str | None = None
     adapter: Adapter | None = None
+    cites: tuple[int, ...] = ()
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):

@@ -14,6 +14,7 @@ from mainspring.core.types import ChatPrompt, Constraint, GenerateRequest, Infil
 from mainspring.engine.constraint import constraint_grammar
 from mainspring.engine.vocabulary import FillsIn, InfillTokens, Vocabulary
 from mainspring.models.chat import ChatTemplate
+from mainspring.models.cited import cited_grammar
 from mainspring.models.infill import InfillReader, fit
 from mainspring.models.tools.answers import Reader
 from mainspring.models.tools.plan import AnswerPlan
@@ -74,7 +75,9 @@ class Prompts:
         if plan is not None and plan.is_plain:
             plan = None  # nothing but content: its constraint is the whole grammar
         if plan is None:
-            return constraint_grammar(request.constraint) if request.constraint else None
+            if request.constraint is not None:
+                return constraint_grammar(request.constraint)
+            return (cited_grammar(request.cites), [("messages", Constraint("lark"))]) if request.cites else None
         return plan.grammar(self._special)
 
     def _tokens(self, request: GenerateRequest) -> tuple[list[int], AnswerPlan | None]:
@@ -84,7 +87,7 @@ class Prompts:
             case ChatPrompt() as prompt:
                 template = self.template
                 pieces = template.render(prompt.messages, prompt.tools, prompt.thinking, continues=prompt.continues)
-                plan = template.plan(prompt, pieces, request.constraint)
+                plan = template.plan(prompt, pieces, request.constraint, request.cites)
             case TextPrompt(text):
                 pieces = [text]
             case TokenPrompt(ids):

@@ -9,7 +9,7 @@ import datetime
 import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn, cast
 
 import jinja2
@@ -160,12 +160,16 @@ class ChatTemplate:
             _raise("the prompt would be too long")
         return [piece for piece in text.split(CUT) if piece]
 
-    def plan(self, prompt: ChatPrompt, pieces: list[str], constraint: Constraint | None) -> AnswerPlan:
+    def plan(
+        self, prompt: ChatPrompt, pieces: list[str], constraint: Constraint | None, cites: Sequence[int] = ()
+    ) -> AnswerPlan:
         """How the answers to a rendered prompt are read and bound."""
         # A thought that the prompt began is one that the model continues.
         thinking = self.think is not None and "".join(pieces[-3:]).rstrip().endswith(self.think[0])
         thinking = thinking and not prompt.continues
-        return AnswerPlan(prompt, format_=self.format, think=self.think, thinking=thinking, constraint=constraint)
+        return AnswerPlan(
+            prompt, format_=self.format, think=self.think, thinking=thinking, constraint=constraint, cites=cites
+        )
 
     def _run(
         self, turns: list[Turn], tools: list[dict[str, Any]] | None, *, to_answer: bool = True, **flags: bool

@@ -12,7 +12,7 @@ import msgspec
 
 from mainspring.core.clock import Clock
 from mainspring.core.errors import DeadlineExceeded, MainspringError, Overloaded, Unavailable
-from mainspring.core.seams import Generate
+from mainspring.core.seams import Align, Generate
 from mainspring.responses.ask import Ask
 from mainspring.responses.bell import Bell
 from mainspring.responses.context import Context, history_of
@@ -40,8 +40,17 @@ RETRIED = (Unavailable, Overloaded, DeadlineExceeded)
 class Background:
     """What `store.worker.Worker` is given for jobs of this kind."""
 
-    def __init__(self, database: Database, clock: Clock, generate: Generate, kinds: Kinds, bell: Bell) -> None:
-        self._database, self._clock, self._generate = database, clock, generate
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        generate: Generate,
+        kinds: Kinds,
+        bell: Bell,
+        *,
+        align: Align | None = None,
+    ) -> None:
+        self._database, self._clock, self._generate, self._align = database, clock, generate, align
         self._kinds, self._bell = kinds, bell
 
     async def work(self, held: Held) -> None:
@@ -66,7 +75,7 @@ class Background:
             writing.loop = Loop(
                 ask, context.entries, draft, box=await Toolbox.open(ask, self._kinds), kinds=self._kinds,
                 generate=self._generate, state=msgspec.convert(held.job.state, State) if held.job.state else None,
-                save=writing.flush,
+                save=writing.flush, align=self._align,
             )  # fmt: skip
             await writing.run()
         except RETRIED as error:

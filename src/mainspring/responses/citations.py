@@ -1,15 +1,17 @@
 """Citations that are true: what a model writes goes in, in pieces; text and annotations come out.
 
-The model is told passages with numbers and asked to cite them. Models, small ones above all, follow that loosely, so
-it is not relied on: a marker is taken out of the text, and what it resolves to is put there by us. One that resolves
-to nothing leaves no trace. So every marker that a reader sees is of a passage that was found.
+The model is told passages with numbers and asked to cite them, and while it writes it can begin no marker of another
+(`models/cited.py`). Where that does not bind it (in a format of the client's, in what goes on after a restart, on an
+engine without grammars) it is not relied on either: a marker is taken out of the text, and what it resolves to is put
+there by us. One that resolves to nothing leaves no trace. So every marker that a reader sees is of a passage that was
+found. What is a marker here and what that grammar binds must agree.
 
 A marker is `[1]`, `[1, 2]`, `[doc1]` or `[source 1]`, in any case. In code, between backticks, nothing is a marker:
 `a[0]` means something else there.
 
-Each sentence that cites is held against the passages that it cites (`is_supported`). Its annotations come when it is
-over, so that text is never held back for them; only what may turn out to be a marker is, and the white space before it.
-What comes out depends on what was written, and not on how that was cut.
+Each sentence that cites is held against the passages that it cites (`is_supported`, then `judging.py`). Its annotations
+come when it is over, so that text is never held back for them; only what may turn out to be a marker is, and the white
+space before it. What comes out depends on what was written, and not on how that was cut.
 """
 
 import re
@@ -23,14 +25,14 @@ from mainspring.responses.tools import Annotated
 
 __all__ = ["Citer", "Source", "is_supported", "markers"]
 
-MAX_MARKER = 40
+MAX_MARKER = 64
 """Characters of the longest marker. What goes on is text."""
 MAX_SENTENCE = 2000
 """Characters of a sentence, or of what has no end like one, that are looked at."""
-_NAMED = re.compile(r"(?:doc(?:ument)?|source|passage)?[ \t]?(\d+)", re.IGNORECASE)
-_WORD = r"[A-Za-z]{0,8}[ \t]?\d{1,4}"
+_NAMED = re.compile(r"(?:doc(?:ument)?|source|passage)?[ \t]?([0-9]+)", re.IGNORECASE)
+_WORD = r"[A-Za-z]{0,8}[ \t]?[0-9]{1,4}"
 _MARKER = re.compile(rf"\[[ \t]?{_WORD}(?:[ \t]?,[ \t]?{_WORD})*[ \t]?\]")
-_PARTIAL = re.compile(rf"\[[ \t]?(?:{_WORD}[ \t]?,[ \t]?)*[A-Za-z]{{0,8}}[ \t]?\d{{0,4}}[ \t]?")
+_PARTIAL = re.compile(rf"\[[ \t]?(?:{_WORD}[ \t]?,[ \t]?)*[A-Za-z]{{0,8}}[ \t]?[0-9]{{0,4}}[ \t]?")
 FENCE = 3
 """Backticks that begin code of several lines."""
 _ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
@@ -219,7 +221,8 @@ class Citer:
         for number, start, end in cited:
             source = self._sources[number]
             if source.annotation is not None:
-                self._out.append(Annotated(source.annotation(start, end, is_supported(sentence, source.text))))
+                annotation = source.annotation(start, end, is_supported(sentence, source.text))
+                self._out.append(Annotated(annotation, (sentence.strip(), source.text)))
 
 
 class _Code:

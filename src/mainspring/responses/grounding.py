@@ -18,6 +18,7 @@ from mainspring.core.seams import Generate, Search
 from mainspring.core.search import Filter, Found, Ranking, SearchRequest
 from mainspring.core.types import Constraint, Event, Finished, GenerateRequest, Message, Token
 from mainspring.responses.citations import Citer, Source
+from mainspring.responses.judging import WORDS, Judge
 from mainspring.responses.sources import shortened
 from mainspring.responses.tools import Annotated
 
@@ -77,12 +78,14 @@ class Document(Citation, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A marker in an answer: its characters, the document, and whether that bears the sentence out. Ours."""
+    """A marker in an answer: its characters, the document, and whether that bears the sentence out. `support_score` is
+    as of `FileCitation`. Ours."""
 
     start_index: int
     end_index: int
     document: int
     supported: bool
+    support_score: float | UnsetType = UNSET
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +181,9 @@ def _fields(found: Found) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def cited(generate: Generate, sources: Mapping[int, Source], spans: Mapping[int, list[Span]]) -> Generate:
+def cited(
+    generate: Generate, sources: Mapping[int, Source], spans: Mapping[int, list[Span]], judge: Judge = WORDS
+) -> Generate:
     """A `Generate` whose text has no markers but those of `sources`. What it says can be later than what it counts, by
     a marker's length.
 
@@ -187,16 +192,17 @@ def cited(generate: Generate, sources: Mapping[int, Source], spans: Mapping[int,
     """
 
     async def run(request: GenerateRequest) -> AsyncGenerator[Event]:
-        readers = [Citer(sources) for _ in range(request.n)]
-        async with aclosing(generate(request)) as events:
+        readers = [_Reader(sources) for _ in range(request.n)]
+        bound = msgspec.structs.replace(request, cites=tuple(sources))
+        async with aclosing(generate(bound)) as events:
             async for event in events:
                 match event:
                     case Token(thought=False, echo=False):
-                        said = _noted(readers[event.choice].feed(event.text), spans[event.choice])
-                        yield msgspec.structs.replace(event, text=said)
+                        yield msgspec.structs.replace(event, text=readers[event.choice].feed(event.text))
                     case Finished():
-                        if rest := _noted(readers[event.choice].end(), spans[event.choice]):
+                        if rest := readers[event.choice].end():
                             yield Token(event.choice, rest, num=0)
+                        spans[event.choice].extend(await readers[event.choice].spans(judge))
                         yield event
                     case _:
                         yield event
@@ -204,7 +210,25 @@ def cited(generate: Generate, sources: Mapping[int, Source], spans: Mapping[int,
     return run
 
 
-def _noted(pieces: Sequence[str | Annotated], spans: list[Span]) -> str:
-    """The text; what was annotated goes into `spans`."""
-    spans += [each.annotation for each in pieces if isinstance(each, Annotated) and isinstance(each.annotation, Span)]
-    return "".join(each for each in pieces if isinstance(each, str))
+class _Reader:
+    """Reads one choice: text comes out at once, spans at the end."""
+
+    def __init__(self, sources: Mapping[int, Source]) -> None:
+        self._citer, self._found = Citer(sources), list[Annotated]()
+
+    def feed(self, text: str) -> str:
+        """More of what the model wrote; what can be told now."""
+        return self._kept(self._citer.feed(text))
+
+    def end(self) -> str:
+        """What was held back."""
+        return self._kept(self._citer.end())
+
+    def _kept(self, pieces: Sequence[str | Annotated]) -> str:
+        self._found += [each for each in pieces if isinstance(each, Annotated)]
+        return "".join(each for each in pieces if isinstance(each, str))
+
+    async def spans(self, judge: Judge) -> list[Span]:
+        """What the markers are."""
+        annotations: list[Any] = [each.annotation for each in await judge(self._found)]
+        return [each for each in annotations if isinstance(each, Span)]

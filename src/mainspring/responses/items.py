@@ -61,22 +61,25 @@ class LogProb(msgspec.Struct, frozen=True):
 
 class FileCitation(msgspec.Struct, frozen=True, tag_field="type", tag="file_citation"):
     """A file that a text cites; `index` is where in the text, in characters. `supported`, which is ours, says whether
-    the sentence's words are those of the passage that it cites."""
+    the sentence's words are those of the passage that it cites, or its meaning is; `support_score` is the latter's
+    cosine, where there is an embedding model."""
 
     file_id: str
     filename: str
     index: int
     supported: bool | UnsetType = UNSET
+    support_score: float | UnsetType = UNSET
 
 
 class UrlCitation(msgspec.Struct, frozen=True, tag_field="type", tag="url_citation"):
-    """A page that a text cites, and the characters that do; `supported` as of files."""
+    """A page that a text cites, and the characters that do; the others as of files."""
 
     url: str
     title: str
     start_index: int
     end_index: int
     supported: bool | UnsetType = UNSET
+    support_score: float | UnsetType = UNSET
 
 
 class ContainerFileCitation(msgspec.Struct, frozen=True, tag_field="type", tag="container_file_citation"):

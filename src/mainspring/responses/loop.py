@@ -5,14 +5,14 @@ that takes a broken response up again needs is in `State`, which is written down
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from typing import Any, NamedTuple
 
 import msgspec
 
 from mainspring.core.errors import ContextLengthExceeded
 from mainspring.core.ids import new_id
-from mainspring.core.seams import Generate
+from mainspring.core.seams import Align, Generate
 from mainspring.core.types import (
     ChatPrompt,
     Event,
@@ -25,6 +25,7 @@ from mainspring.core.types import (
 )
 from mainspring.responses.ask import Ask
 from mainspring.responses.draft import Draft
+from mainspring.responses.judging import Judge, Waiting
 from mainspring.responses.prompt import approved, fitted, messages_of, num_droppable, units_of
 from mainspring.responses.shown import shown
 from mainspring.responses.state import Pending, State
@@ -68,12 +69,13 @@ class Loop:
 
     def __init__(
         self, ask: Ask, entries: Sequence[Entry], draft: Draft, *, box: Toolbox, kinds: Kinds, generate: Generate,
-        state: State | None = None, watch: Callable[[Event], None] = _ignore,
+        state: State | None = None, watch: Callable[[Event], None] = _ignore, align: Align | None = None,
         save: Callable[[], Awaitable[None]] = _nowhere,
     ) -> None:  # fmt: skip
         self.state = state or State()
         self._ask, self._entries, self._draft, self._box = ask, entries, draft, box
         self._kinds, self._generate, self._watch, self._save = kinds, generate, watch, save
+        self._judge = Judge(align, ask.project, ask.tenant)
         self._is_new = not ask.background  # an attempt that nobody knows of any more may have had the id
         self._broken = self._taken_up() if state is not None else None
 
@@ -164,23 +166,32 @@ class Loop:
         self._draft.turn(self.state.began)
         calls: dict[int, Pending] = {}
         annotators = self._box.annotators((self._broken.text if self._broken else None) or "")
-        async with aclosing(self._events()) as events:
-            async for event in events:
-                self._watch(event)
-                match event:
-                    case Screened():
-                        self.state.screened(event)
-                    case ToolCallDelta():
-                        self._called(event, calls)
-                    case Token():
-                        self._said(event, annotators)
-                    case Finished():
-                        self._finished(event, list(calls.values()), annotators)
-                    case _:
-                        pass
-                yield
+        with closing(Waiting(self._judge)) as cited:
+            async with aclosing(self._events()) as events:
+                async for event in events:
+                    self._watch(event)
+                    if isinstance(event, ToolCallDelta) or (isinstance(event, Token) and event.thought):
+                        self._cite(await cited.rest())  # what was said ends here
+                    match event:
+                        case Screened():
+                            self.state.screened(event)
+                        case ToolCallDelta():
+                            self._called(event, calls)
+                        case Token():
+                            self._said(event, annotators, cited)
+                        case Finished():
+                            self._annotate([], annotators, cited, end=True)
+                            self._cite(await cited.rest())
+                            self._finished(event, list(calls.values()))
+                        case _:
+                            pass
+                    yield
 
-    def _said(self, token: Token, annotators: list[Annotator]) -> None:
+    def _cite(self, found: Sequence[Annotated]) -> None:
+        for each in found:
+            self._draft.annotate(each.annotation)
+
+    def _said(self, token: Token, annotators: list[Annotator], cited: Waiting) -> None:
         if token.thought:
             self.state.thought += token.num
             self._draft.think(token.text)
@@ -188,11 +199,13 @@ class Loop:
         self.state.said += token.num
         if annotators:
             self._draft.say("", token.logprobs)
-            self._annotate([token.text], annotators)
+            self._annotate([token.text], annotators, cited)
         else:
             self._draft.say(token.text, token.logprobs)
 
-    def _annotate(self, pieces: Sequence[str | Annotated], annotators: list[Annotator], *, end: bool = False) -> None:
+    def _annotate(
+        self, pieces: Sequence[str | Annotated], annotators: list[Annotator], cited: Waiting, *, end: bool = False
+    ) -> None:
         """Through one after the other: each reads the text that the one before it gives out."""
         for annotator in annotators:
             passed: list[str | Annotated] = []
@@ -203,7 +216,8 @@ class Loop:
             if isinstance(piece, str):
                 self._draft.say(piece)
             else:
-                self._draft.annotate(piece.annotation)
+                cited.put(piece)
+            self._cite(cited.ready())
 
     def _called(self, delta: ToolCallDelta, calls: dict[int, Pending]) -> None:
         if delta.id and (owner := self._box.owner(delta.name)) is not None:
@@ -213,8 +227,7 @@ class Loop:
         else:
             self._draft.call(delta)
 
-    def _finished(self, event: Finished, calls: list[Pending], annotators: list[Annotator]) -> None:
-        self._annotate([], annotators, end=True)
+    def _finished(self, event: Finished, calls: list[Pending]) -> None:
         state, broken, self._broken = self.state, self._broken or _Broken(), None
         state.reason = event.reason
         self._draft.end_turn(incomplete=state.is_cut, calls=bool(calls))
@@ -263,7 +276,8 @@ class Loop:
             streams=ask.streams or ask.background,
             max_tokens=self._room() if most is None else most,
             sampling=ask.sampling,
-            constraint=None if begun is not None else self._box.constraint,
+            constraint=None if begun is not None else ask.constraint,
+            cites=() if begun is not None else self._box.cites,
             deadline_s=ask.deadline_s,
             tier=ask.tier,
         )

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mainspring.core import log
 from mainspring.core.clock import Clock
 from mainspring.core.errors import InvalidRequest, MainspringError, NotFound, Overloaded
-from mainspring.core.seams import Generate
+from mainspring.core.seams import Align, Generate
 from mainspring.core.types import Event
 from mainspring.responses.ask import Ask
 from mainspring.responses.bell import Bell
@@ -76,10 +76,11 @@ class Responses:
 
     def __init__(
         self, database: Database, clock: Clock, kinds: Kinds, *, retention_s: float, per_project: int, bell: Bell,
-        queued: Callable[[], None],
+        queued: Callable[[], None], align: Align | None = None,
     ) -> None:  # fmt: skip
         self._database, self._clock, self._kinds = database, clock, kinds
         self._retention_s, self._per_project, self._bell, self._queued = retention_s, per_project, bell, queued
+        self._align = align
 
     # -- in the foreground -----------------------------------------------------------------------------------------
 
@@ -95,7 +96,10 @@ class Responses:
         box = await Toolbox.open(ask, self._kinds)
         async with self._context(ask) as context:
             draft = Draft(response, summary=ask.summary, sealed="reasoning.encrypted_content" in ask.include)
-            loop = Loop(ask, context.entries, draft, box=box, kinds=self._kinds, generate=generate, watch=watch)
+            loop = Loop(
+                ask, context.entries, draft, box=box, kinds=self._kinds, generate=generate, watch=watch,
+                align=self._align,
+            )  # fmt: skip
             draft.create()
             said: list[Told] = []
             try:

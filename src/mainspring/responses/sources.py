@@ -7,6 +7,7 @@ response share one `Sources`, and the first of them reads the text for all.
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
+from mainspring.models.cited import MAX_NUMBER
 from mainspring.responses.citations import Citer, Source
 from mainspring.responses.items import ContainerFileCitation
 from mainspring.responses.tools import Annotated, Annotator, Caller
@@ -45,6 +46,10 @@ class Sources:
         number = number or max(self.found, default=0) + 1
         self.found[number] = source
         return number
+
+    def numbers(self) -> tuple[int, ...]:
+        """What markers may be of."""
+        return tuple(each for each in self.found if each <= MAX_NUMBER)
 
     def nothing(self, where: str) -> None:
         """A search of `where` ("the files", "the web") has found nothing."""

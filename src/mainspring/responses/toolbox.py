@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from mainspring.core.errors import InvalidRequest
-from mainspring.core.types import Constraint, Tool, ToolUse
+from mainspring.core.types import Tool, ToolUse
 from mainspring.responses.ask import Ask, Selector
 from mainspring.responses.tools import Annotator, Caller, Cites, Kinds, Preparation, ServerTool
 from mainspring.store.responses import Entry
@@ -133,9 +133,6 @@ class Toolbox:
         return [each for each in found if each is not None]
 
     @property
-    def constraint(self) -> Constraint | None:
-        """What the next answer must match: the client's own, or a tool's."""
-        if self._ask.constraint is not None:
-            return self._ask.constraint
-        found = (tool.constraint() for _, _, tool in self._tools if isinstance(tool, Cites))
-        return next((each for each in found if each is not None), None)
+    def cites(self) -> tuple[int, ...]:
+        """Numbers that markers in the next answer may have; see `Cites.cites`."""
+        return tuple(each for _, _, tool in self._tools if isinstance(tool, Cites) for each in tool.cites())

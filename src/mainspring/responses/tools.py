@@ -28,7 +28,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from mainspring.core.types import Constraint, Tool
+from mainspring.core.types import Tool
 from mainspring.responses.items import Annotation
 
 __all__ = [
@@ -134,9 +134,15 @@ Preparation = Opened | Progress | Listed
 
 
 class Annotated(msgspec.Struct, frozen=True):
-    """An annotation of the text so far, as OpenAI writes it (`file_citation`, `url_citation`, ...)."""
+    """An annotation of the text so far, as OpenAI writes it (`file_citation`, `url_citation`, ...).
+
+    Args:
+        claim: the sentence that cites, and the passage: what can be judged further (`judging.py`). Then the annotation
+            has `supported` and `support_score`.
+    """
 
     annotation: Annotation
+    claim: tuple[str, str] | None = None
 
 
 class Annotator(Protocol):
@@ -161,8 +167,8 @@ class Cites(Protocol):
         broken off: positions go on from its end."""
         ...
 
-    def constraint(self) -> Constraint | None:
-        """What the next answer must match; None if anything goes. Not asked if the client wants a format of its own."""
+    def cites(self) -> Sequence[int]:
+        """Numbers of passages: the only ones that markers in the next answer may have; none leaves markers free."""
         ...
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from mainspring.compute.inside import cell
 from mainspring.core.errors import InvalidRequest, MainspringError, NotFound
-from mainspring.core.types import Constraint, Ran, Tool
+from mainspring.core.types import Ran, Tool
 from mainspring.responses.items import ContainerFileCitation
 from mainspring.responses.items_tools import CodeInterpreterCall, CodeInterpreterLogs
 from mainspring.responses.sources import Shelf, Sources
@@ -105,9 +105,9 @@ class CodeInterpreter:
         """What reads the next message."""
         return self._sources.annotator(begun) if self._reads else None
 
-    def constraint(self) -> Constraint | None:
-        """None."""
-        return None
+    def cites(self) -> Sequence[int]:
+        """What was found by all tools."""
+        return self._sources.numbers() if self._reads else ()
 
     async def begin(self, listed: Sequence[Mapping[str, Any]]) -> AsyncGenerator[Preparation]:  # noqa: ARG002
         """Nothing."""

@@ -8,7 +8,7 @@ import msgspec
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.seams import Count, Search, uncounted
 from mainspring.core.search import Comparison, Compound, Filter, Found, Ranking, SearchRequest
-from mainspring.core.types import Constraint, Tool
+from mainspring.core.types import Tool
 from mainspring.responses.citations import Source
 from mainspring.responses.items import FileCitation
 from mainspring.responses.items_tools import FileSearchCall, FileSearchResult
@@ -103,9 +103,9 @@ class FileSearch:
         """What reads the next message."""
         return self._sources.annotator(begun) if self._reads else None
 
-    def constraint(self) -> Constraint | None:
-        """None: markers that resolve to nothing are taken out instead (docs/ARCHITECTURE.md says why)."""
-        return None
+    def cites(self) -> Sequence[int]:
+        """What was found by all tools."""
+        return self._sources.numbers() if self._reads else ()
 
     async def begin(self, listed: Sequence[Mapping[str, Any]]) -> AsyncGenerator[Preparation]:  # noqa: ARG002
         """Nothing."""

@@ -8,7 +8,7 @@ import msgspec
 
 from mainspring.core.errors import InvalidRequest, Unavailable
 from mainspring.core.seams import Count, uncounted
-from mainspring.core.types import Constraint, Tool
+from mainspring.core.types import Tool
 from mainspring.responses.citations import Source
 from mainspring.responses.items import UrlCitation
 from mainspring.responses.items_tools import OpenPageAction, SearchAction, WebSearchCall, WebSource
@@ -92,9 +92,9 @@ class WebSearch:
         """What reads the next message."""
         return self._sources.annotator(begun) if self._reads else None
 
-    def constraint(self) -> Constraint | None:
-        """None: see file_search."""
-        return None
+    def cites(self) -> Sequence[int]:
+        """What was found by all tools."""
+        return self._sources.numbers() if self._reads else ()
 
     async def begin(self, listed: Sequence[Mapping[str, Any]]) -> AsyncGenerator[Preparation]:  # noqa: ARG002
         """Nothing."""

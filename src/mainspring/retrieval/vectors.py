@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mainspring.core.errors import ContextLengthExceeded
+from mainspring.core.errors import ContextLengthExceeded, ModelNotFound
 from mainspring.core.seams import Deployments, Embed
 from mainspring.core.types import EmbedRequest, ModelInfo
 from mainspring.retrieval.passages import Chunk
@@ -124,6 +124,28 @@ class Vectors:
                 continue
             mean = rows.mean(axis=0)
             return mean / max(float(np.linalg.norm(mean)), 1e-12)
+
+    async def of_parts(self, texts: Sequence[str], *, project: str, model: str, tenant: str) -> NDArray[np.float32]:
+        """A vector of length 1 for each text, of as much of its beginning as the model reads: (texts, dimensions).
+
+        Raises:
+            MainspringError: as `of_chunks`.
+        """
+        info = self.served(project, model)
+        if info is None:
+            raise ModelNotFound(f"Nothing makes vectors of {model!r}.")
+        most = max(info.context_length - SPARE_TOKENS, LEAST_TOKENS)
+        while True:
+            try:
+                rows = await self._all(
+                    [parts(text, most, self.count(model))[0] for text in texts], info, project, tenant
+                )
+            except ContextLengthExceeded:
+                if most <= LEAST_TOKENS:
+                    raise
+                most //= 2
+                continue
+            return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
     async def _all(self, texts: list[str], info: ModelInfo, project: str, tenant: str) -> NDArray[np.float32]:
         found: list[NDArray[np.float32]] = []

@@ -143,7 +143,9 @@ async def _stateful(made: Made, trainer: str) -> dict[str, Any]:
         ),
         "vector_stores": stores,
         "containers": containers,
-        "responses": await work.responses(settings, database, made.generate, kinds=kinds, stack=stack),
+        "responses": await work.responses(
+            settings, database, made.generate, kinds=kinds, align=stores.align, stack=stack
+        ),
     }  # fmt: skip
 
 

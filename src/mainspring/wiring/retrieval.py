@@ -26,6 +26,7 @@ async def vector_stores(
 ) -> "VectorStores":  # fmt: skip
     """Everything about vector stores; what works on them stops when the stack is closed."""
     from mainspring.api.services import VectorStores
+    from mainspring.retrieval.aligning import Aligning
     from mainspring.retrieval.attaching import Attaching
     from mainspring.retrieval.chunk import chunks
     from mainspring.retrieval.held import INDEXES, Indexes
@@ -58,8 +59,9 @@ async def vector_stores(
     stack.enter_context(running(worker.run()))
     stack.push_async_callback(worker.stop)
     return VectorStores(
-        stores=stores, attaching=Attaching(database, clock, stores, worker.poke), search=searching.search
-    )
+        stores=stores, attaching=Attaching(database, clock, stores, worker.poke), search=searching.search,
+        align=Aligning(vectors),
+    )  # fmt: skip
 
 
 class Tokenizers:

@@ -10,7 +10,7 @@ from mainspring.compute.local import launch_local
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import Settings
 from mainspring.core.errors import ModelNotFound
-from mainspring.core.seams import Embed, Generate
+from mainspring.core.seams import Align, Embed, Generate
 from mainspring.core.types import ModelVersion
 from mainspring.models.catalog import Catalog
 from mainspring.wiring.running import running
@@ -97,8 +97,9 @@ async def training(
 
 
 async def responses(
-    settings: Settings, database: "Database", generate: Generate, *, kinds: "Mapping[str, Kind]", stack: AsyncExitStack
-) -> "Stateful":
+    settings: Settings, database: "Database", generate: Generate, *, kinds: "Mapping[str, Kind]", align: Align,
+    stack: AsyncExitStack,
+) -> "Stateful":  # fmt: skip
     """Responses and conversations, the work on those in the background, and the loop that forgets what has expired, all
     running until the stack is closed."""
     from mainspring.api.services import Stateful
@@ -109,14 +110,14 @@ async def responses(
     from mainspring.store.worker import Worker
 
     clock, bell, wanted = SystemClock(), Bell(), settings.responses
-    background = Background(database, clock, generate, kinds, bell)
+    background = Background(database, clock, generate, kinds, bell, align=align)
     worker = Worker(
         database, clock, KIND, OPEN, background.work, give_up=background.give_up, concurrent=wanted.concurrent,
         lease_s=wanted.lease_s,
     )  # fmt: skip
     made = Responses(
         database, clock, kinds, retention_s=wanted.retention_days * 86_400, per_project=wanted.per_project, bell=bell,
-        queued=worker.poke,
+        queued=worker.poke, align=align,
     )  # fmt: skip
     stack.enter_context(running(made.keep_swept()))
     stack.enter_context(running(worker.run()))

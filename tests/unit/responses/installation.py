@@ -83,7 +83,8 @@ class Stars:
         for letter in text:
             self._seen += letter == "e"
             if letter == "e" and self._seen % 2 == 0:
-                found.append(Annotated(FileCitation("file-1", "cats.txt", self._length)))
+                annotation = FileCitation("file-1", "cats.txt", self._length, supported=False)
+                found.append(Annotated(annotation, (f"Sentence {self._length}.", "Cats purr.")))
             else:
                 self._length += 1
                 found.append(letter)
@@ -133,8 +134,8 @@ class FakeSearch:
     def annotator(self, begun: str = "") -> Stars | None:
         return Stars(begun) if self._found and self._definition.get("cites") else None
 
-    def constraint(self) -> None:
-        return None
+    def cites(self) -> tuple[int, ...]:
+        return (1, 2) if self._found and self._definition.get("cites") else ()
 
 
 class FakeServer:
@@ -195,6 +196,7 @@ class Installation:
     def __init__(self, database: Database, **more: Any) -> None:
         self.database, self.clock, self.engine = database, FakeClock(1_800_000_000.0), FakeEngine()
         self._more = {"retention_s": 1000.0, "per_project": 100, **more}
+        self._align = more.get("align")
         self._bell = Bell()
         self.responses = self._responses()
         self._tasks: list[asyncio.Task[None]] = []
@@ -206,7 +208,7 @@ class Installation:
 
     def start(self) -> None:
         """The work in the background."""
-        background = Background(self.database, self.clock, self.engine.generate, KINDS, self._bell)
+        background = Background(self.database, self.clock, self.engine.generate, KINDS, self._bell, align=self._align)
         self.worker = Worker(
             self.database, self.clock, KIND, OPEN, background.work, give_up=background.give_up, lease_s=1000.0
         )

@@ -48,6 +48,7 @@ def read(pieces: list[str], **options: object) -> tuple[str, list[Cited]]:
         ("[1] It is.", "It is.", [(1, 0)]),
         ("One.\n[2] It is.", "One.\nIt is.", [(2, 5)]),
         ("A [9].", "A.", []),
+        ("A [\u0661].", "A [\u0661].", []),
         ("A [1, 9].", "A.", [(1, 1)]),
         ("`a[1]` and a [one] [x][", "`a[1]` and a [one] [x][", []),
         ("```py\na[1]\n```\nb [1]", "```py\na[1]\n```\nb", [(1, 16)]),
@@ -88,7 +89,8 @@ def test_a_message_that_was_broken_off_goes_on_where_it_ended() -> None:
     begun = "It is so. "
     citer = Citer(sources(), first="Nothing.\n\n", begun=begun)
     out = [*citer.feed("Or [1] not."), *citer.end()]
-    assert out == ["Nothing.\n\nOr not.", Annotated(Cited(1, len(begun) + 12, len(begun) + 12, True))]  # type: ignore[arg-type]
+    cited = Annotated(Cited(1, len(begun) + 12, len(begun) + 12, True), ("Nothing.\n\nOr not.", MADRID))  # type: ignore[arg-type]
+    assert out == ["Nothing.\n\nOr not.", cited]
 
 
 PIECES = st.sampled_from(

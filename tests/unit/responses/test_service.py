@@ -1,6 +1,7 @@
 """Responses that are kept, in the foreground and in the background, on both databases."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,36 @@ async def test_what_is_cited_lies_in_the_text(here: Installation) -> None:
     places = [each["index"] for each in part["annotations"]]
     assert places == sorted(places)
     assert all(0 <= place <= len(part["text"]) for place in places)
+
+
+async def test_text_does_not_wait_for_whether_it_is_borne_out_and_annotations_do(
+    tmp_path: Path, database_url: str
+) -> None:
+    said, gate = list[Any](), asyncio.Event()
+
+    async def align(pairs: Any, *, project: str, tenant: str) -> list[float]:
+        said.extend((*each, project, tenant) for each in pairs)
+        await gate.wait()
+        return [0.25 for _ in pairs]
+
+    async with installed(tmp_path, database_url, align=align) as here:
+        ask, told = ask_of("resp_1", "!call", definitions=((0, {**SEARCH, "cites": True}),)), list[Told]()
+        async with asyncio.timeout(60):
+            async for step in here.responses.make(ask, blank(ask), here.engine.generate):
+                told += step
+                text = "".join(json.loads(each.body).get("delta", "") for each in told if "text.delta" in each.type)
+                if not gate.is_set() and len(text.split()) == 24:  # all but what is held back to the end
+                    assert not [each for each in told if "annotation" in each.type]
+                    gate.set()
+        kinds = [each.type for each in told]
+        assert kinds.index("response.output_text.annotation.added") < kinds.index("response.output_text.done")
+        body = json.loads(told[-1].body)["response"]
+        check_log(told, body)
+        annotations = body["output"][-1]["content"][0]["annotations"]
+        assert [(each["supported"], each["support_score"]) for each in annotations] == [(False, 0.25)] * len(said)
+        assert said[0][1:] == ("Cats purr.", "default", "key")
+        await enqueue(here, "resp_2", "!call", definitions=ask.definitions)
+        assert (await here.over("resp_2"))["output"][-1]["content"][0]["annotations"] == annotations
 
 
 async def test_a_tool_that_is_not_there_or_wrong_is_named(here: Installation) -> None:

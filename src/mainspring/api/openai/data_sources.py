@@ -12,6 +12,7 @@ from mainspring.api.openai.wire_vector_stores import FilterIn, filter_of
 from mainspring.core.errors import InvalidRequest
 from mainspring.core.types import Constraint, Message
 from mainspring.responses.grounding import Context, Data, Grounded, Span, cited, ground
+from mainspring.responses.judging import WORDS, Judge
 
 if TYPE_CHECKING:
     from mainspring.api.context import Context as Asking
@@ -64,9 +65,10 @@ class VectorStoreSource(Wire):
 
 @dataclass(frozen=True)
 class Grounding:
-    """A chat's documents, if it has any, and what its answers say of them."""
+    """A chat's documents, if it has any, what looks whether they bear its answers out, and what those say of them."""
 
     found: Grounded | None = None
+    judge: Judge = WORDS
     spans: dict[int, list[Span]] = field(default_factory=dict[int, list[Span]])
 
     @property
@@ -94,7 +96,7 @@ class Grounding:
         """The same, with what it generates held to the documents."""
         if self.found is None:
             return services
-        return replace(services, generate=cited(services.generate, self.found.sources, self.spans))
+        return replace(services, generate=cited(services.generate, self.found.sources, self.spans, self.judge))
 
 
 async def grounding(
@@ -114,7 +116,8 @@ async def grounding(
     tenant = context.principal.id if context.principal else ""
     data, search = _data_of(body.data_sources[0]), services.vector_stores.search
     found = await ground(messages, data, search, project=context.project, tenant=tenant)
-    return Grounding(found, {choice: [] for choice in range(body.n or 1)})
+    judge = Judge(services.vector_stores.align, context.project, tenant)
+    return Grounding(found, judge, {choice: [] for choice in range(body.n or 1)})
 
 
 def _check_alone(body: "DeploymentChatRequest") -> None:

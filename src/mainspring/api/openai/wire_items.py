@@ -53,6 +53,7 @@ class FileCitationIn(Wire):
     filename: str
     index: int
     supported: bool | None = None
+    support_score: float | None = None
 
 
 class UrlCitationIn(Wire):
@@ -64,6 +65,7 @@ class UrlCitationIn(Wire):
     start_index: int
     end_index: int
     supported: bool | None = None
+    support_score: float | None = None
 
 
 class ContainerFileCitationIn(Wire):

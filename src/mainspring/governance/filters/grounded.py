@@ -8,7 +8,7 @@ conclusion, and a good paraphrase in other words looks invented to it. docs/SAFE
 import re
 from collections.abc import Sequence
 
-__all__ = ["SHARE", "ungrounded"]
+__all__ = ["SHARE", "shares", "ungrounded"]
 
 SHARE = 0.6
 """The part of a sentence's weight that must be found in one passage of a source."""
@@ -51,6 +51,11 @@ def _weights(sentence: str) -> dict[str, float]:
 def ungrounded(answer: str, sources: Sequence[str]) -> list[tuple[int, int, float]]:
     """Where sentences stand that no source bears out, each with the share that one did. Questions and very short
     sentences claim nothing."""
+    return [(start, end, round(share, 3)) for start, end, share in shares(answer, sources) if share < SHARE]
+
+
+def shares(answer: str, sources: Sequence[str]) -> list[tuple[int, int, float]]:
+    """The same for every sentence that claims something: the largest part of its weight in one passage."""
     passages: list[set[str]] = []
     for source in sources:
         stems = [one.replace(",", "") if one[0].isdigit() else _stem(one) for one in _WORD.findall(source)]
@@ -63,7 +68,6 @@ def ungrounded(answer: str, sources: Sequence[str]) -> list[tuple[int, int, floa
             continue
         total = sum(weights.values())
         share = max((sum(weights[word] for word in weights.keys() & one) for one in passages), default=0.0) / total
-        if share < SHARE:
-            start = match.start() + len(match[0]) - len(match[0].lstrip())
-            found.append((start, start + len(sentence), round(share, 3)))
+        start = match.start() + len(match[0]) - len(match[0].lstrip())
+        found.append((start, start + len(sentence), share))
     return found

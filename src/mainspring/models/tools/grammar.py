@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from mainspring.core.types import Constraint, Tool
+from mainspring.models.cited import cited_text
 from mainspring.models.tools.formats import Format
 
 __all__ = ["COMPACT", "AnswerGrammar", "regex_grammar"]
@@ -21,6 +22,7 @@ COMPACT = {"whitespace_flexible": False, "lenient": False, "coerce_one_of": Fals
 SPACED = {**COMPACT, "item_separator": ", ", "key_separator": ": "}
 """The same for arguments, which models have learned with these spaces."""
 
+FREE = r"FREE: /(.|\n)*/"
 TEXT = r"TEXT: /(.|\n)*/"
 COMBINATORS = ("allOf", "anyOf", "oneOf", "$ref", "patternProperties")
 
@@ -49,6 +51,7 @@ class AnswerGrammar:
         think: the tags around thoughts, if the model may think first.
         thinking: the prompt ended inside a thought.
         content: what an answer that is no call must match; None for any text.
+        cites: numbers that markers in any text may have (`models/cited.py`); none at all leaves it free. Thoughts are.
     """
 
     format_: Format
@@ -60,10 +63,11 @@ class AnswerGrammar:
     think: tuple[str, str] | None = None
     thinking: bool = False
     content: Constraint | None = None
+    cites: Sequence[int] = ()
 
     def compile(self) -> str:
         """The grammar, in the JSON that llguidance reads."""
-        rules = ["%llguidance {}", TEXT, *self._thought()]
+        rules = ["%llguidance {}", FREE, *self._text(), *self._thought()]
         before = "thought? " if self.think or self.format_.layout == "harmony" else ""
         if self.thinking:
             before = "thought "
@@ -97,22 +101,31 @@ class AnswerGrammar:
             return self._write(text)
         return f"{self._write(start)} {self._write(text.removeprefix(start))}"
 
-    def _up_to(self, rule: str, mark: str) -> list[str]:
-        """A rule for any text up to and with the first `mark`."""
-        if mark in self.special:
-            return [f"{rule}: TEXT {self._write(mark)}"]
-        return [f"{rule}[lazy]: TEXT {self._write(mark)}"]
+    def _up_to(self, rule: str, mark: str, text: str) -> list[str]:
+        """A rule for a text up to and with the first `mark`."""
+        lazy = "" if mark in self.special else "[lazy]"
+        return [f"{rule}{lazy}: {text} {self._write(mark)}"]
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
+    def _text(self) -> list[str]:
+        """Any text, or any whose markers are of passages. The latter does not begin with a thought, which is free: else
+        llguidance's lexer would take what begins with one for text, and never come back."""
+        if not self.cites:
+            return [TEXT]
+        thought = self.think[0] if self.think is not None else ""
+        is_written = thought and thought not in self.special and not set(thought) & set("[`")
+        never = [json.dumps(thought)] if is_written else []
+        return cited_text("TEXT", self.cites, [*never, r"/[{\s]/"] if self.format_.bare else never)
+
     def _thought(self) -> list[str]:
         if self.format_.layout == "harmony":
-            opened, end = self._write("<|channel|>analysis<|message|>"), self._up_to("thought_end", "<|end|>")
+            opened, end = self._write("<|channel|>analysis<|message|>"), self._up_to("thought_end", "<|end|>", "FREE")
             return [f"thought: {opened} thought_end {self._write('<|start|>assistant')}", *end]
         if self.think is None:
             return []
         opened = "" if self.thinking else self._write(self.think[0])
-        return [f"thought: {opened} thought_end /\\n{{0,2}}/", *self._up_to("thought_end", self.think[1])]
+        return [f"thought: {opened} thought_end /\\n{{0,2}}/", *self._up_to("thought_end", self.think[1], "FREE")]
 
     def _answer(self) -> str:
         content = "@content" if self.content is not None else "TEXT"
@@ -124,7 +137,7 @@ class AnswerGrammar:
         if self.content is not None:
             return self._choice(content, "calls")
         if self.format_.bare:
-            return "(/[^{\\s](.|\\n)*/ | calls)?"
+            return "(TEXT | calls)?" if self.cites else "(/[^{\\s](.|\\n)*/ | calls)?"
         ends = self._endless()
         last = " | last" if ends else ""
         if ends == len(self.tools):
@@ -180,7 +193,7 @@ class AnswerGrammar:
             before, after = format_.raw(self.tools[at].name)
             start = self._write_apart(before.removeprefix(mark), opened.removeprefix(mark))
             raws.append(f"{start} @t{at} {self._write(after) if after else ''}")
-        rules = self._up_to("lead", mark)
+        rules = self._up_to("lead", mark, "TEXT")
         if self._endless():
             rules.append(f"last: lead ({' | '.join(raws)})")
         else:

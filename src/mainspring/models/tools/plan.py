@@ -20,6 +20,7 @@ class AnswerPlan:
         format_, think: how its model writes calls and thoughts.
         thinking: the rendered prompt ends inside a thought.
         constraint: what content must match.
+        cites: see `AnswerGrammar`.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class AnswerPlan:
         think: tuple[str, str] | None,
         thinking: bool,
         constraint: Constraint | None,
+        cites: Sequence[int] = (),
     ) -> None:
         use = prompt.tools
         self._format = format_
         self._think = think
         self._thinking = thinking
         self._constraint = constraint
+        self._cites = cites if constraint is None else ()
         self._tools: list[tuple[int, Tool]] = []
         if use is not None and use.choice != "none":
             self._tools = [
@@ -68,7 +71,7 @@ class AnswerPlan:
             special: ids of control tokens by name.
         """
         bound = [(at, tool) for at, tool in self._tools if self._required or tool.strict or tool.custom is not None]
-        if not bound and self._constraint is None:
+        if not bound and self._constraint is None and not self._cites:
             return None
         parts = [part for at, tool in bound for part in _written(at, tool)]
         if self._constraint is not None:
@@ -84,6 +87,7 @@ class AnswerPlan:
             think=self._think if self._may_think else None,
             thinking=self._thinking and self._may_think,
             content=self._constraint,
+            cites=self._cites,
         )
         return answer.compile(), parts or [("tools", Constraint("json_object"))]
 
