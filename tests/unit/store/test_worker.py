@@ -80,10 +80,14 @@ async def run(database: Database, worker: Worker, *names: str) -> None:
 async def test_every_job_is_done_and_no_more_at_once_than_allowed(database: Database) -> None:
     names, now, most = [f"j{at}" for at in range(6)], 0, 0
     done: list[str] = []
+    together = asyncio.Event()
 
     async def work(held: Held) -> None:
         nonlocal now, most
         now, most = now + 1, max(most, now + 1)
+        if now == 3:
+            together.set()
+        await asyncio.wait_for(together.wait(), 30)
         await asyncio.sleep(0.02)
         now -= 1
         done.append(held.job.id)
