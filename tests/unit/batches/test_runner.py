@@ -280,10 +280,10 @@ async def test_a_deployment_takes_so_many_tokens(house: House) -> None:
         raise AssertionError
 
     house.api.answer, house.most = never, 100
-    first, second = await house.create(line("a", "x" * 200)), await house.create(line("b", "x" * 200))
+    first = await house.create(line("a", "x" * 200))
     async with house.working():
         await house.until(first, "in_progress")
-        second = await house.until(second)
+        second = await house.until(await house.create(line("b", "x" * 200)))
         assert second.status == "failed"
         assert state_of(second).faults[0].code == "token_limit_exceeded"
         await house.batches.cancel("p", first.id)

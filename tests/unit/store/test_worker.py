@@ -10,7 +10,6 @@ from mainspring.core.clock import SystemClock
 from mainspring.store import worker as module
 from mainspring.store.db import Database
 from mainspring.store.jobs import Job, add_job, change_job, find_job
-from mainspring.store.leases import Leases
 from mainspring.store.worker import MAX_ATTEMPTS, Held, Worker
 
 KIND = "work"
@@ -170,10 +169,10 @@ async def test_who_has_lost_the_lease_is_ended_and_writes_nothing(database: Data
     worker = make(database, work)
     task = asyncio.create_task(worker.run())
     await started.wait()
-    async with database.write() as connection:  # its lease has ended while it was not looking
-        await change_job(connection, await find_job(connection, "j"), until=1.0)  # type: ignore[arg-type]
-    stolen = await Leases(database, SystemClock()).claim(KIND, ["queued"], "thief")
-    assert stolen is not None
+    async with database.write() as connection:  # its lease has ended while it was not looking, and another has it now
+        job = await find_job(connection, "j")
+        assert job is not None
+        await change_job(connection, job, owner="thief", until=SystemClock().now() + 60)
     async with asyncio.timeout(5):
         await over.wait()
     await worker.stop()
