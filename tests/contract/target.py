@@ -298,7 +298,8 @@ def governed(
     given = {"metering": MeteringSettings(prices={"*": Price(input=1, output=1)}), "home": home, **changes}
     settings, made = Settings(**given), dict[str, Any]()
     # A data directory that a killed server has left has that server's key, and names of keys are taken once.
-    name = f"admin-{secrets.token_hex(4)}" if (home / "mainspring.db").exists() else "admin"
+    kept = (home / "mainspring.db").exists() or "database" in changes
+    name = f"admin-{secrets.token_hex(4)}" if kept else "admin"
 
     @contextlib.asynccontextmanager
     async def around() -> AsyncGenerator[Any]:
