@@ -112,6 +112,25 @@ def test_with_nothing_above_the_floor_the_answer_says_so(
     assert (annotations, markers(text)) == ([], [])
 
 
+@pytest.mark.parametrize("floor", [0, 1])
+def test_an_answer_in_a_format_of_the_client_s_stays_what_it_is(
+    target: GovernedTarget, store: tuple[str, dict[str, str]], floor: int
+) -> None:
+    """Lists in it were taken for markers, and the sentence that nothing was found stood before it."""
+    wanted = {"pages": [1, 9], "why": "It says so [7]."}
+    schema = {
+        "type": "object", "properties": {name: {"const": value} for name, value in wanted.items()},
+        "required": [*wanted], "additionalProperties": False,
+    }  # fmt: skip
+    response = ask(
+        target.sdk("openai"), store[0], tool={"ranking_options": {"score_threshold": floor}},
+        extra_body={"text": {"format": {"type": "json_schema", "name": "found", "schema": schema, "strict": True}}},
+    )  # fmt: skip
+    text, annotations = cited(response)
+    assert json.loads(text) == wanted
+    assert annotations == []
+
+
 def test_later_turns_cite_what_was_found_before(target: GovernedTarget, store: tuple[str, dict[str, str]]) -> None:
     client = target.sdk("openai")
     first = ask(client, store[0])
