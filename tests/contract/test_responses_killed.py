@@ -30,6 +30,8 @@ class Server:
     def __init__(self, home: Path) -> None:
         command = [sys.executable, "-m", "tests.contract.governed_server", str(home)]
         environment = {**os.environ, "MAINSPRING_RESPONSES__LEASE_S": "3"}
+        if KILLS > 5:  # a filter holds the first words back, which are all that so short a life says
+            environment["MAINSPRING_FILTERS__POLICY"] = "none"
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=environment
         )
@@ -63,7 +65,7 @@ def read_on(client: httpx.Client, name: str, events: list[dict[str, Any]], until
 
 def test_a_response_that_is_killed_again_and_again_has_every_event_once(tmp_path: Path) -> None:
     draw = random.Random(os.urandom(8))
-    hangs = max(WORDS // (KILLS + 1) + 1, 2)  # each life says so many words, then nothing more
+    hangs = WORDS // (KILLS + 1)  # each life says so many words, then nothing more
     events: list[dict[str, Any]] = []
     with ExitStack() as stack:
         server = Server(tmp_path)

@@ -1,5 +1,6 @@
 """The operations of OpenAI's administration as one table: projects, keys, limits, roles, what was changed and used."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -47,8 +48,6 @@ def organization_operations(services: Services) -> list[Operation]:
 
 
 def _settled(operation: Operation, control: Control) -> Operation:
-    from dataclasses import replace
-
     return replace(operation, handler=settled(operation.handler, control))
 
 
