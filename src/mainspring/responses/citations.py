@@ -2,9 +2,9 @@
 
 The model is told passages with numbers and asked to cite them, and while it writes it can begin no marker of another
 (`models/cited.py`). Where that does not bind it (in what goes on after a restart, on an engine without grammars) it is
-not relied on either: a marker is taken out of the text, and what it resolves to is put there by us. One that resolves to
-nothing leaves no trace. So every marker that a reader sees is of a passage that was found. What is a marker here and what
-that grammar binds must agree. An answer in a format of the client's is not read at all (`Toolbox.annotators`).
+not relied on either: a marker is taken out of the text, and what it resolves to is put there by us. One that resolves
+to nothing leaves no trace. So every marker that a reader sees is of a passage that was found. What is a marker here and
+what that grammar binds must agree. An answer in a format of the client's is not read at all (`Toolbox.annotators`).
 
 A marker is `[1]`, `[1, 2]`, `[doc1]` or `[source 1]`, in any case. In code, between backticks, nothing is a marker:
 `a[0]` means something else there.

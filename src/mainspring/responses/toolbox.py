@@ -128,8 +128,8 @@ class Toolbox:
         }
 
     def annotators(self, begun: str = "") -> list[Annotator]:
-        """What reads the next message, in the order of the tools; see `Cites.annotator`. Nothing reads one in a format of
-        the client's: in JSON `[1, 2]` is no marker, and what is put in or taken out would break it."""
+        """What reads the next message, in the order of the tools; see `Cites.annotator`. Nothing reads one in a format
+        of the client's: in JSON `[1, 2]` is no marker, and what is put in or taken out would break it."""
         if self._ask.constraint is not None:
             return []
         found = [tool.annotator(begun) for _, _, tool in self._tools if isinstance(tool, Cites)]
