@@ -179,6 +179,7 @@ def test_a_project_that_goes_takes_its_chats_along(target: GovernedTarget) -> No
     projects = target.control.projects
     target.run(projects.put("short-lived"))
     target.run(projects.deploy(Deployment(project="short-lived", name="chat", model="tiny", version="1")))
+    target.run(target.control.directory.refresh(projects))
     with target.http() as http:
         path = "/projects/short-lived/v1/chat/completions"
         made = http.post(path, json={"model": "chat", "messages": MESSAGES, "store": True})

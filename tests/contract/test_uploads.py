@@ -290,7 +290,6 @@ def test_servers_that_share_a_database_share_files_through_a_bucket(
         home.mkdir()
     with governed(homes[0], **shared) as one:
         key = one.make_key(role="user")
-        one.run(one.control.keys.revoke("admin"))  # the other one makes a key of that name
         with governed(homes[1], **shared) as other, one.http(key) as here, other.http(key) as there:
             upload = begin(here, 8)
             parts = [part(here, upload, b"here"), part(there, upload, b"also")]
