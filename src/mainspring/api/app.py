@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from mainspring import __version__
 from mainspring.api import azure
+from mainspring.api.chats import chat_operations
 from mainspring.api.context import Context, context_of
 from mainspring.api.control import arm
 from mainspring.api.control.routes import control_operations
@@ -55,6 +56,7 @@ from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
+from mainspring.api.ui_messages import ui_operations
 from mainspring.core.errors import Forbidden, Unauthorized, Unavailable
 from mainspring.core.types import Role
 from mainspring.governance.roles import DEFAULT_PROJECT, SERVER_WIDE, Permission, allows, roles_with
@@ -214,6 +216,8 @@ def _stateful_routes(services: Services) -> list[Operation]:
     return [
         *response_operations(services, kept.responses),
         *conversation_operations(services, kept.conversations),
+        *chat_operations(services, kept),
+        *ui_operations(services, kept),
     ]
 
 

@@ -123,6 +123,11 @@ class Context:
         return None if self.caller is None else self.caller.tier
 
     @property
+    def person(self) -> str:
+        """Who asks, whichever of their keys they use."""
+        return self.principal.person if self.principal is not None else ""
+
+    @property
     def spillover(self) -> str | None:
         """The deployment that the client wants to take the request if the one that it names cannot."""
         named = header(self.scope["headers"], b"x-ms-spillover-deployment")

@@ -14,6 +14,7 @@ from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.evals.evals import Evals
 from mainspring.governance.control import Control
 from mainspring.governance.usage import Sums
+from mainspring.responses.chats import Chats
 from mainspring.responses.conversations import Conversations
 from mainspring.responses.service import Responses
 from mainspring.retrieval.attaching import Attaching
@@ -66,6 +67,7 @@ class Stateful:
 
     responses: Responses
     conversations: Conversations
+    chats: Chats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -451,12 +451,19 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         id: of the key, or of the subject of a token; also the tenant whose fair share is used. At most 64 characters.
         project: where a request goes that names no project.
         grants: which role in which project; none is somebody who is known and may do nothing.
+        owner: of the key: the person or program that it was made for; empty if nobody said.
     """
 
     id: str
     name: str
     project: str = "default"
     grants: tuple[Grant, ...] = (Grant("user", "default"),)
+    owner: str = ""
+
+    @property
+    def person(self) -> str:
+        """Who stays when keys change: the owner, or else whoever has this key."""
+        return f"owner:{self.owner}" if self.owner else self.id
 
     def roles_in(self, project: str) -> tuple[Role, ...]:
         """The roles that count in a project. In "*": those that were granted for all projects."""

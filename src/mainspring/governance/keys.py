@@ -259,7 +259,7 @@ class Keys:
         if key is None or key.state(self._clock.now()) != "active":
             self._verified.pop(digest, None)
             raise _refused()
-        return Principal(id=key.id, name=key.name, project=key.project, grants=(grant(key.role, key.project),))
+        return _principal(key)
 
     async def _look_up_once(self, digest: str) -> ApiKey | None:
         """All requests that wait for the same key wait for one look-up, however many come while it is under way."""
@@ -375,6 +375,11 @@ def check_limits(limits: Limits) -> None:
     for name, value in msgspec.structs.asdict(limits).items():
         if value is not None and not 0 <= value <= MAX_LIMIT:
             raise InvalidRequest(f"A limit lies between 0 and {MAX_LIMIT:,}.", param=name)
+
+
+def _principal(key: ApiKey) -> Principal:
+    grants = (grant(key.role, key.project),)
+    return Principal(id=key.id, name=key.name, project=key.project, grants=grants, owner=key.owner)
 
 
 def _refused() -> Unauthorized:

@@ -36,6 +36,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         include: what to show beside the usual, in OpenAI's words.
         truncates: what does not fit into the context is left out, the oldest first; otherwise it is an error.
         previous: the response that this one goes on from.
+        chat: whose turn it is; empty if it is no chat's.
+        owner: the person who asks, who stays when keys change: turns of their chats are theirs to go on from.
+        prefix: what the answer begins with.
         deadline_s: seconds that a generation may take.
     """
 
@@ -62,6 +65,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier = "default"
     previous: str | None = None
     conversation: str | None = None
+    chat: str = ""
+    owner: str = ""
+    prefix: str = ""
     stores: bool = True
     streams: bool = False
     background: bool = False

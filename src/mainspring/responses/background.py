@@ -70,12 +70,15 @@ class Background:
             )  # fmt: skip
             draft.resume(folded)
             writing.draft, writing.context = draft, context
+            state = msgspec.convert(held.job.state, State) if held.job.state else None
             if response.status == "queued":
                 draft.start()
+                if ask.prefix:  # taken up as if it had been said before
+                    draft.say(ask.prefix)
+                    state = State()
             writing.loop = Loop(
                 ask, context.entries, draft, box=await Toolbox.open(ask, self._kinds), kinds=self._kinds,
-                generate=self._generate, state=msgspec.convert(held.job.state, State) if held.job.state else None,
-                save=writing.flush, align=self._align,
+                generate=self._generate, state=state, save=writing.flush, align=self._align,
             )  # fmt: skip
             await writing.run()
         except RETRIED as error:

@@ -42,13 +42,16 @@ async def history_of(connection: AsyncConnection, ask: Ask, now_s: float) -> lis
 
 async def previous_of(connection: AsyncConnection, ask: Ask, now_s: float) -> Kept:
     """The response that this one goes on from. Raises as `history_of`."""
-    previous = await find_response(connection, ask.project, ask.previous or "", now_s)
+    previous = await find_response(connection, ask.project, ask.previous or "", now_s, ask.owner)
     if previous is None:
         raise _wrong(
             f"Previous response with id '{(ask.previous or '')[:100]}' not found.", "previous_response_not_found"
         )
     if previous.status in ("queued", "in_progress"):
         raise _wrong(f"The response '{previous.id}' is {previous.status}: wait for its end.", "response_not_completed")
+    if previous.chat != (ask.chat or None):
+        where = f"the chat '{previous.chat}'" if previous.chat else "no chat"
+        raise _wrong(f"The response '{previous.id}' belongs to {where}: go on there.", "invalid_value")
     if previous.conversation is not None:
         raise _wrong(
             f"The response '{previous.id}' belongs to the conversation '{previous.conversation}': go on with "
@@ -73,7 +76,7 @@ async def resolve(connection: AsyncConnection, ask: Ask, now_s: float) -> Contex
     known = {entry.id: entry for entry in history}
     missing = [id for id in wanted if id not in known]  # noqa: A001
     if missing:
-        known |= await find_entries(connection, ask.project, missing, now_s)
+        known |= await find_entries(connection, ask.project, missing, now_s, ask.owner)
     return Context(history, [_given(item, known) for item in ask.input])
 
 

@@ -11,13 +11,26 @@ from mainspring.responses.ask import Ask
 from mainspring.responses.draft import Draft
 from mainspring.responses.fold import Folded, fold
 from mainspring.responses.items import Response, ResponseError
+from mainspring.responses.prompt import text_of
 from mainspring.responses.state import State
 from mainspring.store.conversations import append, find_conversation, free
 from mainspring.store.jobs import Job, change_job
 from mainspring.store.outbox import announce
-from mainspring.store.responses import Entry, Kept, add_events, add_items, change_response, events_after, items_of
+from mainspring.store.responses import (
+    Entry,
+    Kept,
+    add_events,
+    add_items,
+    change_response,
+    events_after,
+    items_of,
+    note_words,
+)
 
-__all__ = ["conclude", "end_from_log", "error_of", "folded_log"]
+__all__ = ["conclude", "end_from_log", "error_of", "folded_log", "note_said"]
+
+MAX_WORDS = 100_000
+"""Characters of what was said in a turn that a search looks at."""
 
 
 def error_of(error: MainspringError) -> ResponseError:
@@ -42,6 +55,8 @@ async def conclude(
         del body["output"]
         await change_response(connection, ask.id, status=made.status, body=body)
         await add_items(connection, ask.id, outputs, is_output=True, start=len(given))
+        if ask.chat:
+            await note_said(connection, ask.id, [*given, *outputs])
     if ask.conversation is not None:
         if made.status in ("completed", "incomplete"):
             found = await find_conversation(connection, ask.project, ask.conversation)
@@ -54,6 +69,13 @@ async def conclude(
         await free(connection, ask.conversation, ask.id)
     if ask.background:
         await announce(connection, project=ask.project, type=f"response.{made.status}", object=ask.id, now_s=now_s)
+
+
+async def note_said(connection: AsyncConnection, response: str, entries: Sequence[Entry]) -> None:
+    """What was said in a turn of a chat, for those who search."""
+    texts = [text_of(entry.item["content"]) for entry in entries if entry.item["type"] == "message"]
+    words = "\n".join(texts).casefold().replace("\0", " ")  # PostgreSQL keeps no NUL
+    await note_words(connection, response, words[:MAX_WORDS])
 
 
 async def folded_log(connection: AsyncConnection, response: str) -> Folded:

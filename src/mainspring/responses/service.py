@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from mainspring.responses.bell import Bell
 from mainspring.responses.compaction import compacted
 from mainspring.responses.context import Context, resolve
 from mainspring.responses.draft import Draft
-from mainspring.responses.ending import conclude, end_from_log, error_of
+from mainspring.responses.ending import conclude, end_from_log, error_of, note_said
 from mainspring.responses.events import Told, head_of
 from mainspring.responses.items import CompactionItem, Response, ResponseUsage
 from mainspring.responses.loop import Loop
@@ -42,7 +42,7 @@ from mainspring.store.responses import (
     find_response,
     items_of,
     page_of,
-    remove_response,
+    remove_responses,
 )
 
 __all__ = ["KIND", "OPEN", "Responses"]
@@ -51,6 +51,8 @@ KIND = "response"
 """Of jobs."""
 OPEN = ("queued", "in_progress")
 """Statuses of responses that are not over."""
+NEVER = 1e12
+"""When turns of chats expire, in Unix seconds."""
 HOLD_S = 60.0
 """A conversation is free again so long after the server that used it has died."""
 POLL_S = 0.25
@@ -58,6 +60,9 @@ POLL_S = 0.25
 SWEEP_S = 60.0
 
 _log = log.get("mainspring.responses")
+
+
+Join = Callable[[AsyncConnection], Awaitable[None]]
 
 
 def _ignore(_: Event) -> None:
@@ -165,20 +170,24 @@ class Responses:
 
     async def _add(self, connection: AsyncConnection, ask: Ask, response: Response, given: list[Entry]) -> None:
         now_s = self._clock.now()
+        expires = NEVER if ask.chat else now_s + self._retention_s
         kept = Kept(
-            id=ask.id, project=ask.project, creator=ask.tenant, created=now_s, expires=now_s + self._retention_s,
+            id=ask.id, project=ask.project, creator=ask.tenant, created=now_s, expires=expires, chat=ask.chat or None,
             status=response.status, background=ask.background, streamed=ask.streams or ask.background,
             previous=ask.previous, conversation=ask.conversation, include=list(ask.include), body=body_of(response),
         )  # fmt: skip
         await add_response(connection, kept)
         await add_items(connection, ask.id, given, is_output=False)
-        if ask.previous is not None:
+        if ask.previous is not None and not ask.chat:  # a chat's turns stay as it is
             await extend(connection, kept, kept.expires)
 
     # -- in the background -----------------------------------------------------------------------------------------
 
-    async def enqueue(self, ask: Ask, response: Response) -> Response:
+    async def enqueue(self, ask: Ask, response: Response, join: Join | None = None) -> Response:
         """Have a response made whether its client waits or not.
+
+        Args:
+            join: what else is written in the same transaction; what it raises undoes all.
 
         Raises:
             InvalidRequest: it could never be made.
@@ -199,16 +208,20 @@ class Responses:
             if ask.conversation is not None:
                 await self._hold(connection, ask, math.inf)
             await self._add(connection, ask, response, context.given)
+            if ask.chat:
+                await note_said(connection, ask.id, context.given)
             await add_events(connection, ask.id, 0, [each.body for each in draft.take()])
             job = Job(
                 id=ask.id, kind=KIND, project=ask.project, creator=ask.tenant, priority=0, status="queued",
                 wanted="run", spec=msgspec.to_builtins(ask), state={}, error=None, created=now_s,
             )  # fmt: skip
             await add_job(connection, job)
+            if join is not None:
+                await join(connection)
         self._queued()
         return response
 
-    async def cancel(self, project: str, id: str) -> dict[str, Any]:  # noqa: A002 - what the API calls it
+    async def cancel(self, project: str, id: str, owner: str) -> dict[str, Any]:  # noqa: A002 - what the API calls it
         """End a response in the background; nothing happens if it is over.
 
         Raises:
@@ -216,7 +229,7 @@ class Responses:
             NotFound: there is none of that id.
         """
         async with self._database.write() as connection:
-            kept = await self._find(connection, project, id)
+            kept = await self._find(connection, project, id, owner)
             if not kept.background:
                 raise InvalidRequest(
                     f"The response '{id}' was not created with 'background': only those can be cancelled.", param="id"
@@ -226,9 +239,11 @@ class Responses:
                 assert job is not None, "a response that is not over has its job"
                 await end_from_log(connection, kept, job, self._clock.now(), status="cancelled")
         self._bell.ring(id)
-        return await self.get(project, id)
+        return await self.get(project, id, owner)
 
-    async def follow(self, project: str, id: str, after: int = -1) -> AsyncGenerator[list[Told]]:  # noqa: A002
+    async def follow(
+        self, project: str, id: str, owner: str, after: int = -1  # noqa: A002
+    ) -> AsyncGenerator[list[Told]]:  # fmt: skip
         """The events behind number `after`, those that are there and those that will be, up to the last.
 
         Raises:
@@ -236,7 +251,7 @@ class Responses:
             NotFound: there is no response of that id.
         """
         async with self._database.read() as connection:
-            kept = await self._find(connection, project, id)
+            kept = await self._find(connection, project, id, owner)
         if not kept.streamed:
             raise InvalidRequest(
                 f"The events of '{id}' were not kept: create responses with 'stream' or 'background' for that.",
@@ -256,29 +271,29 @@ class Responses:
 
     # -- what is kept ----------------------------------------------------------------------------------------------
 
-    async def _find(self, connection: AsyncConnection, project: str, id: str) -> Kept:  # noqa: A002
-        kept = await find_response(connection, project, id, self._clock.now())
+    async def _find(self, connection: AsyncConnection, project: str, id: str, owner: str) -> Kept:  # noqa: A002
+        kept = await find_response(connection, project, id, self._clock.now(), owner)
         if kept is None:
             raise NotFound(f"Response with id '{id[:100]}' not found.", param="response_id")
         return kept
 
-    async def find(self, project: str, id: str) -> tuple[Kept, list[Entry]]:  # noqa: A002
-        """A response of a project, and its output.
+    async def find(self, project: str, id: str, owner: str) -> tuple[Kept, list[Entry]]:  # noqa: A002
+        """A response of a project that `owner` may see, and its output.
 
         Raises:
             NotFound: there is none of that id.
         """
         async with self._database.read() as connection:
-            kept = await self._find(connection, project, id)
+            kept = await self._find(connection, project, id, owner)
             return kept, await items_of(connection, id, is_output=True)
 
-    async def get(self, project: str, id: str) -> dict[str, Any]:  # noqa: A002
+    async def get(self, project: str, id: str, owner: str) -> dict[str, Any]:  # noqa: A002
         """The same as its client saw it. Raises as `find`."""
-        kept, outputs = await self.find(project, id)
+        kept, outputs = await self.find(project, id, owner)
         return {**kept.body, "output": [entry.item for entry in outputs]}
 
     async def inputs(
-        self, project: str, id: str, *, after: str | None, limit: int, descending: bool  # noqa: A002
+        self, project: str, id: str, owner: str, *, after: str | None, limit: int, descending: bool  # noqa: A002
     ) -> tuple[list[Entry], bool]:  # fmt: skip
         """A page of what went into a response, and whether there is more.
 
@@ -287,21 +302,26 @@ class Responses:
             InvalidRequest: `after` is no item of it.
         """
         async with self._database.read() as connection:
-            await self._find(connection, project, id)
+            await self._find(connection, project, id, owner)
             return await page_of(connection, id, after=after, limit=limit, descending=descending)
 
-    async def remove(self, project: str, id: str) -> None:  # noqa: A002
+    async def remove(self, project: str, id: str, owner: str) -> None:  # noqa: A002
         """Forget a response; one that is not over is given up.
 
         Raises:
             NotFound: there is none of that id.
         """
         async with self._database.write() as connection:
-            kept = await self._find(connection, project, id)
+            kept = await self._find(connection, project, id, owner)
             if kept.conversation is not None:
                 await free(connection, kept.conversation, id)
-            await remove_response(connection, id)
-        self._bell.ring(id)
+            await remove_responses(connection, [id])
+        self.gone([id])
+
+    def gone(self, ids: Iterable[str]) -> None:
+        """Responses were removed: whoever follows one need not wait."""
+        for id in ids:  # noqa: A001
+            self._bell.ring(id)
 
     async def count(self, ask: Ask, generate: Generate) -> int:
         """How many tokens a model would be shown.

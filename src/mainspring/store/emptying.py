@@ -2,6 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mainspring.store.chats import remove_all_chats
 from mainspring.store.containers import remove_all_containers
 from mainspring.store.conversations import remove_conversations
 from mainspring.store.evals import remove_all as remove_evals
@@ -26,5 +27,6 @@ async def empty(connection: AsyncConnection, project: str, now_s: float) -> None
     await cancel_all(connection, project, now_s)
     await remove_endpoints(connection, project)
     await remove_responses(connection, project)
+    await remove_all_chats(connection, project)
     await remove_conversations(connection, project)
     await remove_accounts(connection, project)

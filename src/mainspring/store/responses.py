@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping, and_, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.core.errors import InvalidRequest
-from mainspring.store.tables import jobs, response_events, response_items, responses
+from mainspring.store.tables import chats, jobs, response_events, response_items, responses
 
 __all__ = [
     "Entry",
@@ -27,15 +27,18 @@ __all__ = [
     "extend",
     "find_entries",
     "find_response",
+    "items_by_response",
     "items_of",
+    "kept_of",
+    "note_words",
     "page_of",
     "remove_all",
-    "remove_response",
+    "remove_responses",
 ]
 
 Json = dict[str, Any]
 
-MAX_CHAIN = 1000
+MAX_CHAIN = 10_000
 MAX_CONTEXT_BYTES = 32 * 2**20
 """Of all items that a response goes back to: more is no model's context."""
 
@@ -59,6 +62,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         body: as the API shows it, without its output.
         streamed: there is a log of its events.
         include: what its client asked for beside the usual.
+        chat: whose turn it is; its owner alone may see it.
     """
 
     id: str
@@ -73,13 +77,15 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     conversation: str | None
     include: list[str]
     body: Json
+    chat: str | None = None
 
 
 def _text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _kept(row: RowMapping) -> Kept:
+def kept_of(row: RowMapping) -> Kept:
+    """From a row of all columns."""
     fields = {name: row[name] for name in Kept.__struct_fields__}
     return Kept(**{**fields, **{name: msgspec.json.decode(fields[name]) for name in ("include", "body")}})
 
@@ -96,16 +102,36 @@ async def change_response(connection: AsyncConnection, id: str, *, status: str, 
     await connection.execute(update(responses).where(responses.c.id == id).values(status=status, body=_text(body)))
 
 
-async def find_response(connection: AsyncConnection, project: str, id: str, now_s: float) -> Kept | None:  # noqa: A002
-    """A response of a project that has not expired."""
+async def note_words(connection: AsyncConnection, id: str, words: str) -> None:  # noqa: A002
+    """What was said, for those who search."""
+    await connection.execute(update(responses).where(responses.c.id == id).values(words=words))
+
+
+async def find_response(
+    connection: AsyncConnection, project: str, id: str, now_s: float, owner: str | None = None  # noqa: A002
+) -> Kept | None:  # fmt: skip
+    """A response of a project that has not expired.
+
+    Args:
+        owner: who asks: turns of others' chats are not there for them. None is the server itself.
+    """
     query = select(responses).where(responses.c.id == id, responses.c.project == project, responses.c.expires > now_s)
+    if owner is not None:
+        query = query.where(_seen_by(owner))
     row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else _kept(row)
+    return None if row is None else kept_of(row)
 
 
-async def remove_response(connection: AsyncConnection, id: str) -> None:  # noqa: A002
-    """Forget a response, what went into it and what came out, and the work on it."""
-    await _remove(connection, [id])
+def _seen_by(owner: str) -> ColumnElement[bool]:
+    """Of responses: those of no chat, and those of a chat of theirs."""
+    mine = exists().where(chats.c.id == responses.c.chat, chats.c.owner == owner)
+    return or_(responses.c.chat.is_(None), mine)
+
+
+async def remove_responses(connection: AsyncConnection, ids: Sequence[str]) -> None:
+    """Forget responses, what went into them and what came out, and the work on them."""
+    for at in range(0, len(ids), 500):
+        await _remove(connection, ids[at : at + 500])
 
 
 async def _remove(connection: AsyncConnection, ids: Sequence[str]) -> None:
@@ -129,8 +155,7 @@ async def expired(connection: AsyncConnection, now_s: float, limit: int = 500) -
 async def remove_all(connection: AsyncConnection, project: str) -> None:
     """Forget all responses of a project."""
     ids = list((await connection.execute(select(responses.c.id).where(responses.c.project == project))).scalars())
-    for at in range(0, len(ids), 500):
-        await _remove(connection, ids[at : at + 500])
+    await remove_responses(connection, ids)
 
 
 # -- items -------------------------------------------------------------------------------------------------------------
@@ -186,14 +211,14 @@ async def page_of(
 
 
 async def find_entries(
-    connection: AsyncConnection, project: str, ids: Sequence[str], now_s: float
-) -> dict[str, Entry]:  # fmt: skip
-    """Items of a project's responses by their ids; those that are not there are left out."""
+    connection: AsyncConnection, project: str, ids: Sequence[str], now_s: float, owner: str
+) -> dict[str, Entry]:
+    """Items of a project's responses by their ids; those that are not there for `owner` are left out."""
     c, of = response_items.c, responses.c
     query = (
         select(c.item, c.body, c.kept)
         .join(responses, of.id == c.response)
-        .where(c.item.in_(ids), of.project == project, of.expires > now_s)
+        .where(c.item.in_(ids), of.project == project, of.expires > now_s, _seen_by(owner))
         .order_by(of.created.desc())
     )
     found: dict[str, Entry] = {}
@@ -226,9 +251,18 @@ async def chain_of(connection: AsyncConnection, kept: Kept, now_s: float) -> lis
         )  # fmt: skip
     ids = [row.id for row in rows]
     await check_size(connection, response_items, response_items.c.response.in_(ids), "previous_response_id")
-    found: list[Entry] = []
-    for id in ids:  # noqa: A001
-        found += await items_of(connection, id)
+    said = await items_by_response(connection, ids)
+    return [entry for id in ids for _, entry in said.get(id, ())]  # noqa: A001
+
+
+async def items_by_response(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, list[tuple[bool, Entry]]]:
+    """What went into responses and came out of them, in order: whether it came out, and the item."""
+    c = response_items.c
+    found: dict[str, list[tuple[bool, Entry]]] = {}
+    for at in range(0, len(ids), 500):
+        query = select(c.response, c.is_output, c.body, c.kept).where(c.response.in_(ids[at : at + 500]))
+        for row in await connection.execute(query.order_by(c.response, c.seq)):
+            found.setdefault(row.response, []).append((row.is_output, _entry(row)))
     return found
 
 

@@ -105,6 +105,7 @@ async def responses(
     from mainspring.api.services import Stateful
     from mainspring.responses.background import Background
     from mainspring.responses.bell import Bell
+    from mainspring.responses.chats import Chats
     from mainspring.responses.conversations import Conversations
     from mainspring.responses.service import KIND, OPEN, Responses
     from mainspring.store.worker import Worker
@@ -122,7 +123,7 @@ async def responses(
     stack.enter_context(running(made.keep_swept()))
     stack.enter_context(running(worker.run()))
     stack.push_async_callback(worker.stop)
-    return Stateful(responses=made, conversations=Conversations(database, clock))
+    return Stateful(responses=made, conversations=Conversations(database, clock), chats=Chats(database, clock, made))
 
 
 def sandbox(settings: Settings) -> "Sandbox":

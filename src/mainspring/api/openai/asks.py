@@ -99,6 +99,7 @@ def ask_of(body: Body, http: Context, found: ModelInfo, *, id: str, deadline_s: 
         )  # fmt: skip
     return Ask(
         id=id, model=found.id, project=http.project, tenant=http.principal.id if http.principal else "",
+        owner=http.person,
         spillover=http.spillover, instructions=body.instructions, input=input_, previous=body.previous_response_id,
         conversation=conversation, deadline_s=deadline_s, **more,
     )  # fmt: skip

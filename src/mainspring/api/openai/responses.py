@@ -51,7 +51,7 @@ class ResponseRoutes:
                 raise placed(error) from error
             if not body.stream:
                 return replies.json(made)
-            steps = self._responses.follow(context.project, ask.id)
+            steps = self._responses.follow(context.project, ask.id, ask.owner)
             return EventStream(self._services, context, steps, obfuscates=obfuscates)
         answer = EventStream(self._services, context, obfuscates=obfuscates) if body.stream else Made(
             self._services, context
@@ -69,14 +69,14 @@ class ResponseRoutes:
         """A response, or the events of its log."""
         context, id = context_of(http), http.path_params["response_id"]  # noqa: A001
         include = include_of(http, INCLUDABLE)
-        kept, outputs = await self._responses.find(context.project, id)
+        kept, outputs = await self._responses.find(context.project, id, context.person)
         if flag_of(http, "stream"):
             if unknown := [each for each in include if each not in kept.include]:
                 raise InvalidRequest(
                     f"The events of '{id}' were told without {unknown[0]!r}: 'include' it when a response is created.",
                     param="include",
                 )
-            steps = self._responses.follow(context.project, id, _starting_after(http))
+            steps = self._responses.follow(context.project, id, context.person, _starting_after(http))
             obfuscates = flag_of(http, "include_obfuscation") is not False
             return EventStream(self._services, context, steps, obfuscates=obfuscates)
         if "starting_after" in http.query_params:
@@ -89,22 +89,23 @@ class ResponseRoutes:
 
     async def delete(self, http: Request) -> HttpResponse:
         """Forget one."""
-        id = http.path_params["response_id"]  # noqa: A001
-        await self._responses.remove(context_of(http).project, id)
+        context, id = context_of(http), http.path_params["response_id"]  # noqa: A001
+        await self._responses.remove(context.project, id, context.person)
         return replies.json(ResponseDeleted(id=id))
 
     async def cancel(self, http: Request) -> HttpResponse:
         """End one in the background."""
         context = context_of(http)
-        body = await self._responses.cancel(context.project, http.path_params["response_id"])
+        body = await self._responses.cancel(context.project, http.path_params["response_id"], context.person)
         if context.dialect == "openai":
             body.pop("content_filters", None)
         return replies.json(body)
 
     async def input_items(self, http: Request) -> HttpResponse:
         """What went into one."""
-        project, include = context_of(http).project, include_of(http, INCLUDABLE)
-        found, more = await self._responses.inputs(project, http.path_params["response_id"], **page_of(http))
+        context, include = context_of(http), include_of(http, INCLUDABLE)
+        named = context.project, http.path_params["response_id"], context.person
+        found, more = await self._responses.inputs(*named, **page_of(http))
         return replies.json(ItemList.of(found, include, has_more=more))
 
     async def input_tokens(self, http: Request) -> HttpResponse:

@@ -99,11 +99,15 @@ class Made(_Watching):
 
 
 class EventStream(_Watching):
-    """Its events, as they come.
+    """Its events, as they come. Another form of stream overrides `headers`, `written`, `closing` and `failed`.
 
     Args:
         steps: those of a log; the events of a response that is being made are given to `over`.
     """
+
+    headers: tuple[tuple[bytes, bytes], ...] = (
+        (b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"),
+    )  # fmt: skip
 
     def __init__(
         self, services: Services, context: Context, steps: Steps | None = None, *, obfuscates: bool = True
@@ -129,28 +133,35 @@ class EventStream(_Watching):
                 work.last_s = context.elapsed_s
 
     async def _stream(self, run: Run[Steps, list[Told]], ready: list[list[Told]], send: Send) -> None:
-        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        last = b""
+        await send({"type": "http.response.start", "status": 200, "headers": [*self.headers]})
         try:
             while ready:
-                body = b"".join(self._written(each) for told in ready for each in told)
+                body = b"".join(self._sent(each) for told in ready for each in told)
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 ready = [told for _, told in await run.take()]
+            last = self.closing()
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 - the status is sent: all that is left is an event that says so
             last = self._failed(error)
         await send({"type": "http.response.body", "body": last})
 
-    def _written(self, told: Told) -> bytes:
+    def _sent(self, told: Told) -> bytes:
+        self._seq = told.seq
+        return self.written(told)
+
+    def written(self, told: Told) -> bytes:
         """An event in the stream's form. Findings of the content filters are Azure's alone."""
-        body, self._seq = told.body, told.seq
+        body = told.body
         if self._context.dialect == "openai" and b'"content_filters":' in body:
             body = without_findings(body)
         if self._obfuscates and told.type.endswith(".delta"):
             body = b'%s,"obfuscation":"%s"}' % (body[:-1], filling(len(body)).encode())
         return b"event: %s\ndata: %s\n\n" % (told.type.encode(), body)
+
+    def closing(self) -> bytes:
+        """What stands behind the last event."""
+        return b""
 
     def _failed(self, error: Exception) -> bytes:
         request_id, self._context.error = self._context.request_id, error
@@ -161,9 +172,11 @@ class EventStream(_Watching):
             _log.error("unhandled mid-stream", request_id=request_id, exc_info=error)
             shown = MainspringError("The server failed. The log has the details under this request's id.")
         detail = msgspec.json.decode(error_body(shown, self._context.dialect))["error"]
-        event = ErrorEvent(
-            sequence_number=self._seq + 1, code=detail["code"], message=detail["message"], param=detail["param"]
-        )
+        return self.failed(detail["code"], detail["message"], detail["param"])
+
+    def failed(self, code: str | None, message: str, param: str | None) -> bytes:
+        """What says that the stream has failed."""
+        event = ErrorEvent(sequence_number=self._seq + 1, code=code, message=message, param=param)
         return b"event: error\ndata: %s\n\n" % _encode(event)
 
 

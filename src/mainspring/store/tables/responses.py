@@ -22,6 +22,8 @@ responses = Table(
     Column("conversation", String(64)),
     Column("include", Text, nullable=False),  # what was asked for beside the usual, as a JSON list
     Column("body", Text, nullable=False),  # as OpenAI writes it, without its output
+    Column("chat", String(64), index=True),  # whose turn it is; its owner alone may see it
+    Column("words", Text),  # of a chat's turns: what was said, as a search compares it
 )
 
 # What went into a response, then what came out.

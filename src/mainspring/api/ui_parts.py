@@ -1,0 +1,189 @@
+"""From the events and items of a response to the parts of the AI SDK's UI messages. Pure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mainspring.responses.chats import Turn
+from mainspring.responses.prompt import text_of
+
+__all__ = ["UiParts", "message_of"]
+
+Json = dict[str, Any]
+
+_CALLS = ("function_call", "custom_tool_call")
+_QUIET = ("message", "reasoning", "compaction")
+
+
+class UiParts:
+    """Event after event: what the AI SDK is told of each. Parts that are open are closed before the end."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, str] = {}  # id of a part -> "text" or "reasoning"
+        self._calls: dict[str, Json] = {}  # id of an item -> the call that it is
+        self._over = False
+
+    def of(self, event: Json) -> list[Json]:
+        """The parts that an event adds."""
+        handle = _HANDLERS.get(event["type"].removeprefix("response."))
+        return [] if handle is None else handle(self, event)
+
+    def _start(self, event: Json) -> list[Json]:
+        return [{"type": "start", "messageId": event["response"]["id"]}, {"type": "start-step"}]
+
+    def _begin(self, event: Json) -> list[Json]:
+        part = "text" if event["part"]["type"] == "output_text" else "reasoning"
+        self._open[event["item_id"]] = part
+        return [{"type": f"{part}-start", "id": event["item_id"]}]
+
+    def _delta(self, event: Json) -> list[Json]:
+        part = self._open.get(event["item_id"], "text")
+        return [{"type": f"{part}-delta", "id": event["item_id"], "delta": event["delta"]}]
+
+    def _done(self, event: Json) -> list[Json]:
+        return self._end(event["item_id"])
+
+    def _end(self, id: str) -> list[Json]:  # noqa: A002
+        part = self._open.pop(id, None)
+        return [] if part is None else [{"type": f"{part}-end", "id": id}]
+
+    def _called(self, item: Json) -> list[Json]:
+        if item["type"] in _QUIET:
+            return []
+        call = self._calls[item["id"]] = _call(item)
+        own = {} if item["type"] in _CALLS else {"providerExecuted": True}
+        return [
+            {"type": "tool-input-start", "toolCallId": call["id"], "toolName": call["name"], "dynamic": True, **own}
+        ]
+
+    def _finish(self, response: Json) -> list[Json]:
+        self._over = True
+        parts = [each for id in list(self._open) for each in self._end(id)]  # noqa: A001
+        if response["status"] == "failed":
+            error = response.get("error") or {}
+            return [*parts, {"type": "error", "errorText": error.get("message") or "The answer failed."}]
+        metadata = {"model": response["model"], "usage": response["usage"]}
+        reason = finish_reason(response)
+        return [
+            *parts, {"type": "finish-step"}, {"type": "finish", "finishReason": reason, "messageMetadata": metadata}
+        ]  # fmt: skip
+
+    def rest(self) -> list[Json]:
+        """What is left to say at the end of the stream: an answer that was stopped has no last event."""
+        if self._over:
+            return []
+        return [*(each for id in list(self._open) for each in self._end(id)), {"type": "abort"}]  # noqa: A001
+
+
+_HANDLERS: dict[str, Callable[[UiParts, Json], list[Json]]] = {
+    "created": UiParts._start, "output_item.added": UiParts._called, "output_item.done": UiParts._call_done,
+    "content_part.added": UiParts._begin, "reasoning_summary_part.added": UiParts._begin,
+    **dict.fromkeys(("output_text.delta", "reasoning_text.delta", "reasoning_summary_text.delta"), UiParts._delta),
+    **dict.fromkeys(("output_text.done", "reasoning_text.done", "reasoning_summary_text.done"), UiParts._done),
+    **dict.fromkeys(("function_call_arguments.delta", "custom_tool_call_input.delta"), UiParts._argument),
+    "output_text.annotation.added": UiParts._cited,
+    **dict.fromkeys(("completed", "incomplete", "failed"), UiParts._finish),
+}  # fmt: skip
+
+
+def finish_reason(response: Json) -> str:
+    """Why an answer ended, in the AI SDK's words."""
+    if response["status"] == "incomplete":
+        reason = (response.get("incomplete_details") or {}).get("reason")
+        return "content-filter" if reason == "content_filter" else "length"
+    called = any(item["type"] in _CALLS for item in response["output"])
+    return "tool-calls" if called else "stop"
+
+
+def source_of(annotation: Json) -> list[Json]:
+    """What an answer cites."""
+    if annotation["type"] == "url_citation":
+        url = annotation["url"]
+        return [{"type": "source-url", "sourceId": url, "url": url, "title": annotation["title"]}]
+    if annotation["type"] in ("file_citation", "container_file_citation"):
+        name, id = annotation["filename"], annotation["file_id"]  # noqa: A001
+        return [{"type": "source-document", "sourceId": id, "mediaType": "text/plain", "title": name, "filename": name}]
+    return []
+
+
+def _call(item: Json) -> Json:
+    """A call's id, name and input, of whatever tool."""
+    if item["type"] in _CALLS:
+        given = item.get("arguments") if item["type"] == "function_call" else item.get("input")
+        return {"id": item["call_id"], "name": item["name"], "input": _decoded(given or "")}
+    name = item.get("name") or item["type"].removesuffix("_call")
+    return {"id": item["id"], "name": name, "input": _decoded(item.get("arguments") or "{}")}
+
+
+def _own(item: Json) -> Json:
+    return {} if item["type"] in _CALLS else {"providerExecuted": True}
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text
+
+
+def call_parts(item: Json) -> list[Json]:
+    """A call that is whole; what came of it, if the server has carried it out."""
+    if item["type"] in _QUIET:
+        return []
+    call = _call(item)
+    head = {"toolCallId": call["id"], "dynamic": True, **_own(item)}
+    asked = {"type": "tool-input-available", **head, "toolName": call["name"], "input": call["input"]}
+    if item["type"] in _CALLS:
+        return [asked]
+    if item.get("status") == "failed" or item.get("error"):
+        text = str(item.get("error") or "The call failed.")
+        return [asked, {"type": "tool-output-error", **head, "errorText": text}]
+    output = {name: value for name, value in item.items() if name not in ("id", "type", "arguments", "name")}
+    return [asked, {"type": "tool-output-available", **head, "output": output}]
+
+
+def message_of(turn: Turn) -> list[Json]:
+    """A turn as messages: what was said, and the answer under the response's id."""
+    asked = [
+        {
+            "id": entry.id,
+            "role": entry.item["role"],
+            "parts": [{"type": "text", "text": text_of(entry.item["content"])}],
+        }
+        for entry in turn.given
+        if entry.item["type"] == "message" and entry.item["role"] in ("user", "system")
+    ]
+    parts: list[Json] = []
+    for entry in turn.outputs:
+        parts += _parts_of(entry.item)
+    return [*asked, {"id": turn.response.id, "role": "assistant", "parts": parts}]
+
+
+def _parts_of(item: Json) -> list[Json]:
+    if item["type"] == "message":
+        content: list[Json] = item["content"]
+        text = {"type": "text", "text": text_of(content), "state": "done"}
+        return [
+            text,
+            *(source for part in content for each in part.get("annotations") or () for source in source_of(each)),
+        ]
+    if item["type"] == "reasoning":
+        texts = [part["text"] for part in item.get("content") or item.get("summary") or ()]
+        return [{"type": "reasoning", "text": "".join(texts), "state": "done"}]
+    if item["type"] in _QUIET:
+        return []
+    call, own = _call(item), {} if item["type"] in _CALLS else {"providerExecuted": True}
+    shown: Json = {
+        "type": "dynamic-tool",
+        "toolName": call["name"],
+        "toolCallId": call["id"],
+        "input": call["input"],
+        **own,
+    }
+    last = call_parts(item)[-1]
+    if last["type"] == "tool-output-available":
+        return [{**shown, "state": "output-available", "output": last["output"]}]
+    if last["type"] == "tool-output-error":
+        return [{**shown, "state": "output-error", "errorText": last["errorText"]}]
+    return [{**shown, "state": "input-available"}]

@@ -1,0 +1,27 @@
+"""Chats: what their owner calls them. What was said in one is responses."""
+
+from sqlalchemy import Boolean, Column, Float, Index, String, Table, Text
+
+from mainspring.store.tables.base import metadata
+
+__all__ = ["chats"]
+
+# See store/chats.py.
+chats = Table(
+    "chats",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("owner", String(256), nullable=False),  # a principal's `person`
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("title", String(256), nullable=False),
+    Column("folder", String(256), nullable=False),
+    Column("tags", Text, nullable=False),  # a JSON list
+    Column("pinned", Boolean, nullable=False),
+    Column("settings", Text, nullable=False),  # JSON that is the client's own
+    Column("head", String(64)),  # the response that was looked at last
+    Column("words", Text, nullable=False),  # title, folder and tags as a search compares them
+)
+
+Index("chats_in_order", chats.c.project, chats.c.owner, chats.c.updated, chats.c.id)

@@ -1,0 +1,350 @@
+"""Chats: trees of turns that are ordinary responses, which only their owner sees."""
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.contract.spec import check
+from tests.contract.target import GovernedTarget, governed
+from tests.contract.test_responses import told
+
+OVER = ("completed", "failed", "cancelled", "incomplete")
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[GovernedTarget]:
+    with governed(tmp_path_factory.mktemp("chats")) as found:
+        yield found
+
+
+@pytest.fixture
+def client(target: GovernedTarget) -> Generator[httpx.Client]:
+    with target.http(target.make_key()) as found:
+        yield found
+
+
+def begin(client: httpx.Client, **fields: Any) -> Any:
+    answer = client.post("/v1/x/chats", json=fields)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def chat_of(client: httpx.Client, chat: str) -> Any:
+    return client.get(f"/v1/x/chats/{chat}").json()
+
+
+def turns(client: httpx.Client, chat: str) -> list[Any]:
+    return client.get(f"/v1/x/chats/{chat}/turns", params={"limit": 100}).json()["data"]
+
+
+def ask(client: httpx.Client, chat: str, text: str = "Hello", *, waits: bool = True, **more: Any) -> Any:
+    """A turn, when it is over."""
+    answer = client.post(f"/v1/x/chats/{chat}/turns", json={"model": "fake", "input": text, **more})
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    check("Response", made)
+    for _ in range(500 if waits else 0):
+        found = client.get(f"/v1/responses/{made['id']}").json()
+        if found["status"] in OVER:
+            return found
+        time.sleep(0.02)
+    assert not waits, made
+    return made
+
+
+def text_of(response: Any) -> str:
+    return "".join(p["text"] for item in response["output"] if item["type"] == "message" for p in item["content"])
+
+
+def refused(answer: httpx.Response, status: int, param: str | None = None) -> None:
+    assert answer.status_code == status, answer.text
+    check("ErrorResponse", answer.json())
+    assert param is None or answer.json()["error"]["param"] == param
+
+
+def test_a_chat_is_a_tree_of_responses(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    first = ask(client, chat, "My name is Ada, and this is a long question.\nWell?", instructions="Be kind.")
+    left = ask(client, chat, "Who am I?", previous_response_id=first["id"])
+    assert target.engine is not None
+    asked = target.engine.requests[-1].prompt.messages  # type: ignore[union-attr]
+    assert [(each.role, each.content) for each in asked] == [
+        ("user", "My name is Ada, and this is a long question.\nWell?"), ("assistant", text_of(first)),
+        ("user", "Who am I?"),
+    ]  # fmt: skip
+    right = ask(client, chat, "And who are you?", previous_response_id=first["id"])
+    found = turns(client, chat)
+    assert [(each["id"], each["previous"], each["status"]) for each in found] == [
+        (first["id"], None, "completed"), (left["id"], first["id"], "completed"),
+        (right["id"], first["id"], "completed"),
+    ]  # fmt: skip
+    assert found[0]["input"][0]["content"][0]["text"].startswith("My name")
+    assert text_of(found[2]) == text_of(right) != ""
+    assert (found[0]["usage"], found[0]["instructions"]) == (first["usage"], "Be kind.")
+    shown = chat_of(client, chat)
+    assert shown["head"] == right["id"]
+    assert shown["title"] == "My name is Ada, and this is a long question. Well?"
+
+
+def test_a_turn_is_followed_and_goes_on_whoever_leaves(client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    body = {"model": "fake", "input": "Hello", "stream": True}
+    with client.stream("POST", f"/v1/x/chats/{chat}/turns", json=body) as answer:
+        assert next(answer.iter_lines()) == "event: response.created"
+    [turn] = turns(client, chat)
+    events = told(client.get(f"/v1/responses/{turn['id']}", params={"stream": "true"}))
+    assert events[0]["sequence_number"] == 0
+    assert events[-1]["type"] == "response.completed"
+    rest = told(client.get(f"/v1/responses/{turn['id']}", params={"stream": "true", "starting_after": 3}))
+    assert [each["sequence_number"] for each in rest] == list(range(4, len(events)))
+    assert turns(client, chat)[0]["status"] == "completed"
+
+
+def test_a_turn_that_hangs_is_stopped_and_keeps_what_it_said(client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    made = ask(client, chat, "!hang after 5", waits=False)
+    follows = client.get(f"/v1/x/chats/{chat}/turns").json()["data"][0]
+    assert follows["status"] in ("queued", "in_progress")
+    refused(client.post(f"/v1/x/chats/{chat}/fork", json={"at": made["id"]}), 400, "at")
+    again = {"model": "fake", "input": "More", "previous_response_id": made["id"]}
+    refused(client.post(f"/v1/x/chats/{chat}/turns", json=again), 400, "previous_response_id")
+    with client.stream("GET", f"/v1/responses/{made['id']}", params={"stream": "true"}) as answer:
+        next(line for line in answer.iter_lines() if line == "event: response.output_text.delta")
+    client.post(f"/v1/responses/{made['id']}/cancel")
+    [turn] = turns(client, chat)
+    assert turn["status"] == "cancelled"
+    assert text_of(turn)
+    assert ask(client, chat, "More", previous_response_id=made["id"])["status"] == "completed"
+
+
+def test_an_answer_begins_with_what_it_is_to_begin_with(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    whole = text_of(ask(client, chat, "Hello", temperature=0))
+    beginning = whole[: len(whole) // 2].rstrip()
+    more = ask(client, chat, "Hello", temperature=0, prefix=beginning)
+    assert target.engine is not None
+    asked = target.engine.requests[-1].prompt
+    assert asked.messages[-1].role == "assistant"  # type: ignore[union-attr]
+    assert (asked.messages[-1].content, asked.continues) == (beginning, True)  # type: ignore[union-attr]
+    assert text_of(more) == whole
+    events = told(client.get(f"/v1/responses/{more['id']}", params={"stream": "true"}))
+    deltas = [each["delta"] for each in events if each["type"] == "response.output_text.delta"]
+    assert deltas[0] == beginning
+    assert "".join(deltas) == whole
+    assert text_of(ask(client, chat, "Hello", temperature=0, prefix="  ")) == whole
+    for body, param in (
+        ({"text": {"format": {"type": "json_object"}}}, "prefix"),
+        ({"tools": [{"type": "mcp", "server_label": "a", "server_url": "https://a.invalid"}]}, "prefix"),
+    ):
+        given = {"model": "fake", "input": "JSON", "prefix": "{", **body}
+        refused(client.post(f"/v1/x/chats/{chat}/turns", json=given), 400, param)
+
+
+def test_the_probabilities_of_words_are_kept(client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    ask(client, chat, "Hello", include=["message.output_text.logprobs"], top_logprobs=3)
+    [turn] = turns(client, chat)
+    part = turn["output"][0]["content"][0]
+    assert "".join(each["token"] for each in part["logprobs"]) == part["text"]
+    assert all(len(each["top_logprobs"]) == 3 for each in part["logprobs"])
+
+
+def test_its_owner_calls_it_what_they_like(client: httpx.Client) -> None:
+    settings = {"model": "fake", "temperature": 0.5, "deep": {"er": [1, None, "é"]}}
+    made = begin(client, title="Ships", folder="work/sea", tags=["a", "b"], pinned=True, settings=settings)
+    assert (made["title"], made["folder"], made["tags"], made["pinned"]) == ("Ships", "work/sea", ["a", "b"], True)
+    assert made["settings"] == settings
+    changed = client.post(f"/v1/x/chats/{made['id']}", json={"title": "Boats", "pinned": False}).json()
+    assert changed == {**made, "title": "Boats", "pinned": False} == chat_of(client, made["id"])
+    ask(client, made["id"], "What floats?")
+    assert chat_of(client, made["id"])["title"] == "Boats"
+
+
+def test_chats_are_listed_by_their_last_change_and_found_by_what_was_said(client: httpx.Client) -> None:
+    ids = [begin(client, title=f"No. {at}", folder="x" if at % 2 else "", tags=[f"t{at}"])["id"] for at in range(5)]
+    ask(client, ids[1], "Where do CAFÉS stand_100%?")
+
+    def found(**params: Any) -> list[str]:
+        return [each["id"] for each in client.get("/v1/x/chats", params=params).json()["data"]]
+
+    assert found() == [ids[1], *reversed(ids[2:]), ids[0]]
+    assert found(query="cafés WHERE") == [ids[1]]
+    assert found(query="stand_100%") == [ids[1]]
+    assert found(query="standx100") == []
+    assert found(query="no. 3") == [ids[3]]
+    assert found(query="user") == found(query="input_text") == []  # words of the form, which nobody has said
+    assert found(folder="x") == [ids[1], ids[3]]
+    assert found(tag="t4") == [ids[4]]
+    assert found(tag="t") == []
+    pages, after = [], None
+    while True:
+        page = client.get("/v1/x/chats", params={"limit": 2, **({"after": after} if after else {})}).json()
+        pages += [each["id"] for each in page["data"]]
+        if not page["has_more"]:
+            break
+        after = page["last_id"]
+    assert pages == found()
+
+
+def test_turns_come_in_pages(client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    ids = [ask(client, chat, f"Question {at}", waits=False)["id"] for at in range(5)]
+    pages, after = [], None
+    while True:
+        params = {"limit": 2, **({"after": after} if after else {})}
+        page = client.get(f"/v1/x/chats/{chat}/turns", params=params).json()
+        pages += [each["id"] for each in page["data"]]
+        if not page["has_more"]:
+            break
+        after = page["last_id"]
+    assert pages == ids
+
+
+def test_a_branch_is_deleted_with_all_that_goes_on_from_it(client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    first = ask(client, chat)["id"]
+    left = ask(client, chat, previous_response_id=first)["id"]
+    below = ask(client, chat, previous_response_id=left)["id"]
+    right = ask(client, chat, previous_response_id=first)["id"]
+    hanging = ask(client, chat, "!hang after 2", waits=False, previous_response_id=below)["id"]
+    assert client.delete(f"/v1/x/chats/{chat}/turns/{left}").json()["head"] == first
+    assert [each["id"] for each in turns(client, chat)] == [first, right]
+    for gone in (left, below, hanging):
+        refused(client.get(f"/v1/responses/{gone}"), 404)
+    refused(client.delete(f"/v1/x/chats/{chat}/turns/{left}"), 404)
+
+
+def test_a_fork_begins_as_its_chat_did_and_is_its_own(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client, title="Old", settings={"a": 1})["id"]
+    first = ask(client, chat, "One")
+    second = ask(client, chat, "Two", previous_response_id=first["id"])
+    ask(client, chat, "Three", previous_response_id=second["id"])
+    fork = client.post(f"/v1/x/chats/{chat}/fork", json={"at": second["id"]}).json()
+    assert (fork["title"], fork["settings"]) == ("Old", {"a": 1})
+    copied = turns(client, fork["id"])
+    assert [text_of(each) for each in copied] == [text_of(first), text_of(second)]
+    assert [each["previous"] for each in copied] == [None, copied[0]["id"]]
+    assert fork["head"] == copied[1]["id"]
+    assert client.delete(f"/v1/x/chats/{chat}").json()["deleted"]
+    refused(client.get(f"/v1/x/chats/{chat}"), 404)
+    refused(client.get(f"/v1/responses/{first['id']}"), 404)
+    more = ask(client, fork["id"], "Four", previous_response_id=fork["head"])
+    assert more["status"] == "completed"
+    assert target.engine is not None
+    asked = target.engine.requests[-1].prompt.messages  # type: ignore[union-attr]
+    assert [each.content for each in asked if each.role == "user"] == ["One", "Two", "Four"]
+
+
+def test_nobody_sees_another_s_chat_in_the_same_project(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    made = ask(client, chat, "A secret")
+    item = client.get(f"/v1/responses/{made['id']}/input_items").json()["data"][0]["id"]
+    other = begin(client)["id"]
+    with target.http() as admin:  # an administrator is somebody else, too
+        assert chat not in [each["id"] for each in admin.get("/v1/x/chats").json()["data"]]
+        theirs = begin(admin)["id"]
+        asks: dict[str, Any] = {"model": "fake", "input": "?"}
+        for answer in (
+            admin.get(f"/v1/x/chats/{chat}"),
+            admin.post(f"/v1/x/chats/{chat}", json={"title": "Mine"}),
+            admin.delete(f"/v1/x/chats/{chat}"),
+            admin.get(f"/v1/x/chats/{chat}/turns"),
+            admin.post(f"/v1/x/chats/{chat}/turns", json=asks),
+            admin.delete(f"/v1/x/chats/{chat}/turns/{made['id']}"),
+            admin.delete(f"/v1/x/chats/{theirs}/turns/{made['id']}"),
+            admin.post(f"/v1/x/chats/{chat}/fork", json={"at": made["id"]}),
+            admin.post(f"/v1/x/chats/{theirs}/fork", json={"at": made["id"]}),
+            admin.post(f"/v1/x/chats/{theirs}", json={"head": made["id"]}),
+            admin.get("/v1/x/chats", params={"after": chat}),
+            admin.get(f"/v1/responses/{made['id']}"),
+            admin.get(f"/v1/responses/{made['id']}", params={"stream": "true"}),
+            admin.get(f"/v1/responses/{made['id']}/input_items"),
+            admin.post(f"/v1/responses/{made['id']}/cancel"),
+            admin.delete(f"/v1/responses/{made['id']}"),
+        ):
+            refused(answer, 404)
+        for path in (f"/v1/x/chats/{theirs}/turns", "/v1/responses"):
+            refused(admin.post(path, json={**asks, "previous_response_id": made["id"]}), 400, "previous_response_id")
+            refused(admin.post(path, json={**asks, "input": [{"type": "item_reference", "id": item}]}), 400)
+    # Nor does it leave the chat by its owner's hand, where others could go on from it.
+    for path in (f"/v1/x/chats/{other}/turns", "/v1/responses"):
+        refused(client.post(path, json={**asks, "previous_response_id": made["id"]}), 400, "previous_response_id")
+    assert turns(client, chat)[0]["id"] == made["id"]
+
+
+def test_who_gets_another_key_keeps_their_chats(target: GovernedTarget) -> None:
+    old, new, other = (target.make_key(owner=owner) for owner in ("ada@example.org", "ada@example.org", "bob"))
+    with target.http(old) as before, target.http(new) as after, target.http(other) as others:
+        chat = begin(before)["id"]
+        made = ask(before, chat)
+        target.run(target.control.keys.revoke(target.key_id(old)))
+        assert chat_of(after, chat)["id"] == chat
+        assert after.get(f"/v1/responses/{made['id']}").status_code == 200
+        refused(others.get(f"/v1/x/chats/{chat}"), 404)
+
+
+def test_turns_stay_longer_than_responses_do(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    kept = ask(client, chat)["id"]
+    plain = client.post("/v1/responses", json={"model": "fake", "input": "Hello"}).json()["id"]
+    responses = target.services.responses
+    assert responses is not None
+
+    class Later:
+        def now(self) -> float:
+            return time.time() + 10 * 365 * 86_400
+
+    clock, responses.responses._clock = responses.responses._clock, Later()  # type: ignore[assignment]
+    try:
+        assert target.run(responses.responses.sweep())
+    finally:
+        responses.responses._clock = clock
+    refused(client.get(f"/v1/responses/{plain}"), 404)
+    assert client.get(f"/v1/responses/{kept}").status_code == 200
+
+
+def test_a_project_that_goes_takes_its_chats_along(target: GovernedTarget) -> None:
+    projects = target.control.projects
+    target.run(projects.put("short-lived"))
+    with target.http() as admin:
+        admin.headers["openai-project"] = "short-lived"
+        chat = begin(admin)["id"]
+        target.run(projects.remove("short-lived"))
+        target.run(projects.put("short-lived"))
+        refused(admin.get(f"/v1/x/chats/{chat}"), 404)
+        assert admin.get("/v1/x/chats").json()["data"] == []
+
+
+def test_what_makes_no_chat_is_refused(client: httpx.Client) -> None:
+    chat, body = begin(client)["id"], {"model": "fake", "input": "Hello"}
+    for field, value in (("conversation", "conv_1"), ("store", False), ("background", False)):
+        refused(client.post(f"/v1/x/chats/{chat}/turns", json={**body, field: value}), 400, field)
+    refused(client.post(f"/v1/x/chats/{chat}/turns", json={**body, "prefix": 1}), 400, "prefix")
+    refused(client.post(f"/v1/x/chats/{chat}/turns", json={**body, "model": "none"}), 404)
+    refused(client.post("/v1/x/chats/none/turns", json=body), 404)
+    refused(client.post("/v1/x/chats", json={"settings": {"a": "x" * 33_000}}), 400, "settings")
+    refused(client.post("/v1/x/chats", json={"title": "a\0b"}), 400, "title")
+    refused(client.post("/v1/x/chats", json={"title": "x" * 257}), 400, "title")
+    refused(client.post("/v1/x/chats", json={"owner": "me"}), 400, "owner")
+    refused(client.get("/v1/x/chats", params={"query": "a\0b"}), 400)
+    refused(client.get("/v1/x/chats", params={"limit": "0"}), 400, "limit")
+    refused(client.get("/v1/x/chats", params={"after": "chat_none"}), 404)
+    assert turns(client, chat) == []
+    assert chat_of(client, chat)["head"] is None
+
+
+def test_an_official_client_follows_and_cancels_a_turn(target: GovernedTarget) -> None:
+    key = target.make_key()
+    with target.http(key) as client:
+        chat = begin(client)["id"]
+        made = ask(client, chat, "Hello", waits=False)
+    sdk = target.sdk("openai", key)
+    events = list(sdk.responses.retrieve(made["id"], stream=True))
+    assert events[-1].type == "response.completed"
+    assert sdk.responses.retrieve(made["id"]).output_text
+    with pytest.raises(openai.NotFoundError):
+        target.sdk("openai").responses.retrieve(made["id"])
