@@ -23,11 +23,21 @@ class UiParts:
         self._open: dict[str, str] = {}  # id of a part -> "text" or "reasoning"
         self._calls: dict[str, Json] = {}  # id of an item -> the call that it is
         self._over = False
+        deltas = ("output_text.delta", "reasoning_text.delta", "reasoning_summary_text.delta")
+        dones = ("output_text.done", "reasoning_text.done", "reasoning_summary_text.done")
+        arguments = ("function_call_arguments.delta", "custom_tool_call_input.delta")
+        self._handlers: dict[str, Callable[[Json], list[Json]]] = {
+            "created": self._start, "content_part.added": self._begin, "reasoning_summary_part.added": self._begin,
+            **dict.fromkeys(deltas, self._delta), **dict.fromkeys(dones, self._done),
+            "output_text.annotation.added": self._cited, "output_item.added": self._called,
+            **dict.fromkeys(arguments, self._argument), "output_item.done": self._call_done,
+            **dict.fromkeys(("completed", "incomplete", "failed"), self._finish),
+        }  # fmt: skip
 
     def of(self, event: Json) -> list[Json]:
         """The parts that an event adds."""
-        handle = _HANDLERS.get(event["type"].removeprefix("response."))
-        return [] if handle is None else handle(self, event)
+        handle = self._handlers.get(event["type"].removeprefix("response."))
+        return [] if handle is None else handle(event)
 
     def _start(self, event: Json) -> list[Json]:
         return [{"type": "start", "messageId": event["response"]["id"]}, {"type": "start-step"}]
@@ -74,17 +84,6 @@ class UiParts:
         if self._over:
             return []
         return [*(each for id in list(self._open) for each in self._end(id)), {"type": "abort"}]  # noqa: A001
-
-
-_HANDLERS: dict[str, Callable[[UiParts, Json], list[Json]]] = {
-    "created": UiParts._start, "output_item.added": UiParts._called, "output_item.done": UiParts._call_done,
-    "content_part.added": UiParts._begin, "reasoning_summary_part.added": UiParts._begin,
-    **dict.fromkeys(("output_text.delta", "reasoning_text.delta", "reasoning_summary_text.delta"), UiParts._delta),
-    **dict.fromkeys(("output_text.done", "reasoning_text.done", "reasoning_summary_text.done"), UiParts._done),
-    **dict.fromkeys(("function_call_arguments.delta", "custom_tool_call_input.delta"), UiParts._argument),
-    "output_text.annotation.added": UiParts._cited,
-    **dict.fromkeys(("completed", "incomplete", "failed"), UiParts._finish),
-}  # fmt: skip
 
 
 def finish_reason(response: Json) -> str:
