@@ -15,7 +15,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response as HttpResponse
 
@@ -51,6 +51,8 @@ Id = Annotated[str, Field(min_length=1, max_length=256)]
 class UiMessage(Wire):
     """A message of the client's. Its parts are the AI SDK's; of an answer only text is read."""
 
+    model_config = ConfigDict(extra="ignore")
+
     id: str = Field(max_length=256)
     role: Literal["system", "user", "assistant"]
     parts: list[dict[str, Any]] = Field(max_length=10_000)
@@ -72,7 +74,10 @@ class UiMessage(Wire):
 
 
 class UiChatRequest(Wire):
-    """What the AI SDK's transport sends; the rest comes from the `body` that its user gives it."""
+    """What the AI SDK's transport sends; the rest comes from the `body` that its user gives it, and what nobody here
+    knows is not looked at: libraries over the AI SDK add fields of their own."""
+
+    model_config = ConfigDict(extra="ignore")
 
     id: Id = Field(description="The client's own.")
     messages: list[UiMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
@@ -80,6 +85,8 @@ class UiChatRequest(Wire):
     messageId: str | None = None  # noqa: N815 - the transport's name
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(None, description="None is any.")
     instructions: str | None = None
+    system: str | None = Field(None, description="The same, as assistant-ui calls it.")
+    tools: dict[str, Any] | None = Field(None, max_length=0, description="Of the page's own: not supported yet.")
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     max_output_tokens: int | None = Field(None, ge=16)
@@ -136,7 +143,8 @@ class UiRoutes:
         named = context.project, context.person, _chat_id(http, body.id)
         chat = await (self._chats.get(*named) if named[2] == body.id else self._chats.ensure(*named))
         said = await self._said(chat, body)
-        given = {name: getattr(body, name) for name in ("instructions", "temperature", "top_p", "max_output_tokens")}
+        given = {name: getattr(body, name) for name in ("temperature", "top_p", "max_output_tokens")}
+        given["instructions"] = body.instructions or body.system or None
         request = CreateResponseRequest.model_validate(
             {"model": body.model or self._any_model(context.project), "background": True, "truncation": "auto"} | said
             | {name: value for name, value in given.items() if value is not None}
