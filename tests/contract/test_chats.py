@@ -1,5 +1,6 @@
 """Chats: trees of turns that are ordinary responses, which only their owner sees."""
 
+import json
 import time
 from collections.abc import Generator
 from typing import Any
@@ -142,6 +143,14 @@ def test_an_answer_begins_with_what_it_is_to_begin_with(target: GovernedTarget, 
     ):
         given = {"model": "fake", "input": "JSON", "prefix": "{", **body}
         refused(client.post(f"/v1/x/chats/{chat}/turns", json=given), 400, param)
+
+
+def test_a_seed_gives_the_same_answer_again(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    first, again, other = (text_of(ask(client, chat, "Hello", seed=seed)) for seed in (7, 7, 8))
+    assert first == again != other
+    assert target.engine is not None
+    assert target.engine.requests[-1].sampling.seed == 8
 
 
 def test_the_probabilities_of_words_are_kept(client: httpx.Client) -> None:
@@ -348,3 +357,125 @@ def test_an_official_client_follows_and_cancels_a_turn(target: GovernedTarget) -
     assert sdk.responses.retrieve(made["id"]).output_text
     with pytest.raises(openai.NotFoundError):
         target.sdk("openai").responses.retrieve(made["id"])
+
+
+def export(client: httpx.Client) -> bytes:
+    answer = client.get("/v1/x/chats/export")
+    assert answer.status_code == 200
+    return answer.content
+
+
+def test_what_was_exported_wiped_and_imported_is_the_same_byte_for_byte(client: httpx.Client) -> None:
+    first = begin(client, title="Zürich 🙂", folder="a/b", tags=["x"], settings={"deep": [1, {"b": None, "a": 1.5}]})[
+        "id"
+    ]
+    root = ask(client, first, "One", include=["message.output_text.logprobs"], top_logprobs=2, instructions="Be kind.")
+    ask(client, first, "Two", previous_response_id=root["id"])
+    ask(client, first, "Two again", previous_response_id=root["id"], max_output_tokens=16)
+    ask(client, first, "!raise EngineUnavailable after 2", previous_response_id=root["id"])
+    stopped = ask(client, begin(client)["id"], "!hang after 3", waits=False)
+    time.sleep(0.3)
+    client.post(f"/v1/responses/{stopped['id']}/cancel")
+    begin(client, title="Nothing said")
+    whole, listed = export(client), client.get("/v1/x/chats").json()
+    said = {chat["id"]: turns(client, chat["id"]) for chat in listed["data"]}
+    assert len(json.loads(whole)["chats"]) == 3
+    again = client.post("/v1/x/chats/import", content=whole, headers={"content-type": "application/json"}).json()
+    assert (again["imported"], sorted(again["known"])) == ([], sorted(said))
+    for chat in said:
+        client.delete(f"/v1/x/chats/{chat}")
+    assert json.loads(export(client))["chats"] == []
+    taken = client.post("/v1/x/chats/import", content=whole, headers={"content-type": "application/json"})
+    assert taken.status_code == 200, taken.text
+    assert sorted(taken.json()["imported"]) == sorted(said)
+    assert export(client) == whole
+    assert client.get("/v1/x/chats").json() == listed
+    assert {chat: turns(client, chat) for chat in said} == said
+    assert [each["id"] for each in client.get("/v1/x/chats", params={"query": "again zürich"}).json()["data"]] == [
+        first
+    ]
+    more = ask(client, first, "And then?", previous_response_id=root["id"])
+    assert more["status"] == "completed"
+
+
+def test_another_s_ids_are_not_taken_over(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client, title="Mine")["id"]
+    first = ask(client, chat, "One")
+    ask(client, chat, "Two", previous_response_id=first["id"])
+    before = export(client)
+    with target.http(target.make_key()) as other:
+        taken = other.post("/v1/x/chats/import", content=before, headers={"content-type": "application/json"}).json()
+        [copy] = taken["imported"]
+        assert copy != chat
+        found = turns(other, copy)
+        assert {each["id"] for each in found}.isdisjoint({first["id"]})
+        assert found[1]["previous"] == found[0]["id"]
+        assert chat_of(other, copy)["head"] == found[1]["id"]
+        other.delete(f"/v1/x/chats/{copy}")
+    assert export(client) == before
+
+
+def test_chatgpt_s_export_becomes_chats(target: GovernedTarget, client: httpx.Client) -> None:
+    def node(id: str, parent: str | None, children: list[str], role: str = "", *parts: Any, **more: Any) -> Any:  # noqa: A002
+        message = {
+            "id": id, "author": {"role": role, "name": None, "metadata": {}}, "create_time": 1_700_000_000.5,
+            "content": {"content_type": "text", "parts": list(parts)}, "status": "finished_successfully",
+            "metadata": {"model_slug": "gpt-4o"}, "recipient": "all", **more,
+        }  # fmt: skip
+        return {"id": id, "message": message if role else None, "parent": parent, "children": children}
+
+    conversation = {
+        "title": "Boats", "create_time": 1_700_000_000.25, "update_time": 1_700_000_100.0, "current_node": "a2",
+        "conversation_id": "x", "mapping": {
+            "root": node("root", None, ["sys"]),
+            "sys": node("sys", "root", ["q1"], "system", ""),
+            "q1": node("q1", "sys", ["a1", "a1b"], "user", "What floats?"),
+            "a1": node("a1", "q1", ["q2"], "assistant", "Boats."),
+            "a1b": node("a1b", "q1", [], "assistant", "Wood."),
+            "q2": node("q2", "a1", ["tool"], "user", {"content_type": "image_asset_pointer"}, "And this?"),
+            "tool": node("tool", "q2", ["a2"], "assistant", "search()", recipient="browser"),
+            "a2": node("a2", "tool", ["q3"], "assistant", "A duck."),
+            "q3": node("q3", "a2", [], "user", "Why?"),
+        },
+    }  # fmt: skip
+    taken = client.post("/v1/x/chats/import", json={"conversations": [conversation]})
+    assert taken.status_code == 200, taken.text
+    [chat] = taken.json()["imported"]
+    assert (chat_of(client, chat)["title"], chat_of(client, chat)["created_at"]) == ("Boats", 1_700_000_000)
+    found = {text_of(each) or each["status"]: each for each in turns(client, chat)}
+    assert set(found) == {"Boats.", "Wood.", "A duck.", "cancelled"}
+    assert found["Boats."]["previous"] is found["Wood."]["previous"] is None
+    assert found["A duck."]["previous"] == found["Boats."]["id"]
+    assert found["cancelled"]["previous"] == found["A duck."]["id"]
+    assert found["A duck."]["input"][0]["content"][0]["text"] == "[image_asset_pointer]\nAnd this?"
+    assert chat_of(client, chat)["head"] == found["A duck."]["id"]
+    assert ask(client, chat, "More?", previous_response_id=found["A duck."]["id"])["status"] == "completed"
+    assert target.engine is not None
+    asked = target.engine.requests[-1].prompt.messages  # type: ignore[union-attr]
+    assert [each.content for each in asked][:2] == ["What floats?", "Boats."]
+
+
+def test_what_is_no_export_is_refused_and_leaves_nothing(client: httpx.Client) -> None:
+    turn = {
+        "id": "resp_a", "created_at": 1.0, "status": "completed", "model": "m", "input": [], "output": [],
+    }  # fmt: skip
+    chat: dict[str, Any] = {"id": "chat_a", "created_at": 1.0, "updated_at": 1.0}
+    reference = {"type": "item_reference", "id": "msg_1"}
+    for body in (
+        {"chats": [{**chat, "turns": [{**turn, "previous": "resp_b"}]}]},
+        {"chats": [{**chat, "turns": [turn, turn]}]},
+        {"chats": [{**chat, "turns": [{**turn, "input": [reference]}]}]},
+        {"chats": [{**chat, "turns": [{**turn, "usage": {"tokens": "many"}}]}]},
+        {"chats": [{**chat, "turns": [{**turn, "include": ["everything"]}]}]},
+        {"chats": [{**chat, "id": "../../etc"}]},
+        {"chats": [{**chat, "title": "a\0"}]},
+        {"conversations": [{"mapping": 1}]},
+        {"conversations": ["no"]},
+        {"things": []},
+    ):
+        refused(client.post("/v1/x/chats/import", json=body), 400)
+    assert json.loads(export(client))["chats"] == []
+    looped = {"mapping": {
+        name: {"id": name, "parent": other, "children": [other]} for name, other in (("a", "b"), ("b", "a"))
+    }}  # fmt: skip
+    assert client.post("/v1/x/chats/import", json={"conversations": [looped]}).status_code == 200

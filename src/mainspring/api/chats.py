@@ -32,7 +32,7 @@ from mainspring.responses.items import Response
 from mainspring.responses.shown import shown_entry
 from mainspring.store import chats as kept
 
-__all__ = ["chat_operations"]
+__all__ = ["MAX_SETTINGS_BYTES", "Tag", "Title", "chat_operations"]
 
 MAX_SETTINGS_BYTES = 32 * 1024
 MAX_PREFIX = 200_000
@@ -74,6 +74,7 @@ class CreateTurnRequest(CreateResponseRequest):
     prefix: str | None = Field(
         None, max_length=MAX_PREFIX, description="What the answer begins with: it goes on from there."
     )
+    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1, description="The same seed gives the same answer again.")
 
 
 class ForkRequest(Wire):
@@ -130,6 +131,7 @@ class ChatTurn(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["chat.turn"] = "chat.turn"
     previous: str | None
     created_at: int
+    completed_at: int | None
     status: str
     model: str
     instructions: str | None
@@ -143,7 +145,8 @@ class ChatTurn(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, turn: Turn) -> "ChatTurn":
         """From what is kept."""
         response = turn.response
-        shown = {name: response.body.get(name) for name in ("instructions", "usage", "error", "incomplete_details")}
+        names = ("completed_at", "instructions", "usage", "error", "incomplete_details")
+        shown = {name: response.body.get(name) for name in names}
         return cls(
             id=response.id, previous=response.previous, created_at=int(response.created), status=response.status,
             model=response.body["model"], input=[shown_entry(each, response.include) for each in turn.given],
@@ -235,7 +238,8 @@ class ChatRoutes:
         background = body.model_copy(update={"background": True})
         deadline_s = self._services.request_timeout_s
         made = ask_of(background, context, found, id=f"resp_{context.request_id}", deadline_s=deadline_s)
-        return msgspec.structs.replace(made, prefix=prefix)
+        sampling = msgspec.structs.replace(made.sampling, seed=body.seed)
+        return msgspec.structs.replace(made, prefix=prefix, sampling=sampling)
 
     async def remove_turn(self, http: Request) -> HttpResponse:
         """Forget a turn and all that go on from it."""

@@ -17,6 +17,7 @@ from mainspring.governance.usage import Sums
 from mainspring.responses.chats import Chats
 from mainspring.responses.conversations import Conversations
 from mainspring.responses.service import Responses
+from mainspring.responses.transfer import Transfer
 from mainspring.retrieval.attaching import Attaching
 from mainspring.retrieval.stores import Stores
 from mainspring.store.containers import Containers
@@ -68,6 +69,7 @@ class Stateful:
     responses: Responses
     conversations: Conversations
     chats: Chats
+    transfer: Transfer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from mainspring.store.responses import (
     remove_responses,
 )
 
-__all__ = ["Chats", "Turn"]
+__all__ = ["Chats", "Turn", "turns_in"]
 
 MAX_TITLE = 80
 """Characters of the first question that become a title."""
@@ -101,8 +101,8 @@ class Chats:
         """A page of what was said in it on all branches, oldest first, and whether there is more."""
         async with self._database.read() as connection:
             found = await kept.find_chat(connection, project, owner, id)
-            page, more = await kept.list_turns(connection, found.id, after=after, limit=limit)
-            return await _turns(connection, page), more
+            page, more = await kept.listturns_in(connection, found.id, after=after, limit=limit)
+            return await turns_in(connection, page), more
 
     async def has_turn(self, chat: Chat, turn: str) -> bool:
         """Whether a response is one of a chat's."""
@@ -114,7 +114,7 @@ class Chats:
         async with self._database.read() as connection:
             found = await kept.find_chat(connection, project, owner, id)
             ids = [] if found.head is None else await kept.path_to(connection, found.id, found.head)
-            return await _turns(connection, await kept.turns_of(connection, found.id, ids))
+            return await turns_in(connection, await kept.turns_of(connection, found.id, ids))
 
     async def ask(self, owner: str, id: str, ask: Ask, response: Response) -> Response:  # noqa: A002
         """Say something in it. What it goes on from is `ask.previous`, any turn of it; None begins another tree.
@@ -167,7 +167,7 @@ class Chats:
                 id=new_id("chat_"), project=project, owner=owner, created=now_s, updated=now_s, title=found.title,
                 folder=found.folder, tags=found.tags, settings=found.settings,
             )  # fmt: skip
-            head = await _copy(connection, await _turns(connection, path), made.id)
+            head = await _copy(connection, await turns_in(connection, path), made.id)
             made = msgspec.structs.replace(made, head=head)
             await kept.add_chat(connection, made)
         return made
@@ -180,7 +180,8 @@ class Chats:
             return await kept.list_chats(connection, project, owner, wanted, after=after, limit=limit)
 
 
-async def _turns(connection: AsyncConnection, page: Sequence[Kept]) -> list[Turn]:
+async def turns_in(connection: AsyncConnection, page: Sequence[Kept]) -> list[Turn]:
+    """Responses with what went in and what came out."""
     said = await items_by_response(connection, [each.id for each in page])
     return [
         Turn(

@@ -45,7 +45,7 @@ from mainspring.store.responses import (
     remove_responses,
 )
 
-__all__ = ["KIND", "OPEN", "Responses"]
+__all__ = ["KIND", "NEVER", "OPEN", "Responses", "body_of"]
 
 KIND = "response"
 """Of jobs."""

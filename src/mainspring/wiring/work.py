@@ -108,6 +108,7 @@ async def responses(
     from mainspring.responses.chats import Chats
     from mainspring.responses.conversations import Conversations
     from mainspring.responses.service import KIND, OPEN, Responses
+    from mainspring.responses.transfer import Transfer
     from mainspring.store.worker import Worker
 
     clock, bell, wanted = SystemClock(), Bell(), settings.responses
@@ -123,7 +124,8 @@ async def responses(
     stack.enter_context(running(made.keep_swept()))
     stack.enter_context(running(worker.run()))
     stack.push_async_callback(worker.stop)
-    return Stateful(responses=made, conversations=Conversations(database, clock), chats=Chats(database, clock, made))
+    conversations, chats = Conversations(database, clock), Chats(database, clock, made)
+    return Stateful(responses=made, conversations=conversations, chats=chats, transfer=Transfer(database, clock))
 
 
 def sandbox(settings: Settings) -> "Sandbox":
