@@ -20,17 +20,17 @@ __all__ = ["from_chatgpt"]
 Json = dict[str, Any]
 
 
-class _Author(msgspec.Struct):
+class _Author(msgspec.Struct, frozen=True):
     role: str = ""
 
 
-class _Content(msgspec.Struct):
+class _Content(msgspec.Struct, frozen=True):
     content_type: str = "text"
     parts: list[Any] | None = None
     text: str | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, frozen=True):
     author: _Author = _Author()
     content: _Content = _Content()
     create_time: float | None = None
