@@ -19,7 +19,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What `serve` is called with, instead of serving."""
     calls: list[Settings] = []
 
-    def serve(settings: Settings, announce: object) -> int:
+    def serve(settings: Settings, announce: object, **_: object) -> int:
         calls.append(settings)
         return 0
 
@@ -75,7 +75,7 @@ def test_an_older_version_is_named_with_its_version(
 
 
 def test_the_exit_code_is_the_servers(ms: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "serve", lambda *_: 7)
+    monkeypatch.setattr(wiring, "serve", lambda *_, **__: 7)
     assert ms("up", "--model", f"file:{write_gguf(tmp_path / 'm.gguf')}").code == 7
 
 

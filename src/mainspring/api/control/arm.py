@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mainspring.api.azure import API_VERSION_PATTERN
+from mainspring.api.browser import is_https, prefix_of
 from mainspring.api.context import context_of
 from mainspring.api.openai.replies import encode
 from mainspring.api.openapi import GUID_PATTERN
@@ -60,7 +61,6 @@ PAGE_SIZE = 200
 _is_version = re.compile(API_VERSION_PATTERN).fullmatch
 _is_guid = re.compile(GUID_PATTERN).fullmatch
 _is_host = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?").fullmatch
-_is_prefix = re.compile(r"(/[A-Za-z0-9._~-]+)+/?").fullmatch
 
 T = TypeVar("T")
 
@@ -221,8 +221,7 @@ def _time(unix_s: float | None) -> str | None:
 
 
 def _base(http: Request) -> str:
-    """The URL that this server is reached under, from the request itself; a proxy that takes a part of the path away
-    says so with X-Forwarded-Prefix. What cannot be one is ignored: it is only ever told to whoever sent it."""
-    host, prefix = http.headers.get("host", ""), http.headers.get("x-forwarded-prefix", "")
-    path = prefix.rstrip("/") if _is_prefix(prefix) else ""
-    return f"{http.url.scheme}://{host if _is_host(host) else 'localhost'}{path}"
+    """The URL that this server is reached under, from the request itself. What cannot be one is ignored: it is only
+    ever told to whoever sent it."""
+    host, scheme = http.headers.get("host", ""), "https" if is_https(http.scope) else "http"
+    return f"{scheme}://{host if _is_host(host) else 'localhost'}{prefix_of(http.scope['headers'])}"
