@@ -1,5 +1,5 @@
-"""What a request says that a browser has sent: its cookie, which site's page has sent it, and under which address people
-reach this server.
+"""What a browser's requests say: the cookie, which site's page has sent them, and under which address people reach this
+server.
 
 A browser sends a cookie whoever's page it was that asked. So a cookie counts only for requests of our own pages. The
 browser says so itself in `Sec-Fetch-Site`, which no page can write; one that does not (they all do, over https and on
@@ -37,7 +37,7 @@ CSRF = b"x-csrf-token"
 PREFIX = b"x-forwarded-prefix"
 SAFE = ("GET", "HEAD")
 """Methods that change nothing."""
-MAX_PREFIX_BYTES = 256
+MAX_PREFIX = 256
 
 _is_prefix = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?").fullmatch
 
@@ -45,7 +45,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 def cookie_of(headers: Headers) -> str:
-    """The secret of the session; empty if there is none. Of several cookies a browser sends the nearest path's first."""
+    """The secret of the session, empty if there is none. Of several cookies, that of the nearest path comes first."""
     for name, value in headers:
         if name != b"cookie":
             continue
@@ -56,7 +56,9 @@ def cookie_of(headers: Headers) -> str:
     return ""
 
 
-def cookie_header(scope: Scope, secret: str, age_s: float, *, name: str = COOKIE, path: str = "") -> tuple[bytes, bytes]:
+def cookie_header(
+    scope: Scope, secret: str, age_s: float, *, name: str = COOKIE, path: str = ""
+) -> tuple[bytes, bytes]:
     """What makes a browser keep a secret, for our pages and below the path that they are under only; without a secret,
     forget it.
 
@@ -93,8 +95,8 @@ def is_https(scope: Scope) -> bool:
 def prefix_of(headers: Headers) -> str:
     """The path that a proxy has us under, without a slash at its end; empty if it is the root. What cannot be one is
     ignored: it is only ever told to whoever sent it."""
-    given = (header(headers, PREFIX) or b"")[:MAX_PREFIX_BYTES].decode("latin-1")
-    return given.rstrip("/") if _is_prefix(given) else ""
+    given = (header(headers, PREFIX) or b"").decode("latin-1")
+    return given.rstrip("/") if len(given) <= MAX_PREFIX and _is_prefix(given) else ""
 
 
 def mount(scope: Scope, root_path: str) -> None:

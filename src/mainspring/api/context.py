@@ -80,8 +80,8 @@ class Context:
 
     `project` is the one that the request is for, once it is known who asks. `deployment` is set once the request has
     named one: from then on answers carry its headers; `caller` is set of requests from within, `session` of those whose
-    cookie has said who asks; `spilled` if another one took the request; `work` once it has reached a model; `error` if it failed. `started` is in seconds of the monotonic
-    clock.
+    cookie has said who asks; `spilled` if another one took the request; `work` once it has reached a model; `error` if
+    it failed. `started` is in seconds of the monotonic clock.
     """
 
     __slots__ = (

@@ -12,6 +12,7 @@ the text: formulas (KaTeX), diagrams and the page's own parts (Radix) are laid o
 
 import asyncio
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -27,7 +28,7 @@ PAGES = Path(str(resources.files("mainspring"))) / "pages"
 INDEX = "index.html"
 BUILT = ".built"
 """What `scripts/pages` writes last."""
-BASE = b'<base href="/">'
+_base = re.compile(rb'<base href="/"\s*/?>')
 """In index.html: what its own addresses are relative to."""
 ASSETS = "/assets/"
 EXACT = frozenset({"/", "/sign-in", "/chat", "/playground", "/console"})
@@ -137,7 +138,11 @@ class Pages:
         try:
             return self._file(path, asked)
         except (KeyError, OSError):  # never there, or there no longer
-            return 404, [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")], b"Not found."
+            return (
+                404,
+                [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")],
+                b"Not found.",
+            )
 
     def _look(self) -> None:
         """Note every file, unless they are still those that were there before."""
@@ -154,8 +159,8 @@ class Pages:
             body = (self._folder / INDEX).read_bytes()
         except OSError:
             headers = [(b"content-type", _type(".html")), (b"cache-control", b"no-store")]
-            return 404, headers, NOT_BUILT.replace(BASE, here, 1)
-        return _checked(asked, body.replace(BASE, here, 1), ".html", [(b"vary", b"x-forwarded-prefix")])
+            return 404, headers, _base.sub(here, NOT_BUILT)
+        return _checked(asked, _base.sub(here, body), ".html", [(b"vary", b"x-forwarded-prefix")])
 
     def _file(self, path: str, asked: Headers) -> tuple[int, Headers, bytes]:
         file = self._files[path]

@@ -33,9 +33,9 @@ class CreateSessionRequest(Wire):
     """How to sign in: one of the two."""
 
     key: Annotated[str | None, Field(min_length=1, max_length=MAX_KEY, description="An API key.")] = None
-    link: Annotated[
-        str | None, Field(min_length=1, max_length=MAX_KEY, description="The code of a one-time link.")
-    ] = None
+    link: Annotated[str | None, Field(min_length=1, max_length=MAX_KEY, description="The code of a one-time link.")] = (
+        None
+    )
 
 
 class SessionState(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +85,9 @@ class SessionRoutes:
         body = await read_body(http, CreateSessionRequest, MAX_BODY_BYTES)
         if (body.key is None) == (body.link is None):
             raise InvalidRequest("Give 'key' or 'link', and one of them only.", param="key")
-        opened, secret = await (self._sessions.redeem(body.link) if body.link else self._sessions.sign_in(body.key or ""))
+        opened, secret = await (
+            self._sessions.redeem(body.link) if body.link else self._sessions.sign_in(body.key or "")
+        )
         before = await self._find(http)
         if before is not None:
             await self._sessions.close(before)

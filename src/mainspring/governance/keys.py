@@ -245,7 +245,7 @@ class Keys:
         return key
 
     async def use(self, key_id: str) -> ApiKey | None:
-        """The key with this id if it works now, as if its secret had been shown: for sessions. Errors as of `recall`."""
+        """The key with this id if it works, as if its secret had been shown: for sessions. Errors as of `recall`."""
         key = await self.recall(key_id)
         if key is None or key.state(self._clock.now()) != "active":
             return None

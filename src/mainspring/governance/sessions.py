@@ -136,7 +136,8 @@ class Sessions:
             Unauthorized: there is no such link, it was used, its time is over, or its key does not work.
         """
         refusal = Unauthorized(
-            "This link has been used, or its two minutes are over: `mainspring open` makes another.", code="invalid_link"
+            "This link has been used, or its two minutes are over: `mainspring open` makes another.",
+            code="invalid_link",
         )
         if len(code) > MAX_SECRET_CHARACTERS:
             raise refusal
@@ -265,9 +266,7 @@ class Sessions:
         self._verified.clear()
         self._forgotten += 1
 
-    async def _record(
-        self, connection: AsyncConnection, who: Principal, action: str, detail: dict[str, Any]
-    ) -> None:
+    async def _record(self, connection: AsyncConnection, who: Principal, action: str, detail: dict[str, Any]) -> None:
         audit = Audit(self._database, self._clock, who.id)
         await audit.record(connection, action, who.id, {"name": who.name, "project": who.project, **detail})
 
