@@ -20,7 +20,10 @@ from mainspring.governance.sessions import Session, Sessions
 
 __all__ = [
     "COOKIE",
+    "OIDC_COOKIE",
+    "OIDC_PATH",
     "SESSION_PATH",
+    "address_of",
     "check_csrf",
     "cookie_header",
     "cookie_of",
@@ -32,26 +35,30 @@ __all__ = [
 ]
 
 SESSION_PATH = "/v1/x/session"
+OIDC_PATH = f"{SESSION_PATH}/oidc"
 COOKIE = "mainspring_session"
+OIDC_COOKIE = "mainspring_oidc"
+"""What a browser keeps while its user is at the identity provider."""
 CSRF = b"x-csrf-token"
 PREFIX = b"x-forwarded-prefix"
 SAFE = ("GET", "HEAD")
 """Methods that change nothing."""
 MAX_PREFIX = 256
 
+_is_host = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?").fullmatch
 _is_prefix = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?").fullmatch
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-def cookie_of(headers: Headers) -> str:
-    """The secret of the session, empty if there is none. Of several cookies, that of the nearest path comes first."""
+def cookie_of(headers: Headers, wanted: str = COOKIE) -> str:
+    """A cookie's secret, empty if there is none. Of several cookies, that of the nearest path comes first."""
     for name, value in headers:
         if name != b"cookie":
             continue
         for pair in value.decode("latin-1").split(";"):
             key, _, secret = pair.partition("=")
-            if key.strip() == COOKIE:
+            if key.strip() == wanted:
                 return secret.strip()
     return ""
 
@@ -97,6 +104,14 @@ def prefix_of(headers: Headers) -> str:
     ignored: it is only ever told to whoever sent it."""
     given = (header(headers, PREFIX) or b"").decode("latin-1")
     return given.rstrip("/") if len(given) <= MAX_PREFIX and _is_prefix(given) else ""
+
+
+def address_of(scope: Scope) -> str:
+    """The URL that the browser has reached us under, without a slash at its end."""
+    headers = scope["headers"]
+    hosts = (header(headers, name) or b"" for name in (b"x-forwarded-host", b"host"))
+    host = next((each for name in hosts if _is_host(each := name.decode("latin-1"))), "localhost")
+    return f"{'https' if is_https(scope) else 'http'}://{host}{prefix_of(headers)}"
 
 
 def mount(scope: Scope, root_path: str) -> None:

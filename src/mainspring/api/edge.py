@@ -7,7 +7,7 @@ file turns an exception into a response.
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mainspring.api.browser import SESSION_PATH, mount, signed_in
+from mainspring.api.browser import OIDC_PATH, SESSION_PATH, mount, signed_in
 from mainspring.api.context import Context, clean, header
 from mainspring.api.errors import error_body, error_headers, error_status, from_status
 from mainspring.api.headers import common_headers, deployment_headers
@@ -41,7 +41,11 @@ class Edge:
         self._region = clean(services.region.encode())
         self._origins = frozenset(origin.encode() for origin in services.cors_origins)
         self._pages = Pages(services.pages)
-        self._public = PUBLIC_PATHS | ({SESSION_PATH} if services.sessions else frozenset())
+        self._public = (
+            PUBLIC_PATHS
+            | ({SESSION_PATH} if services.sessions else frozenset())
+            | ({OIDC_PATH, f"{OIDC_PATH}/callback"} if services.sessions and services.sign_in else frozenset())
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

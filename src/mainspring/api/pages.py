@@ -32,7 +32,7 @@ _base = re.compile(rb'<base href="/"\s*/?>')
 """In index.html: what its own addresses are relative to."""
 ASSETS = "/assets/"
 EXACT = frozenset({"/", "/sign-in", "/chat", "/playground", "/console"})
-BELOW = ("/chat/", "/playground/", "/console/", "/s/")
+BELOW = ("/c/", "/chat/", "/playground/", "/console/", "/s/")
 """Addresses of pages. They are the browser's to take apart; what is no page, the page says."""
 
 TYPES = {

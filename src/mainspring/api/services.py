@@ -16,6 +16,7 @@ from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.evals.evals import Evals
 from mainspring.governance.control import Control
 from mainspring.governance.sessions import Sessions
+from mainspring.governance.sign_in import SignIn
 from mainspring.governance.usage import Sums
 from mainspring.responses.conversations import Conversations
 from mainspring.responses.service import Responses
@@ -87,6 +88,7 @@ class Services:
         run_code: runs Python that nobody trusts, for graders; None runs none.
         control: what the control plane works with; None has none.
         sessions: of people with browsers; None takes keys only.
+        sign_in: of people at an identity provider, who then have a session; None offers none.
         pages: the folder with the pages, as `scripts/pages` has built them.
         root_path: what people's addresses begin with, after the host, before the paths that are here; empty is nothing.
         files: what is uploaded; None takes nothing.
@@ -122,6 +124,7 @@ class Services:
     run_code: RunCode | None = None
     control: Control | None = None
     sessions: Sessions | None = None
+    sign_in: SignIn | None = None
     pages: Path = PAGES
     root_path: str = ""
     files: Files | None = None

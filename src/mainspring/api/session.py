@@ -5,6 +5,7 @@ They ask for no key: whoever has none is told so, and signs in with these. A ses
 """
 
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 import msgspec
 from pydantic import Field
@@ -12,7 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mainspring.api.body import read_body
-from mainspring.api.browser import SESSION_PATH, check_csrf, cookie_header, cookie_of, is_from_here
+from mainspring.api.browser import (
+    OIDC_COOKIE,
+    OIDC_PATH,
+    SESSION_PATH,
+    address_of,
+    check_csrf,
+    cookie_header,
+    cookie_of,
+    is_from_here,
+    prefix_of,
+)
 from mainspring.api.context import context_of
 from mainspring.api.openai import replies
 from mainspring.api.openai.pages import flag_of
@@ -20,8 +31,9 @@ from mainspring.api.openai.wire_base import Wire
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services
 from mainspring.core.clock import Clock
-from mainspring.core.errors import Forbidden, InvalidRequest, Unauthorized
+from mainspring.core.errors import Forbidden, InvalidRequest, MainspringError, Unauthorized
 from mainspring.governance.sessions import Session, Sessions
+from mainspring.governance.sign_in import FLOW_S, SignIn
 
 __all__ = ["session_operations"]
 
@@ -77,7 +89,8 @@ class SessionRoutes:
         """Who is signed in. A session that is used lasts longer, and so does its cookie."""
         if not is_from_here("GET", http.scope["headers"]):
             return self._state(None)
-        return self._state(await self._find(http), http, cookie_of(http.scope["headers"]))
+        session = await _session_of(self._sessions, http)
+        return self._state(session, http, cookie_of(http.scope["headers"]))
 
     async def create(self, http: Request) -> Response:
         """Sign in; the session that the browser had ends."""
@@ -88,16 +101,14 @@ class SessionRoutes:
         opened, secret = await (
             self._sessions.redeem(body.link) if body.link else self._sessions.sign_in(body.key or "")
         )
-        before = await self._find(http)
-        if before is not None:
-            await self._sessions.close(before)
+        await _end_before(self._sessions, http)
         return self._state(opened, http, secret)
 
     async def delete(self, http: Request) -> Response:
         """Sign out, here or everywhere."""
         everywhere = flag_of(http, "everywhere")
         self._check_site(http)
-        session = await self._find(http)
+        session = await _session_of(self._sessions, http)
         if session is not None:
             check_csrf(session, http.scope["headers"])
             await (self._sessions.close_all if everywhere else self._sessions.close)(session)
@@ -115,12 +126,6 @@ class SessionRoutes:
         if not is_from_here(http.method, http.scope["headers"]):
             raise Forbidden("Another site's page has sent this: sign in and out on our own.", code="cross_site")
 
-    async def _find(self, http: Request) -> Session | None:
-        try:
-            return await self._sessions.authenticate(cookie_of(http.scope["headers"]))
-        except Unauthorized:
-            return None
-
     def _state(self, session: Session | None, http: Request | None = None, secret: str = "") -> Response:
         """What the pages are told; with `http` also what its browser is to do about the cookie with that secret."""
         if session is None:
@@ -137,6 +142,65 @@ class SessionRoutes:
         return response
 
 
+class OidcRoutes:
+    """Signing in at the identity provider: there and back. A browser goes these ways, so what fails ends at a page."""
+
+    def __init__(self, sessions: Sessions, sign_in: SignIn, clock: Clock) -> None:
+        self._sessions, self._sign_in, self._clock = sessions, sign_in, clock
+
+    async def begin(self, http: Request) -> Response:
+        """To the identity provider."""
+        try:
+            place, secret = await self._sign_in.begin(self._back(http))
+        except MainspringError as error:
+            return _failed(http, error)
+        return self._keep(_to(place), http, secret)
+
+    async def end(self, http: Request) -> Response:
+        """Back from there: signed in, or told that not."""
+        kept = cookie_of(http.scope["headers"], OIDC_COOKIE)
+        try:
+            who = await self._sign_in.finish(self._back(http), kept, http.query_params)
+            opened, secret = await self._sessions.open_for(who)
+            await _end_before(self._sessions, http)
+        except MainspringError as error:
+            return self._keep(_failed(http, error), http, "")
+        response = _to(f"{prefix_of(http.scope['headers'])}/")
+        age_s = opened.expires - self._clock.now()
+        response.raw_headers.append(cookie_header(http.scope, secret, age_s))
+        return self._keep(response, http, "")
+
+    def _back(self, http: Request) -> str:
+        return f"{address_of(http.scope)}{OIDC_PATH}/callback"
+
+    def _keep(self, response: Response, http: Request, secret: str) -> Response:
+        """Have the browser keep what it needs to come back with, or forget it."""
+        kept = cookie_header(http.scope, secret, FLOW_S, name=OIDC_COOKIE, path=OIDC_PATH)
+        response.raw_headers.append(kept)
+        return response
+
+
+async def _session_of(sessions: Sessions, http: Request) -> Session | None:
+    try:
+        return await sessions.authenticate(cookie_of(http.scope["headers"]))
+    except Unauthorized:
+        return None
+
+
+async def _end_before(sessions: Sessions, http: Request) -> None:
+    """Who signs in anew leaves no session behind that no browser has any longer."""
+    if (before := await _session_of(sessions, http)) is not None:
+        await sessions.close(before)
+
+
+def _to(place: str) -> Response:
+    return _private(Response(status_code=303, headers={"location": place}))
+
+
+def _failed(http: Request, error: MainspringError) -> Response:
+    return _to(f"{prefix_of(http.scope['headers'])}/sign-in?error={quote(error.code, safe='')}")
+
+
 def _private(response: Response) -> Response:
     """Nobody keeps it."""
     response.headers["cache-control"] = "no-store"
@@ -145,8 +209,9 @@ def _private(response: Response) -> Response:
 
 def session_operations(services: Services, sessions: Sessions) -> list[Operation]:
     """All of them, for the table of the application."""
-    routes = SessionRoutes(sessions, services.clock, oidc=False)
+    routes = SessionRoutes(sessions, services.clock, oidc=services.sign_in is not None)
     return [
+        *(_oidc_operations(services.clock, sessions, services.sign_in) if services.sign_in else ()),
         Operation(
             method="GET", path=SESSION_PATH, handler=routes.show, name="x_session_retrieve",
             summary="Say who is signed in with this browser", needs=None, reply=SessionState, dialect="openai",
@@ -166,5 +231,19 @@ def session_operations(services: Services, sessions: Sessions) -> list[Operation
             method="POST", path=f"{SESSION_PATH}/links", handler=routes.link, name="x_session_links_create",
             summary="Make a link that signs a browser in, once", needs="keys.admin", reply=SessionLink,
             dialect="openai", extra_status=(400, 503),
+        ),
+    ]  # fmt: skip
+
+
+def _oidc_operations(clock: Clock, sessions: Sessions, sign_in: SignIn) -> list[Operation]:
+    routes = OidcRoutes(sessions, sign_in, clock)
+    return [
+        Operation(
+            method="GET", path=OIDC_PATH, handler=routes.begin, name="x_session_oidc_begin",
+            summary="Go to the identity provider to sign in", needs=None, reply=None, dialect="openai", success=(303,),
+        ),
+        Operation(
+            method="GET", path=f"{OIDC_PATH}/callback", handler=routes.end, name="x_session_oidc_end",
+            summary="Come back from the identity provider", needs=None, reply=None, dialect="openai", success=(303,),
         ),
     ]  # fmt: skip

@@ -60,8 +60,25 @@ class IdentitySettings(BaseModel):
         False, description="Take keys over http from other machines too: whoever is between can make tokens."
     )
 
+    client_id: str = Field(
+        "",
+        description="What the issuer calls these pages: people sign in there with a browser. Empty offers keys only.",
+    )
+    client_secret: str = Field("", description="Their secret at the issuer; empty if it gave none (a public client).")
+    scopes: tuple[str, ...] = Field(
+        ("openid", "profile", "email"), description="What the issuer is asked for when people sign in."
+    )
+    session_s: float = Field(
+        43_200.0,
+        ge=60,
+        description="Seconds until whoever has signed in at the issuer must do so again: they have the roles of when "
+        "they did.",
+    )
+
     @model_validator(mode="after")
     def _an_issuer_has_an_audience(self) -> "IdentitySettings":
         if self.issuer and not self.audience:
             raise ValueError("audience is needed with issuer, or tokens for other services would be taken")
+        if self.client_id and not self.issuer:
+            raise ValueError("client_id is what an issuer calls these pages: set issuer too")
         return self

@@ -65,6 +65,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
     """
     from mainspring.api.services import Services
     from mainspring.api.tracing import Tracing
+    from mainspring.governance.sign_in import opened_sign_in
     from mainspring.governance.stack import Stack
     from mainspring.governance.tokens import credentials, opened
     from mainspring.store.db import Database
@@ -77,6 +78,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         database = await Database.open(settings.home, settings.database)
         stack.push_async_callback(database.close)
         tokens = await stack.enter_async_context(opened(settings.identity, clock))
+        sign_in = await stack.enter_async_context(opened_sign_in(settings.identity, clock, tokens))
         control = await _control(settings, served, database, stack)
         directory = control.directory
         meter = await _meter(settings, served, control, database, stack)
@@ -90,7 +92,8 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         )  # fmt: skip
         services = Services(
             generate=generate, embed=embed, run_code=sandbox.run, files=files, uploads=uploads, models=directory,
-            replicas=served, control=control, sessions=control.sessions, **await _stateful(made, trainer),
+            replicas=served, control=control, sessions=control.sessions, sign_in=sign_in,
+            **await _stateful(made, trainer),
             rate=meter.rate, count=meter.count, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
@@ -175,7 +178,9 @@ async def _control(settings: Settings, served: Served, database: "Database", sta
     )  # fmt: skip
     stack.push_async_callback(directory.stop)
     await directory.start(projects)
-    sessions = Sessions(database, clock, keys, session_s=settings.server.session_s)
+    sessions = Sessions(
+        database, clock, keys, session_s=settings.server.session_s, oidc_session_s=settings.identity.session_s
+    )
     stack.enter_context(running(sessions.keep_swept()))
     return Control(
         projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys, sessions=sessions,
