@@ -125,8 +125,8 @@ async def test_roles_of_the_access_token_count_if_it_is_ours_and_theirs() -> Non
     "changes",
     [
         {"aud": AUDIENCE}, {"aud": "other"}, {"aud": None}, {"aud": ["pages", "other"], "azp": "other"},
-        {"azp": "other"}, {"nonce": "other"}, {"nonce": None}, {"nonce": 7}, {"iss": "https://evil.example"}, {"exp": 1}, {"exp": None},
-        {"iat": 1e11}, {"sub": None}, {"sub": ""},
+        {"azp": "other"}, {"nonce": "other"}, {"nonce": None}, {"nonce": 7}, {"iss": "https://evil.example"},
+        {"exp": 1}, {"exp": None}, {"iat": 1e11}, {"sub": None}, {"sub": ""},
     ],
 )  # fmt: skip
 async def test_what_an_id_token_must_say(changes: dict[str, Any]) -> None:
