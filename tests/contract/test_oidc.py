@@ -1,5 +1,6 @@
 """Bearer tokens of a real issuer (oidc-provider, started here), through the official clients over sockets."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -34,7 +35,10 @@ CLIENTS = {
     "watcher": {"groups": ["finance"]},
     "nobody": {},
     "stranger": {"aud": "api://other"},
+    "pages": {"people": "secret"},
+    "public-pages": {"people": "public"},
 }
+PERSON = {"sub": "ada", "preferred_username": "Ada", "groups": ["ml-team"]}
 HELLO: list[Any] = [{"role": "user", "content": "Say hello."}]
 
 pytestmark = [
@@ -69,9 +73,11 @@ class RealIssuer:
         return said.json()["access_token"]
 
 
-@pytest.fixture(scope="module")
-def issuer() -> Generator[RealIssuer]:
-    environment = {**os.environ, "AUDIENCE": AUDIENCE, "CLIENTS": json.dumps(CLIENTS)}
+@contextlib.contextmanager
+def running(**more: str) -> Generator[RealIssuer]:
+    """It, until the end of the block."""
+    environment = {**os.environ, "AUDIENCE": AUDIENCE, "CLIENTS": json.dumps(CLIENTS), "PERSON": json.dumps(PERSON)}
+    environment |= {"CALLBACK": "/v1/x/session/oidc/callback", **more}
     with subprocess.Popen(
         [str(NODE), str(FOLDER / "issuer.mjs")],
         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -80,6 +86,12 @@ def issuer() -> Generator[RealIssuer]:
             yield RealIssuer(process)
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Generator[RealIssuer]:
+    with running() as found:
+        yield found
 
 
 @pytest.fixture

@@ -53,12 +53,12 @@ kept_services = services(
     vector_stores=VectorStores(stores=NOTHING, attaching=NOTHING, search=NOTHING, align=NOTHING),
     responses=Stateful(responses=NOTHING, conversations=NOTHING, chats=NOTHING, transfer=NOTHING),
     containers=Containers(NOTHING, SystemClock(), per_project=1, memory_bytes=2**30),
-    control=cast("Any", object()),
+    control=cast("Any", object()), sessions=cast("Any", object()),
 )  # fmt: skip
 kept = create_app(kept_services).openapi
 KEPT = (
     "/files", "/uploads", "/fine_tuning/jobs", "/fine_tuning/checkpoints", "/webhook_", "/evals", "{completion_id}",
-    "/vector_stores", "/responses", "/conversations", "/containers", "/organization/", "/v1/projects/",
+    "/vector_stores", "/responses", "/conversations", "/containers", "/organization/", "/v1/projects/", "/v1/x/session",
 )  # fmt: skip
 kept_schema = schemathesis.openapi.from_dict(
     {**kept, "paths": {path: each for path, each in kept["paths"].items() if any(part in path for part in KEPT)}}

@@ -57,6 +57,7 @@ from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
+from mainspring.api.session import session_operations
 from mainspring.api.ui_messages import ui_operations
 from mainspring.core.errors import Forbidden, Unauthorized, Unavailable
 from mainspring.core.types import Role
@@ -108,6 +109,7 @@ def create_app(services: Services) -> App:
         *_container_routes(services),
         *(control_operations(services, services.control) if services.control else ()),
         *(explain_operations(services.control) if services.control else ()),
+        *(session_operations(services, services.sessions) if services.sessions else ()),
         Operation(
             method="POST",
             path="/infill",

@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from mainspring.api.errors import Dialect, dialect_of
 from mainspring.core.types import ModelInfo, Principal, Screened, Spilled, Tier
+from mainspring.governance.sessions import Session
 
 __all__ = ["CALLER", "ROUTE", "Caller", "Context", "Work", "clean", "context_of", "header"]
 
@@ -78,14 +79,14 @@ class Context:
     """Mutable notes of one request; owned by the task that serves it.
 
     `project` is the one that the request is for, once it is known who asks. `deployment` is set once the request has
-    named one: from then on answers carry its headers; `caller` is set of requests from within; `spilled` if another one
-    took the request; `work` once it has reached a model; `error` if it failed. `started` is in seconds of the monotonic
-    clock.
+    named one: from then on answers carry its headers; `caller` is set of requests from within, `session` of those whose
+    cookie has said who asks; `spilled` if another one took the request; `work` once it has reached a model; `error` if
+    it failed. `started` is in seconds of the monotonic clock.
     """
 
     __slots__ = (
         "caller", "client_request_id", "deployment", "dialect", "error", "method", "path", "principal", "project",
-        "request_id", "scope", "spilled", "started", "status", "work",
+        "request_id", "scope", "session", "spilled", "started", "status", "work",
     )  # fmt: skip
 
     def __init__(self, scope: Scope) -> None:
@@ -102,6 +103,7 @@ class Context:
         self.started = time.perf_counter()
         self.status = 0
         self.principal: Principal | None = None
+        self.session: Session | None = None
         self.deployment: ModelInfo | None = None
         self.spilled: Spilled | None = None
         self.work: Work | None = None

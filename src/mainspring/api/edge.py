@@ -7,10 +7,12 @@ file turns an exception into a response.
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mainspring.api.browser import OIDC_PATH, SESSION_PATH, mount, signed_in
 from mainspring.api.context import Context, clean, header
 from mainspring.api.errors import error_body, error_headers, error_status, from_status
 from mainspring.api.headers import common_headers, deployment_headers
 from mainspring.api.metrics import Metrics
+from mainspring.api.pages import Found, Pages
 from mainspring.api.services import Services
 from mainspring.core import log
 from mainspring.core.errors import MainspringError, Unauthorized
@@ -38,12 +40,21 @@ class Edge:
         self._metrics = metrics
         self._region = clean(services.region.encode())
         self._origins = frozenset(origin.encode() for origin in services.cors_origins)
+        self._pages = Pages(services.pages)
+        self._public = (
+            PUBLIC_PATHS
+            | ({SESSION_PATH} if services.sessions else frozenset())
+            | ({OIDC_PATH, f"{OIDC_PATH}/callback"} if services.sessions and services.sign_in else frozenset())
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._services.root_path:
+            mount(scope, self._services.root_path)
+        page = self._pages.find(scope)  # before a project is taken off the path: pages are nobody's
         context = Context(scope)
 
         async def send_with_headers(message: Message) -> None:
@@ -54,10 +65,10 @@ class Edge:
 
         with self._metrics.in_flight.track_inprogress():
             if self._services.tracing is None:
-                await self._answer(context, receive, send_with_headers)
+                await self._answer(context, page, receive, send_with_headers)
             else:
                 with self._services.tracing.request(context):
-                    await self._answer(context, receive, send_with_headers)
+                    await self._answer(context, page, receive, send_with_headers)
         self._metrics.request(context)
         _log.info(
             "request",
@@ -70,8 +81,11 @@ class Edge:
         )
         context.leave()
 
-    async def _answer(self, context: Context, receive: Receive, send: Send) -> None:
+    async def _answer(self, context: Context, page: Found | None, receive: Receive, send: Send) -> None:
         try:
+            if page is not None:
+                await page(context.scope, receive, send)
+                return
             if self._is_preflight(context):
                 await _respond(send, 204, b"", self._preflight_headers(context))
                 return
@@ -95,18 +109,28 @@ class Edge:
 
     async def _admit(self, context: Context) -> None:
         """Every route but the public ones needs a key, unknown routes included; checked before the body is read."""
-        if context.path in PUBLIC_PATHS:
+        if context.path in self._public:
             return
         if (caller := context.caller) is not None:
             context.principal, context.project = caller.principal, caller.project
             return
         key = _key(context.scope)
         if not key:
-            raise Unauthorized("No key was given. Send it as 'Authorization: Bearer KEY' or as 'api-key: KEY'.")
+            await self._admit_browser(context)
+            return
         if len(key) > MAX_KEY_BYTES:
             raise Unauthorized("The key is too long to be one of ours.")
         context.principal = await self._services.authenticate(key)
         context.project = context.project or context.principal.project
+
+    async def _admit_browser(self, context: Context) -> None:
+        """Somebody who is signed in may do what their key may, from our own pages."""
+        sessions = self._services.sessions
+        session = await signed_in(sessions, context.method, context.scope["headers"]) if sessions else None
+        if session is None:
+            raise Unauthorized("No key was given. Send it as 'Authorization: Bearer KEY' or as 'api-key: KEY'.")
+        context.session, context.principal = session, session.principal
+        context.project = context.project or session.principal.project
 
     async def _refuse(
         self, context: Context, send: Send, error: MainspringError, extra: list[tuple[bytes, bytes]] | None = None

@@ -86,6 +86,7 @@ QUERY: dict[str, Json] = {
     "page/order": {"type": "string", "enum": ["asc", "desc"]},
     "page/before": {"type": "string"},
     "include_archived": {"type": "boolean"},
+    "everywhere": {"type": "boolean"},
     "owner_project_access": {"type": "string", "enum": ["active", "inactive", "any"]},
     "effective_at": {
         "type": "object",

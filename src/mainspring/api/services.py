@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 from mainspring.api.inside import Inside
+from mainspring.api.pages import PAGES
 from mainspring.api.tracing import Tracing
 from mainspring.batches.batches import Batches
 from mainspring.core.clock import Clock
@@ -13,6 +15,8 @@ from mainspring.core.seams import Align, Count, Deployments, Embed, Generate, Mo
 from mainspring.core.types import Embeddings, EmbedRequest, Principal, Rate
 from mainspring.evals.evals import Evals
 from mainspring.governance.control import Control
+from mainspring.governance.sessions import Sessions
+from mainspring.governance.sign_in import SignIn
 from mainspring.governance.usage import Sums
 from mainspring.responses.chats import Chats
 from mainspring.responses.conversations import Conversations
@@ -87,6 +91,10 @@ class Services:
         sums: what was used: `governance.usage.Reports.sums`.
         run_code: runs Python that nobody trusts, for graders; None runs none.
         control: what the control plane works with; None has none.
+        sessions: of people with browsers; None takes keys only.
+        sign_in: of people at an identity provider, who then have a session; None offers none.
+        pages: the folder with the pages, as `scripts/pages` has built them.
+        root_path: what people's addresses begin with, after the host, before the paths that are here; empty is nothing.
         files: what is uploaded; None takes nothing.
         uploads: files in parts.
         training: fine-tuning; None trains nothing.
@@ -119,6 +127,10 @@ class Services:
     embed: Embed = no_embeddings
     run_code: RunCode | None = None
     control: Control | None = None
+    sessions: Sessions | None = None
+    sign_in: SignIn | None = None
+    pages: Path = PAGES
+    root_path: str = ""
     files: Files | None = None
     uploads: Uploads | None = None
     training: Training | None = None

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -185,7 +186,8 @@ def _is_ours(settings: "Settings") -> bool:
 
     try:
         state = json.loads((settings.home / "server.json").read_text())
-        return str(state["base_url"]).endswith(f":{settings.server.port}") and psutil.pid_exists(int(state["pid"]))
+        port = urlsplit(str(state["base_url"])).port
+        return port == settings.server.port and psutil.pid_exists(int(state["pid"]))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

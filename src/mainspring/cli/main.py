@@ -18,6 +18,7 @@ from mainspring.cli import (
     files,
     keys,
     models,
+    pages,
     policies,
     projects,
     quota,
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(up.up)
+app.command("open")(pages.open_pages)
 app.command()(chat.chat)
 app.command()(chat.complete)
 app.add_typer(models.app, name="models")

@@ -9,6 +9,7 @@ import typer
 
 from mainspring.cli.models import served_as
 from mainspring.cli.output import Home, ProgressBar, tell
+from mainspring.cli.pages import sign_in_url, visit
 
 if TYPE_CHECKING:
     from mainspring.core.config import Settings
@@ -25,6 +26,9 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.", show_default="8080")
     ] = None,
+    open_browser: Annotated[
+        bool, typer.Option("--open", help="Open the pages in a browser, signed in as an administrator.")
+    ] = False,
     home: Home = None,
 ) -> None:
     """Serve models over HTTP until Ctrl-C. What is not in the catalog yet is fetched first."""
@@ -41,11 +45,13 @@ def up(
 
     from mainspring.wiring import serve
 
-    def announce(base_url: str, admin_key: Path) -> None:
-        sys.stdout.write(welcome(base_url, admin_key, names, time.monotonic() - began_s))
+    def announce(base_url: str, admin_key: Path, code: str) -> None:
+        sys.stdout.write(welcome(base_url, admin_key, names, time.monotonic() - began_s, code))
         sys.stdout.flush()
+        if code:
+            visit(sign_in_url(reachable(base_url), code), wait=False)
 
-    raise typer.Exit(serve(settings, announce))
+    raise typer.Exit(serve(settings, announce, with_link=open_browser))
 
 
 def served_names(settings: "Settings") -> tuple[str, ...]:
@@ -79,9 +85,20 @@ def _prepare(settings: "Settings") -> None:
                 tell(f"`mainspring models prepare {name}` finds the format that is fastest on this machine.")
 
 
-def welcome(base_url: str, admin_key: Path, models: tuple[str, ...], seconds: float) -> str:
-    """What is printed when the first request can be answered: where, with which key, and code that can be pasted."""
-    url = base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:").removesuffix("/v1") + "/v1"
+def reachable(base_url: str) -> str:
+    """The address at which somebody on this machine reaches a server that listens on all of its addresses."""
+    return base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:").removesuffix("/v1")
+
+
+def welcome(base_url: str, admin_key: Path, models: tuple[str, ...], seconds: float, code: str = "") -> str:
+    """What is printed when the first request can be answered: where, with which key, and code that can be pasted.
+
+    Args:
+        code: of a link that signs a browser in; empty if there is none.
+    """
+    root = reachable(base_url)
+    url = f"{root}/v1"
+    pages = f"{sign_in_url(root, code)}\n            (signs in one browser, within two minutes)" if code else f"{root}/"
     model = models[0].partition("@")[0]
     # The key may have been moved away by its owner; then it comes from where they keep it.
     there = admin_key.exists()
@@ -90,6 +107,7 @@ def welcome(base_url: str, admin_key: Path, models: tuple[str, ...], seconds: fl
     return f"""
 Mainspring is ready after {seconds:.1f} s and serves {", ".join(models)}.
 
+  Pages     {pages}
   Base URL  {url}
   API key   {where}
 

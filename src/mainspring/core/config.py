@@ -8,15 +8,17 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mainspring.core.config_batches import BatchSettings
 from mainspring.core.config_blobs import BlobSettings
 from mainspring.core.config_evals import EvalSettings, StoredChatSettings
+from mainspring.core.config_identity import Algorithm, ClaimSettings, IdentitySettings
 from mainspring.core.config_responses import ResponseSettings
+from mainspring.core.config_server import ServerSettings
 from mainspring.core.config_tools import ToolSettings
 from mainspring.core.config_vector_stores import VectorStoreSettings
 from mainspring.core.config_webhooks import WebhookSettings
@@ -48,21 +50,6 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 
 WeightsFormat = Literal["auto", "shipped", "q8_0", "q4_0", "mixed", "iq4_nl", "f16"]
 """How weights are stored while they are served: `engine/formats.py` says what the names mean."""
-
-
-class ServerSettings(BaseModel):
-    """The HTTP server."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 opens the server to the network.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body that is read.")
-    max_file_bytes: int = Field(512 * 2**20, ge=1024, description="Largest file that may be uploaded.")
-    max_upload_bytes: int = Field(8 * 2**30, ge=1024, description="Largest file that may be uploaded in parts.")
-    header_timeout_s: float = Field(10.0, gt=0, description="Seconds a client has to send the head of a request.")
-    shutdown_s: float = Field(3.0, ge=0, description="Seconds that streams in flight have to end at a stop.")
-    request_timeout_s: float = Field(600.0, gt=0, description="Deadline of a request from arrival to last token.")
 
 
 class VllmSettings(BaseModel):
@@ -165,67 +152,6 @@ class MeteringSettings(BaseModel):
         description="Deployment -> what a million tokens cost: input, cached (as input unless given) and output; '*' "
         "is for all others. In any currency: costs are only added up.",
     )
-
-
-Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-"""What a token may be signed with: public keys only. A shared secret, or none, would let others make tokens."""
-
-
-class ClaimSettings(BaseModel):
-    """Where a token says what. A name with dots leads into nested objects, unless a claim is called just so."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    roles: tuple[str, ...] = Field(
-        ("roles", "groups", "realm_access.roles"),
-        description="Claims whose values identity.roles maps. Azure's names of roles are known without a mapping in "
-        "claims that are called roles.",
-    )
-    subject: str = Field("sub", min_length=1, description="Claim that tells the issuer's users apart.")
-    name: tuple[str, ...] = Field(
-        ("preferred_username", "upn", "email", "azp", "appid"),
-        description="Claims with a name to show; the first wins.",
-    )
-
-
-class IdentitySettings(BaseModel):
-    """Tokens of an OpenID Connect issuer, beside keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    issuer: str = Field("", description="URL of the issuer whose tokens are taken; empty means that only keys are.")
-    audience: tuple[str, ...] = Field(
-        (), description="What tokens for this server say in aud: one of these. Must be set where issuer is."
-    )
-    roles: dict[str, str] = Field(
-        {},
-        description="Value of a claim -> what it grants: a role, ROLE@PROJECT, ROLE@* for all projects, or several "
-        "with commas between them; '*' is for every token.",
-    )
-    project: str = Field("default", min_length=1, description="Project of roles that name none; '*' means all.")
-    claims: ClaimSettings = Field(ClaimSettings(), description="Where a token says what.")  # pyright: ignore[reportCallIssue]
-    other_issuers: tuple[str, ...] = Field(
-        (),
-        description="Other values of iss of the same issuer, such as https://sts.windows.net/TENANT/ for Entra's v1.",
-    )
-    tenants: tuple[str, ...] = Field(
-        (), description="Ids of the tenants whose tokens are taken, where the issuer is Entra's for several."
-    )
-    algorithms: tuple[Algorithm, ...] = Field(
-        get_args(Algorithm), min_length=1, description="What tokens may be signed with."
-    )
-    leeway_s: float = Field(60.0, ge=0, le=600, description="Seconds that the issuer's clock may differ from ours.")
-    keys_url: str = Field("", description="Where the issuer's keys are; empty asks its discovery document.")
-    keys_s: float = Field(600.0, ge=10, le=86_400, description="Seconds after which the issuer's keys are read again.")
-    allow_http: bool = Field(
-        False, description="Take keys over http from other machines too: whoever is between can make tokens."
-    )
-
-    @model_validator(mode="after")
-    def _an_issuer_has_an_audience(self) -> "IdentitySettings":
-        if self.issuer and not self.audience:
-            raise ValueError("audience is needed with issuer, or tokens for other services would be taken")
-        return self
 
 
 class FilterSettings(BaseModel):

@@ -12,6 +12,7 @@ from mainspring.governance.owned import OwnedModels
 from mainspring.governance.policies import Policies
 from mainspring.governance.projects import Projects
 from mainspring.governance.service_accounts import ServiceAccounts
+from mainspring.governance.sessions import Sessions
 from mainspring.governance.usage import Reports
 
 __all__ = ["Control"]
@@ -44,6 +45,7 @@ class Control:
     projects: Projects
     policies: Policies
     keys: Keys
+    sessions: Sessions
     service_accounts: ServiceAccounts
     audit: Audit
     reports: Reports

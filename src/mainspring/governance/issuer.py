@@ -9,9 +9,9 @@ Checks of tokens are in `governance/tokens.py`; here nothing is known of claims 
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import msgspec
 
@@ -132,6 +132,16 @@ class HttpFetch:
 
     async def __call__(self, url: str) -> bytes:
         """See `Fetch`."""
+        return await self._ask("GET", url)
+
+    async def post(self, url: str, form: Mapping[str, str], credentials: tuple[str, str] | None) -> bytes:
+        """Send a form, with user and password if they are given."""
+        if credentials is not None:  # RFC 6749, section 2.3.1
+            user, password = (quote_plus(each) for each in credentials)
+            return await self._ask("POST", url, data=form, auth=(user, password))
+        return await self._ask("POST", url, data=form)
+
+    async def _ask(self, method: str, url: str, **more: Any) -> bytes:
         # Not at the start of a server that never needs it.
         import httpx
 
@@ -140,9 +150,7 @@ class HttpFetch:
             self._client = httpx.AsyncClient(follow_redirects=False, timeout=FETCH_S, limits=once)
         headers = {"accept": "application/json", "accept-encoding": "identity"}
         try:
-            async with self._client.stream("GET", url, headers=headers) as response:
-                if response.status_code != 200:
-                    raise IssuerFailure(f"{url} answered {response.status_code}.")
+            async with self._client.stream(method, url, headers=headers, **more) as response:
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise IssuerFailure(f"{url} answered with a compressed document.")
                 body = bytearray()
@@ -150,6 +158,8 @@ class HttpFetch:
                     body += piece
                     if len(body) > MAX_DOCUMENT_BYTES:
                         raise IssuerFailure(f"{url} answered with more than {MAX_DOCUMENT_BYTES:,} bytes.")
+                if response.status_code != 200:
+                    raise IssuerFailure(f"{url} answered {response.status_code}: {bytes(body[:300])!r}.")
                 return bytes(body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise IssuerFailure(f"{url} cannot be read ({type(error).__name__}: {error}).") from error

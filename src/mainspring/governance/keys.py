@@ -9,10 +9,8 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import os
 import secrets
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import msgspec
@@ -29,9 +27,8 @@ from mainspring.governance.wanted import DEFAULT
 from mainspring.store.db import Database
 from mainspring.store.tables import api_keys, projects
 
-__all__ = ["ADMIN_KEY_FILE", "CACHE_S", "ApiKey", "Keys", "Role", "check_limits", "ensure_admin_key"]
+__all__ = ["CACHE_S", "ApiKey", "Keys", "Role", "check_limits", "principal_of"]
 
-ADMIN_KEY_FILE = "admin.key"
 CACHE_S = 2.0
 CACHE_SIZE = 4096
 LAST_USED_S = 60.0
@@ -85,12 +82,17 @@ class Keys:
         ] = {}  # hash of the secret -> the key, and until when (monotonic)
         self._looking: dict[str, asyncio.Task[ApiKey | None]] = {}  # hash -> the look-up that is under way
         self._known: dict[str, ApiKey] = {}  # id -> the key as it was last seen; as many as there are
+        self._watchers: list[Callable[[], None]] = []
 
     def by(self, actor: str) -> "Keys":
         """The same, on behalf of somebody else."""
         other = Keys(self._database, self._clock, actor)
-        other._verified, other._known = self._verified, self._known
+        other._verified, other._known, other._watchers = self._verified, self._known, self._watchers
         return other
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever keys are to be looked up again: some were ended, or have other limits."""
+        self._watchers.append(changed)
 
     async def create(
         self,
@@ -151,6 +153,8 @@ class Keys:
         for digest, (key, _) in list(self._verified.items()):
             if key.project == project:
                 del self._verified[digest]
+        for changed in self._watchers:
+            changed()
 
     async def revoke_all(self, connection: AsyncConnection, project: str) -> None:
         """Make every key of a project stop working, in the transaction that deletes it."""
@@ -180,6 +184,8 @@ class Keys:
     def _forget(self, key_id: str) -> None:
         for digest in [digest for digest, (key, _) in self._verified.items() if key.id == key_id]:
             del self._verified[digest]
+        for changed in self._watchers:
+            changed()
 
     async def list(self) -> list[ApiKey]:
         """Every key, revoked ones too, oldest first."""
@@ -238,6 +244,14 @@ class Keys:
         key = self._known[key_id] = _to_key(row)
         return key
 
+    async def use(self, key_id: str) -> ApiKey | None:
+        """The key with this id if it works, as if its secret had been shown: for sessions. Errors as of `recall`."""
+        key = await self.recall(key_id)
+        if key is None or key.state(self._clock.now()) != "active":
+            return None
+        await self._note_use(key)
+        return key
+
     async def _active(self, id_or_name: str) -> ApiKey:
         found = next((key for key in await self.list() if not key.revoked and id_or_name in {key.id, key.name}), None)
         if found is None:
@@ -259,7 +273,7 @@ class Keys:
         if key is None or key.state(self._clock.now()) != "active":
             self._verified.pop(digest, None)
             raise _refused()
-        return _principal(key)
+        return principal_of(key)
 
     async def _look_up_once(self, digest: str) -> ApiKey | None:
         """All requests that wait for the same key wait for one look-up, however many come while it is under way."""
@@ -310,9 +324,10 @@ class Keys:
             ) from error
         return key
 
-    async def has_admin(self) -> bool:
-        """Whether any admin key works."""
-        return any(key.role == "admin" and key.state(self._clock.now()) == "active" for key in await self.list())
+    async def admins(self) -> "list[ApiKey]":
+        """The keys of administrators that work."""
+        now_s = self._clock.now()
+        return [key for key in await self.list() if key.role == "admin" and key.state(now_s) == "active"]
 
     async def add_admin(self, secret: str) -> ApiKey:
         """The admin key with this secret, under a name that is free."""
@@ -322,22 +337,10 @@ class Keys:
             return await self._add(connection, secret, _new(secret, name, "admin", self._clock.now()))
 
 
-async def ensure_admin_key(keys: Keys, home: Path) -> Path:
-    """Make sure that some admin key works; if none does, make one and write it to `home/admin.key` (mode 0600).
-
-    A file that was moved away is not written again while a key works: whoever holds it decided so. The file is written
-    before the row, so a crash between the two leaves no key that nobody knows.
-    """
-    path = home / ADMIN_KEY_FILE
-    if await keys.has_admin():
-        return path
-    secret = f"ms-{secrets.token_urlsafe(32)}"
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{secret}\n")
-    await keys.add_admin(secret)
-    return path
+def principal_of(key: ApiKey) -> Principal:
+    """Whoever has shown this key."""
+    grants = (grant(key.role, key.project),)
+    return Principal(id=key.id, name=key.name, project=key.project, grants=grants, owner=key.owner)
 
 
 def _digest(secret: str) -> str:
@@ -375,11 +378,6 @@ def check_limits(limits: Limits) -> None:
     for name, value in msgspec.structs.asdict(limits).items():
         if value is not None and not 0 <= value <= MAX_LIMIT:
             raise InvalidRequest(f"A limit lies between 0 and {MAX_LIMIT:,}.", param=name)
-
-
-def _principal(key: ApiKey) -> Principal:
-    grants = (grant(key.role, key.project),)
-    return Principal(id=key.id, name=key.name, project=key.project, grants=grants, owner=key.owner)
 
 
 def _refused() -> Unauthorized:

@@ -10,6 +10,7 @@ A refusal tells a caller that a genuine token has expired, and nothing else: the
 import base64
 import binascii
 import hashlib
+import hmac
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -99,8 +100,9 @@ class Tokens:
         self._verified.pop(digest, None)
         try:
             claims = await self._verify(token)
+            _check_purpose(claims, self._settings.audience)
             _check_time(claims, self._clock.now(), self._settings.leeway_s)
-            principal = _principal(claims, self._settings, self._grants)
+            principal = _principal(claims, self._settings, tuple(_granted(claims, self._settings, self._grants)))
         except _Expired as error:
             raise Unauthorized("The token has expired: sign in again.", code="token_expired") from error
         except _Refusal as error:
@@ -113,12 +115,42 @@ class Tokens:
         self._remember(digest, principal, claims)
         return principal
 
+    async def identify(self, id_token: str, access_token: str, *, client: str, nonce: str) -> Principal:
+        """Who has signed in at the issuer with a browser, by the ID token that it was asked for with this nonce. The
+        roles are those of both tokens, as far as the other one is for us and of the same person.
+
+        Raises:
+            Unauthorized: it is no such token.
+            Unavailable: as of `authenticate`.
+        """
+        try:
+            claims = await self._verify(id_token)
+            _check_sign_in(claims, client, nonce)
+            _check_time(claims, self._clock.now(), self._settings.leeway_s)
+            found = [*_granted(claims, self._settings, self._grants)]
+            if (other := await self._for_us(access_token)) is not None and other.get("sub") == claims.get("sub"):
+                found += _granted(other, self._settings, self._grants)
+            return _principal(claims, self._settings, tuple(found))
+        except (_Refusal, _Expired) as error:
+            _log.info("sign-in refused", reason=str(error) or "its token has expired")
+            raise Unauthorized("The identity provider has signed nobody in.", code="oidc_failed") from error
+
+    async def _for_us(self, token: str) -> Claims | None:
+        """The claims of an access token that is for this server. Many are opaque, or for another service."""
+        try:
+            claims = await self._verify(token)
+            _check_purpose(claims, self._settings.audience)
+            _check_time(claims, self._clock.now(), self._settings.leeway_s)
+        except (_Refusal, _Expired):
+            return None
+        return claims
+
     async def close(self) -> None:
         """Stop reading keys."""
         await self._issuer.close()
 
     async def _verify(self, token: str) -> Claims:
-        """The claims of a token that the issuer has signed for us; its time is not looked at yet."""
+        """The claims of a token that the issuer has signed; for whom and until when is not looked at yet."""
         parts = token.split(".") if len(token) <= MAX_TOKEN_CHARACTERS and token.isascii() else []
         if len(parts) != 3:
             raise _Refusal("it is no signed JWT of at most 16,384 characters")
@@ -135,7 +167,6 @@ class Tokens:
         tenant = claims.get("tid")
         if not self._issuer.is_issuer(_text(claims, "iss"), tenant if isinstance(tenant, str) else None, key):
             raise _Refusal("it is of another issuer")
-        _check_purpose(claims, self._settings.audience)
         return claims
 
     def _remember(self, digest: bytes, principal: Principal, claims: Claims) -> None:
@@ -223,6 +254,15 @@ def _check_purpose(claims: Claims, audience: tuple[str, ...]) -> None:
         raise _Refusal("it is bound to a key of its holder's, which is not checked here")
 
 
+def _check_sign_in(claims: Claims, client: str, nonce: str) -> None:
+    """It is an ID token, for us, and the answer to this question (OpenID Connect Core, section 3.1.3.7)."""
+    meant = _texts(claims.get("aud"))
+    if client not in meant or claims.get("azp", client) != client:
+        raise _Refusal("it is for another client")
+    if not hmac.compare_digest(_text(claims, "nonce").encode(errors="surrogatepass"), nonce.encode()):
+        raise _Refusal("it answers another question")
+
+
 def _check_time(claims: Claims, now_s: float, leeway_s: float) -> None:
     times: dict[str, float] = {}
     for name in ("exp", "nbf", "iat"):
@@ -271,11 +311,11 @@ def _granted(claims: Claims, settings: IdentitySettings, grants: Mapping[str, tu
                 yield grant(role, settings.project)
 
 
-def _principal(claims: Claims, settings: IdentitySettings, grants: Mapping[str, tuple[Grant, ...]]) -> Principal:
+def _principal(claims: Claims, settings: IdentitySettings, granted: tuple[Grant, ...]) -> Principal:
     subject = _claim(claims, settings.claims.subject)
     if not isinstance(subject, str) or not 1 <= len(subject) <= 255:
         raise _Refusal(f"it has no {settings.claims.subject}")
-    found = tuple(dict.fromkeys(_granted(claims, settings, grants)))
+    found = tuple(dict.fromkeys(granted))
     projects = {each.project for each in found}
     # v1 and v2 of Entra write one person's issuer differently; tenants are different issuers.
     issuer = claims["iss"] if settings.tenants else settings.issuer

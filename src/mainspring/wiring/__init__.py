@@ -23,25 +23,33 @@ from mainspring.wiring.parts import Served, governed
 
 __all__ = ["Served", "governed", "serve"]
 
+Announce = Callable[[str, Path, str], None]
+"""Is told the base URL, the path of the admin key, and the code of a link; that is empty if none was asked for."""
 MEMORY_SHARE = 0.8
 """Of the memory that is available at the start: what models may take, unless the settings say how much."""
 
 
-def serve(settings: Settings, announce: Callable[[str, Path], None] | None = None) -> int:
+def serve(settings: Settings, announce: Announce | None = None, *, with_link: bool = False) -> int:
     """Run the server until it is told to stop; the process's exit code.
 
     Args:
         settings: every model in `settings.models` must be in the catalog.
-        announce: called once with the base URL and the path of the admin key, when the first request can be answered.
+        announce: called once, when the first request can be answered.
+        with_link: whether it is told the code of a one-time link, which signs a browser in as an administrator.
     """
+    announce = announce or _tell_nobody
     log.configure(settings.log_level)
     if sys.platform == "win32":
-        asyncio.run(_serve(settings, announce))
+        asyncio.run(_serve(settings, announce, with_link))
     else:
         import uvloop
 
-        uvloop.run(_serve(settings, announce))
+        uvloop.run(_serve(settings, announce, with_link))
     return 0
+
+
+def _tell_nobody(*_: object) -> None:
+    """An `Announce` for who does not want to know."""
 
 
 def _budget(settings: Settings) -> tuple[int, str]:
@@ -64,7 +72,7 @@ def _router(settings: Settings) -> Router:
     return Router(shelf.look, launch_local, Fleet(budget), clock, settings.serving, preload=names)
 
 
-async def _serve(settings: Settings, announce: Callable[[str, Path], None] | None) -> None:
+async def _serve(settings: Settings, announce: Announce, with_link: bool) -> None:
     from mainspring.api import server
 
     listener = server.bind(settings.server.host, settings.server.port)
@@ -72,27 +80,36 @@ async def _serve(settings: Settings, announce: Callable[[str, Path], None] | Non
     router.start()
     await asyncio.sleep(0)
     try:
-        await _serve_http(settings, router, listener, announce)
+        await _serve_http(settings, router, listener, announce, with_link=with_link)
     finally:
         await router.stop()
 
 
 async def _serve_http(
-    settings: Settings, router: Router, listener: socket.socket, announce: Callable[[str, Path], None] | None
+    settings: Settings, router: Router, listener: socket.socket, announce: Announce, *, with_link: bool
 ) -> None:
     # The models load in their own processes while these imports, half a second of them, run in this one.
     from mainspring.api import server
     from mainspring.api.app import create_app
-    from mainspring.governance.keys import ensure_admin_key
+    from mainspring.governance.admin_key import admin_key_id, ensure_admin_key
 
     host, port = listener.getsockname()[:2]
-    base_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    root = settings.server.root_path.rstrip("/")
+    base_url = f"http://[{host}]:{port}{root}" if ":" in host else f"http://{host}:{port}{root}"
     async with governed(settings, router) as (services, control):
         admin_key = await ensure_admin_key(control.keys, settings.home)
         app = create_app(services)
         state = settings.home / "server.json"
         state.write_text(json.dumps({"base_url": base_url, "pid": os.getpid()}))
-        ready = asyncio.create_task(_announce(router, lambda: announce(base_url, admin_key) if announce else None))
+
+        async def tell() -> None:
+            await router.wait_ready()
+            code = ""
+            if with_link:
+                code, _ = await control.sessions.link(await admin_key_id(control.keys, settings.home))
+            announce(base_url, admin_key, code)
+
+        ready = asyncio.create_task(tell())
         try:
             await server.run(
                 app,
@@ -104,8 +121,3 @@ async def _serve_http(
         finally:
             ready.cancel()
             state.unlink(missing_ok=True)
-
-
-async def _announce(router: Router, say: Callable[[], None]) -> None:
-    await router.wait_ready()
-    say()

@@ -65,6 +65,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
     """
     from mainspring.api.services import Services
     from mainspring.api.tracing import Tracing
+    from mainspring.governance.sign_in import opened_sign_in
     from mainspring.governance.stack import Stack
     from mainspring.governance.tokens import credentials, opened
     from mainspring.store.db import Database
@@ -77,6 +78,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         database = await Database.open(settings.home, settings.database)
         stack.push_async_callback(database.close)
         tokens = await stack.enter_async_context(opened(settings.identity, clock))
+        sign_in = await stack.enter_async_context(opened_sign_in(settings.identity, clock, tokens))
         control = await _control(settings, served, database, stack)
         directory = control.directory
         meter = await _meter(settings, served, control, database, stack)
@@ -90,7 +92,8 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
         )  # fmt: skip
         services = Services(
             generate=generate, embed=embed, run_code=sandbox.run, files=files, uploads=uploads, models=directory,
-            replicas=served, control=control, **await _stateful(made, trainer),
+            replicas=served, control=control, sessions=control.sessions, sign_in=sign_in,
+            **await _stateful(made, trainer),
             rate=meter.rate, count=meter.count, sums=control.reports.sums,
             authenticate=credentials(control.keys.authenticate, tokens and tokens.authenticate),
             ready=lambda: served.ready, clock=clock, region=settings.region, tracing=tracing,
@@ -100,7 +103,7 @@ async def governed(settings: Settings, served: Served, trainer: str = "") -> "As
                 if each.kind == "provisioned"
             ],
             max_body_bytes=settings.server.max_body_bytes, max_file_bytes=settings.server.max_file_bytes,
-            request_timeout_s=settings.server.request_timeout_s,
+            request_timeout_s=settings.server.request_timeout_s, root_path=settings.server.root_path.rstrip("/"),
         )  # fmt: skip
         yield services, control
 
@@ -160,6 +163,7 @@ async def _control(settings: Settings, served: Served, database: "Database", sta
     from mainspring.governance.projects import Projects
     from mainspring.governance.secret import installation_secret
     from mainspring.governance.service_accounts import ServiceAccounts
+    from mainspring.governance.sessions import Sessions
     from mainspring.governance.usage import Reports
 
     clock, catalog = SystemClock(), Catalog(settings.home / "models")
@@ -174,8 +178,12 @@ async def _control(settings: Settings, served: Served, database: "Database", sta
     )  # fmt: skip
     stack.push_async_callback(directory.stop)
     await directory.start(projects)
+    sessions = Sessions(
+        database, clock, keys, session_s=settings.server.session_s, oidc_session_s=settings.identity.session_s
+    )
+    stack.enter_context(running(sessions.keep_swept()))
     return Control(
-        projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys,
+        projects=projects, policies=Policies(database, clock, changed=directory.poke), keys=keys, sessions=sessions,
         service_accounts=ServiceAccounts(database, clock, keys),
         audit=Audit(database, clock, "server"), reports=Reports(database), directory=directory,
         models=OwnedModels(

@@ -20,7 +20,7 @@ def archive(ms, home: Path, tmp_path: Path) -> Path:
 
 
 def test_the_files_that_are_kept_are_those_that_the_rest_writes() -> None:
-    from mainspring.governance.keys import ADMIN_KEY_FILE
+    from mainspring.governance.admin_key import ADMIN_KEY_FILE
     from mainspring.governance.secret import SECRET_FILE
     from mainspring.store.archive import SECRETS
 

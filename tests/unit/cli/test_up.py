@@ -1,5 +1,6 @@
 import contextlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What `serve` is called with, instead of serving."""
     calls: list[Settings] = []
 
-    def serve(settings: Settings, announce: object) -> int:
+    def serve(settings: Settings, announce: object, **_: object) -> int:
         calls.append(settings)
         return 0
 
@@ -75,7 +76,7 @@ def test_an_older_version_is_named_with_its_version(
 
 
 def test_the_exit_code_is_the_servers(ms: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "serve", lambda *_: 7)
+    monkeypatch.setattr(wiring, "serve", lambda *_, **__: 7)
     assert ms("up", "--model", f"file:{write_gguf(tmp_path / 'm.gguf')}").code == 7
 
 
@@ -90,6 +91,32 @@ def test_the_snippet_works_when_pasted(tmp_path: Path) -> None:
             exec(compile(snippet, "snippet", "exec"), {})
     assert out.getvalue().strip()
     assert f"{target.base_url}/v1" in text
+
+
+def test_the_welcome_says_where_the_pages_are(tmp_path: Path) -> None:
+    assert "  Pages     http://127.0.0.1:8080/\n" in welcome("http://0.0.0.0:8080", tmp_path / "absent", ("m",), 1.0)
+    with_link = welcome("http://127.0.0.1:8080/ai", tmp_path / "absent", ("m",), 1.0, "CODE")
+    assert "  Pages     http://127.0.0.1:8080/ai/sign-in#link=CODE\n" in with_link
+    assert "one browser" in with_link
+    assert "http://127.0.0.1:8080/ai/v1" in with_link
+
+
+def test_open_asks_for_a_link_and_visits_it(
+    ms: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visited: list[str] = []
+    monkeypatch.setattr("mainspring.cli.up.visit", lambda url, **_: visited.append(url))
+
+    def serve(settings: Settings, announce: Callable[[str, Path, str], None], *, with_link: bool) -> int:
+        announce("http://0.0.0.0:8080", tmp_path / "absent", "CODE" if with_link else "")
+        return 0
+
+    monkeypatch.setattr(wiring, "serve", serve)
+    source = f"file:{write_gguf(tmp_path / 'm.gguf')}"
+    assert "link=" not in ms("up", "--model", source).out
+    assert visited == []
+    assert "http://127.0.0.1:8080/sign-in#link=CODE" in ms("up", "--model", source, "--open").out
+    assert visited == ["http://127.0.0.1:8080/sign-in#link=CODE"]
 
 
 def test_the_welcome_names_an_address_that_can_be_reached(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from mainspring.core.clock import FakeClock
 from mainspring.core.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
 from mainspring.core.types import Limits
 from mainspring.governance import keys as module
-from mainspring.governance.keys import ADMIN_KEY_FILE, CACHE_S, Keys, ensure_admin_key
+from mainspring.governance.admin_key import ADMIN_KEY_FILE, ensure_admin_key
+from mainspring.governance.keys import CACHE_S, Keys
 from mainspring.store.db import Database
 
 

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mainspring.api.azure import API_VERSION_PATTERN
+from mainspring.api.browser import address_of
 from mainspring.api.context import context_of
 from mainspring.api.openai.replies import encode
 from mainspring.api.openapi import GUID_PATTERN
@@ -59,8 +60,6 @@ PAGE_SIZE = 200
 
 _is_version = re.compile(API_VERSION_PATTERN).fullmatch
 _is_guid = re.compile(GUID_PATTERN).fullmatch
-_is_host = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?").fullmatch
-_is_prefix = re.compile(r"(/[A-Za-z0-9._~-]+)+/?").fullmatch
 
 T = TypeVar("T")
 
@@ -129,7 +128,7 @@ class Call:
         assert context.principal is not None, "every route of the control plane needs a permission"
         self.http, self.control, self.principal = http, control, context.principal
         self.path = http.path_params
-        self.base = _base(http)
+        self.base = address_of(http.scope)
 
     @property
     def projects(self) -> Projects:
@@ -218,11 +217,3 @@ def etag(*values: object) -> str:
 
 def _time(unix_s: float | None) -> str | None:
     return None if unix_s is None else datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
-
-
-def _base(http: Request) -> str:
-    """The URL that this server is reached under, from the request itself; a proxy that takes a part of the path away
-    says so with X-Forwarded-Prefix. What cannot be one is ignored: it is only ever told to whoever sent it."""
-    host, prefix = http.headers.get("host", ""), http.headers.get("x-forwarded-prefix", "")
-    path = prefix.rstrip("/") if _is_prefix(prefix) else ""
-    return f"{http.url.scheme}://{host if _is_host(host) else 'localhost'}{path}"

@@ -30,6 +30,7 @@ from mainspring.store.tables.responses import (
     response_items,
     responses,
 )
+from mainspring.store.tables.sessions import sessions
 from mainspring.store.tables.uploads import upload_parts, uploads
 from mainspring.store.tables.vector_stores import (
     vector_store_batches,
@@ -71,6 +72,7 @@ __all__ = [
     "response_items",
     "responses",
     "service_accounts",
+    "sessions",
     "stored_chats",
     "unused_blobs",
     "upload_parts",
