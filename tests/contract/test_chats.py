@@ -119,13 +119,14 @@ def test_a_turn_that_hangs_is_stopped_and_keeps_what_it_said(client: httpx.Clien
     [turn] = turns(client, chat)
     assert turn["status"] == "cancelled"
     assert text_of(turn)
-    assert ask(client, chat, "More", previous_response_id=made["id"])["status"] == "completed"
+    more = ask(client, chat, "More", waits=False, previous_response_id=made["id"])  # the spell is in its history
+    client.post(f"/v1/responses/{more['id']}/cancel")
 
 
 def test_an_answer_begins_with_what_it_is_to_begin_with(target: GovernedTarget, client: httpx.Client) -> None:
     chat = begin(client)["id"]
     whole = text_of(ask(client, chat, "Hello", temperature=0))
-    beginning = whole[: len(whole) // 2].rstrip()
+    beginning = whole[: len(whole) // 2].rpartition(" ")[0]
     more = ask(client, chat, "Hello", temperature=0, prefix=beginning)
     assert target.engine is not None
     asked = target.engine.requests[-1].prompt

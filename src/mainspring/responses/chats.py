@@ -101,7 +101,7 @@ class Chats:
         """A page of what was said in it on all branches, oldest first, and whether there is more."""
         async with self._database.read() as connection:
             found = await kept.find_chat(connection, project, owner, id)
-            page, more = await kept.listturns_in(connection, found.id, after=after, limit=limit)
+            page, more = await kept.list_turns(connection, found.id, after=after, limit=limit)
             return await turns_in(connection, page), more
 
     async def has_turn(self, chat: Chat, turn: str) -> bool:
