@@ -146,7 +146,7 @@ class ChatTurn(msgspec.Struct, frozen=True, kw_only=True):
         """From what is kept."""
         response = turn.response
         names = ("completed_at", "instructions", "usage", "error", "incomplete_details")
-        shown = {name: response.body.get(name) for name in names}
+        shown: dict[str, Any] = {name: response.body.get(name) for name in names}
         return cls(
             id=response.id, previous=response.previous, created_at=int(response.created), status=response.status,
             model=response.body["model"], input=[shown_entry(each, response.include) for each in turn.given],

@@ -16,12 +16,13 @@ from mainspring.api.context import context_of
 from mainspring.api.openai import replies
 from mainspring.api.openai.wire_base import Wire
 from mainspring.api.openai.wire_items import ItemReferenceIn, Items
+from mainspring.api.openai.wire_responses import Include
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services, Stateful
 from mainspring.core.errors import InvalidRequest
 from mainspring.responses.chatgpt import from_chatgpt
 from mainspring.responses.chats import Turn
-from mainspring.responses.shown import INCLUDABLE, shown_entry
+from mainspring.responses.shown import shown_entry
 from mainspring.responses.transfer import GivenChat, GivenTurn
 from mainspring.store.chats import Chat
 
@@ -50,7 +51,7 @@ class TurnIn(Wire):
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     incomplete_details: dict[str, Any] | None = None
-    include: list[Literal[INCLUDABLE]] = Field([], max_length=16)  # pyright: ignore[reportInvalidTypeForm]
+    include: Include = Field([], max_length=16)
 
 
 class ChatIn(Wire):

@@ -43,8 +43,8 @@ class Edge:
         self._pages = Pages(services.pages)
         self._public = (
             PUBLIC_PATHS
-            | ({SESSION_PATH} if services.sessions else frozenset())
-            | ({OIDC_PATH, f"{OIDC_PATH}/callback"} if services.sessions and services.sign_in else frozenset())
+            | ({SESSION_PATH} if services.sessions else frozenset[str]())
+            | ({OIDC_PATH, f"{OIDC_PATH}/callback"} if services.sessions and services.sign_in else frozenset[str]())
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -107,7 +107,7 @@ class UiStopped(msgspec.Struct, frozen=True):
 class UiStream(EventStream):
     """The log of a response, as the AI SDK reads it."""
 
-    headers = HEADERS
+    head = HEADERS
 
     def __init__(self, services: Services, context: Any, steps: Any) -> None:
         super().__init__(services, context, steps)

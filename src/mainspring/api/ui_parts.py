@@ -58,20 +58,30 @@ class UiParts:
         part = self._open.pop(id, None)
         return [] if part is None else [{"type": f"{part}-end", "id": id}]
 
-    def _called(self, item: Json) -> list[Json]:
+    def _cited(self, event: Json) -> list[Json]:
+        return source_of(event["annotation"])
+
+    def _called(self, event: Json) -> list[Json]:
+        item = event["item"]
         if item["type"] in _QUIET:
             return []
         call = self._calls[item["id"]] = _call(item)
-        own = {} if item["type"] in _CALLS else {"providerExecuted": True}
-        return [
-            {"type": "tool-input-start", "toolCallId": call["id"], "toolName": call["name"], "dynamic": True, **own}
-        ]
+        begun = {"type": "tool-input-start", "toolCallId": call["id"], "toolName": call["name"], "dynamic": True}
+        return [{**begun, **_own(item)}]
 
-    def _finish(self, response: Json) -> list[Json]:
+    def _argument(self, event: Json) -> list[Json]:
+        call = self._calls[event["item_id"]]
+        return [{"type": "tool-input-delta", "toolCallId": call["id"], "inputTextDelta": event["delta"]}]
+
+    def _call_done(self, event: Json) -> list[Json]:
+        return call_parts(event["item"])
+
+    def _finish(self, event: Json) -> list[Json]:
+        response: Json = event["response"]
         self._over = True
         parts = [each for id in list(self._open) for each in self._end(id)]  # noqa: A001
         if response["status"] == "failed":
-            error = response.get("error") or {}
+            error: Json = response.get("error") or {}
             return [*parts, {"type": "error", "errorText": error.get("message") or "The answer failed."}]
         metadata = {"model": response["model"], "usage": response["usage"]}
         reason = finish_reason(response)
@@ -89,8 +99,8 @@ class UiParts:
 def finish_reason(response: Json) -> str:
     """Why an answer ended, in the AI SDK's words."""
     if response["status"] == "incomplete":
-        reason = (response.get("incomplete_details") or {}).get("reason")
-        return "content-filter" if reason == "content_filter" else "length"
+        details: Json = response.get("incomplete_details") or {}
+        return "content-filter" if details.get("reason") == "content_filter" else "length"
     called = any(item["type"] in _CALLS for item in response["output"])
     return "tool-calls" if called else "stop"
 
@@ -144,14 +154,11 @@ def call_parts(item: Json) -> list[Json]:
 
 def message_of(turn: Turn) -> list[Json]:
     """A turn as messages: what was said, and the answer under the response's id."""
+    said = [entry.item for entry in turn.given if entry.item["type"] == "message"]
     asked = [
-        {
-            "id": entry.id,
-            "role": entry.item["role"],
-            "parts": [{"type": "text", "text": text_of(entry.item["content"])}],
-        }
-        for entry in turn.given
-        if entry.item["type"] == "message" and entry.item["role"] in ("user", "system")
+        {"id": item["id"], "role": item["role"], "parts": [{"type": "text", "text": text_of(item["content"])}]}
+        for item in said
+        if item["role"] in ("user", "system")
     ]
     parts: list[Json] = []
     for entry in turn.outputs:
@@ -162,24 +169,17 @@ def message_of(turn: Turn) -> list[Json]:
 def _parts_of(item: Json) -> list[Json]:
     if item["type"] == "message":
         content: list[Json] = item["content"]
+        cited: list[Json] = [each for part in content for each in part.get("annotations") or ()]
         text = {"type": "text", "text": text_of(content), "state": "done"}
-        return [
-            text,
-            *(source for part in content for each in part.get("annotations") or () for source in source_of(each)),
-        ]
+        return [text, *(source for each in cited for source in source_of(each))]
     if item["type"] == "reasoning":
         texts = [part["text"] for part in item.get("content") or item.get("summary") or ()]
         return [{"type": "reasoning", "text": "".join(texts), "state": "done"}]
     if item["type"] in _QUIET:
         return []
-    call, own = _call(item), {} if item["type"] in _CALLS else {"providerExecuted": True}
-    shown: Json = {
-        "type": "dynamic-tool",
-        "toolName": call["name"],
-        "toolCallId": call["id"],
-        "input": call["input"],
-        **own,
-    }
+    call = _call(item)
+    named = {"type": "dynamic-tool", "toolName": call["name"], "toolCallId": call["id"]}
+    shown: Json = {**named, "input": call["input"], **_own(item)}
     last = call_parts(item)[-1]
     if last["type"] == "tool-output-available":
         return [{**shown, "state": "output-available", "output": last["output"]}]

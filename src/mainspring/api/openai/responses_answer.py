@@ -99,13 +99,13 @@ class Made(_Watching):
 
 
 class EventStream(_Watching):
-    """Its events, as they come. Another form of stream overrides `headers`, `written`, `closing` and `failed`.
+    """Its events, as they come. Another form of stream overrides `head`, `written`, `closing` and `failed`.
 
     Args:
         steps: those of a log; the events of a response that is being made are given to `over`.
     """
 
-    headers: tuple[tuple[bytes, bytes], ...] = (
+    head: tuple[tuple[bytes, bytes], ...] = (
         (b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"),
     )  # fmt: skip
 
@@ -133,7 +133,7 @@ class EventStream(_Watching):
                 work.last_s = context.elapsed_s
 
     async def _stream(self, run: Run[Steps, list[Told]], ready: list[list[Told]], send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [*self.headers]})
+        await send({"type": "http.response.start", "status": 200, "headers": [*self.head]})
         try:
             while ready:
                 body = b"".join(self._sent(each) for told in ready for each in told)
