@@ -76,7 +76,7 @@ const server = createServer(async (request, response) => {
   if (!request.url.startsWith("/interaction/")) return issuer.callback()(request, response);
   // The page on which a person would sign in.
   if (process.env.REFUSES) return issuer.interactionFinished(request, response, { error: "access_denied" });
-  return issuer.interactionFinished(request, response, { login: { accountId: person.sub } });
+  return issuer.interactionFinished(request, response, { login: { accountId: person.sub }, consent: {} });
 });
 server.listen(0, "127.0.0.1", () => {
   const { port } = server.address();

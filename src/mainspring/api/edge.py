@@ -41,11 +41,10 @@ class Edge:
         self._region = clean(services.region.encode())
         self._origins = frozenset(origin.encode() for origin in services.cors_origins)
         self._pages = Pages(services.pages)
-        self._public = (
-            PUBLIC_PATHS
-            | ({SESSION_PATH} if services.sessions else frozenset[str]())
-            | ({OIDC_PATH, f"{OIDC_PATH}/callback"} if services.sessions and services.sign_in else frozenset[str]())
-        )
+        own = {SESSION_PATH} if services.sessions else set[str]()
+        if services.sign_in:
+            own |= {OIDC_PATH, f"{OIDC_PATH}/callback"}
+        self._public = PUBLIC_PATHS | own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -5,8 +5,9 @@ by itself; so whoever changes something must also know the session's second word
 secret and which no other site's page can read.
 
 A session that was opened with a key is worth what the key is worth now: its roles, its project and its limits, and
-nothing once the key has expired or was revoked. It ends `session_s` after it was last used. One of an identity provider
-has the roles of when it was opened, and ends so long after that, used or not: nobody tells us when somebody has left.
+nothing once the key has expired or was revoked. It ends `session_s` after it was last used, or a hundredth of that
+sooner. One of an identity provider has the roles of when it was opened, and ends so long after that, used or not:
+nobody tells us when somebody has left.
 
 What was verified is remembered for `CACHE_S`. A sign-out, and a revocation of the key, act here at once and in other
 processes within that time.

@@ -229,7 +229,7 @@ async def test_one_that_is_used_lasts_and_one_that_is_not_ends(
     await sessions.authenticate(secret)
     assert await expires(database, session) == session.expires  # not with every request
     for _ in range(3):
-        clock.advance(SESSION_S - 1)
+        clock.advance(SESSION_S * (1 - RENEWED))
         found = await sessions.authenticate(secret)
         assert await expires(database, session) == found.expires == clock.now() + SESSION_S
     clock.advance(SESSION_S)
