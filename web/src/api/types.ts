@@ -13,7 +13,7 @@ export interface Session {
 
 export interface Page<T> {
   data: T[];
-  last_id: string | null;
+  last_id: string;
   has_more: boolean;
 }
 
@@ -44,12 +44,12 @@ export interface Chat {
   folder: string;
   tags: string[];
   pinned: boolean;
-  /** The turn that was said last. */
+  /** The turn that was asked for, or chosen, last. */
   head: string | null;
   settings: ChatSettings;
 }
 
-export type ChatUpdate = Partial<Pick<Chat, "title" | "folder" | "tags" | "pinned" | "settings">>;
+export type ChatUpdate = Partial<Pick<Chat, "title" | "folder" | "tags" | "pinned" | "settings" | "head">>;
 
 export type Status = "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
 

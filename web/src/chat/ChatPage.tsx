@@ -152,7 +152,12 @@ function useActions(
         await client.invalidateQueries({ queryKey: ["chats"] });
       });
     const actions: TurnActions = {
-      show: (turn) => void show(turn),
+      show: (turn) =>
+        void latest.current(async () => {
+          await show(turn);
+          // Whoever comes back to the chat finds the branch that they left.
+          noteChat(client, await updateChat(chat.id, { head: turn }));
+        }),
       edit: (turn, text) => ask({ input: question(text), previous: turn.previous }),
       retry: (turn, prefix) =>
         void ask({ input: askedAgain(turn.input), previous: turn.previous, ...(prefix !== undefined && { prefix }) }),
