@@ -51,7 +51,7 @@ export function budget({ firstLoadBytes }: { firstLoadBytes: number }): Plugin {
           writeFileSync(`${path}.gz`, gzip);
           writeFileSync(`${path}.br`, brotli);
         }
-        console.info(["", "first load, bytes".padEnd(40) + "    plain     gzip   brotli", ...rows].join("\n"));
+        console.info(["", `${"first load, bytes".padEnd(40)}    plain     gzip   brotli`, ...rows].join("\n"));
         console.info(`${"of at most".padEnd(49)}${total} of ${firstLoadBytes}\n`);
         if (total > firstLoadBytes) this.error(`The first load is ${total} bytes: more than ${firstLoadBytes}.`);
       },

@@ -1,16 +1,18 @@
 import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
-import { budget } from "./budget";
+import { budget } from "./budget.ts";
 
-const server = process.env["MAINSPRING_URL"] ?? "http://127.0.0.1:8000";
+const server = process.env.MAINSPRING_URL ?? "http://127.0.0.1:8000";
 
 /** KaTeX names each of its fonts in three formats; every browser that runs these pages reads the smallest. */
 const onlyWoff2: Plugin = {
   name: "only-woff2",
   enforce: "pre",
   transform(code, id) {
-    return id.includes("katex.min.css") ? code.replace(/,url\([^)]*\.(?:woff|ttf)\) format\("[a-z]+"\)/g, "") : undefined;
+    return id.includes("katex.min.css")
+      ? code.replace(/,url\([^)]*\.(?:woff|ttf)\) format\("[a-z]+"\)/g, "")
+      : undefined;
   },
 };
 

@@ -1,13 +1,13 @@
 /** What surrounds every page: the bar that says that the server is away, and what is shown when all else fails. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Outlet } from "@tanstack/react-router";
+import { type ErrorComponentProps, Outlet } from "@tanstack/react-router";
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import { connection } from "./api/client";
 import { sessionQuery } from "./api/session";
 import { strings } from "./strings";
 import { Button } from "./ui/Button";
-import { AlertIcon, Mark } from "./ui/icons";
+import { Icon } from "./ui/Icon";
 
 const POLL_MS = 3_000;
 
@@ -38,7 +38,7 @@ function ConnectionBar() {
     <div role="status">
       {!isUp && (
         <p className="flex items-center justify-center gap-2 bg-danger-soft px-4 py-1.5 text-danger text-sm">
-          <AlertIcon className="size-4" />
+          <Icon name="alert" className="size-4" />
           {strings.connection.lost}
         </p>
       )}
@@ -46,12 +46,12 @@ function ConnectionBar() {
   );
 }
 
-export function Failure({ error }: { error: Error }) {
+export function Failure({ error }: ErrorComponentProps) {
   return (
     <main className="grid h-full place-content-center justify-items-center gap-4 p-6 text-center">
-      <Mark className="size-10 text-brass" />
+      <Icon name="mark" className="size-10 text-brass" />
       <h1 className="font-semibold text-xl">{strings.failure.title}</h1>
-      <p className="text-soft">{error.message}</p>
+      <p className="text-soft">{error instanceof Error ? error.message : String(error)}</p>
       <Button look="primary" onClick={() => location.reload()}>
         {strings.failure.reload}
       </Button>

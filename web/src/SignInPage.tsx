@@ -1,12 +1,12 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRouter } from "@tanstack/react-router";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useState } from "react";
 import { url } from "./api/client";
 import { sessionQuery, signIn } from "./api/session";
 import { strings } from "./strings";
 import { Button } from "./ui/Button";
 import { Field } from "./ui/Field";
-import { Mark } from "./ui/icons";
+import { Icon } from "./ui/Icon";
 import { useTitle } from "./ui/title";
 
 export function SignInPage({ to, linkFailed }: { to: string; linkFailed: boolean }) {
@@ -18,11 +18,13 @@ export function SignInPage({ to, linkFailed }: { to: string; linkFailed: boolean
 
   const enter = useMutation({
     mutationFn: signIn,
-    onSuccess: async (signedIn) => {
-      client.setQueryData(sessionQuery.queryKey, signedIn);
-      await router.navigate({ href: to, replace: true });
-    },
+    onSuccess: (signedIn) => client.setQueryData(sessionQuery.queryKey, signedIn),
   });
+  const isSignedIn = session.data?.signed_in === true;
+  useEffect(() => {
+    // In this tab or in another one.
+    if (isSignedIn) void router.navigate({ href: to, replace: true });
+  }, [isSignedIn, router, to]);
   const submit = (event: FormEvent) => {
     event.preventDefault();
     if (key.trim() !== "") enter.mutate({ key: key.trim() });
@@ -32,7 +34,7 @@ export function SignInPage({ to, linkFailed }: { to: string; linkFailed: boolean
   return (
     <main className="grid h-full place-items-center overflow-y-auto bg-panel p-4">
       <div className="w-full max-w-sm rounded-2xl border border-line bg-raised p-7 shadow-sm">
-        <Mark className="mb-4 size-10 text-brass" />
+        <Icon name="mark" className="mb-4 size-10 text-brass" />
         <h1 className="mb-5 font-semibold text-xl">{strings.signIn.title}</h1>
         <form onSubmit={submit} className="flex flex-col gap-4">
           <Field
@@ -42,7 +44,6 @@ export function SignInPage({ to, linkFailed }: { to: string; linkFailed: boolean
             autoComplete="current-password"
             spellCheck={false}
             required
-            // biome-ignore lint/a11y/noAutofocus: it is the one thing to do here.
             autoFocus
             value={key}
             onChange={(event) => setKey(event.target.value)}

@@ -27,7 +27,11 @@ function retry(failures: number, error: Error): boolean {
 const queryClient = new QueryClient({
   defaultOptions: {
     // "always": a server on this machine can be reached without a network.
-    queries: { networkMode: "always", retry, retryDelay: (failures) => Math.min(500 * 2 ** failures, LONGEST_PAUSE_MS) },
+    queries: {
+      networkMode: "always",
+      retry,
+      retryDelay: (failures) => Math.min(500 * 2 ** failures, LONGEST_PAUSE_MS),
+    },
     mutations: { networkMode: "always" },
   },
 });

@@ -6,8 +6,8 @@ import { sessionQuery } from "./api/session";
 import { ChatPage } from "./chat/ChatPage";
 import { NewChatPage } from "./chat/NewChatPage";
 import { Failure, NotFound, Root } from "./Root";
-import { Shell } from "./shell/Shell";
 import { SignInPage } from "./SignInPage";
+import { Shell } from "./shell/Shell";
 
 interface Context {
   queryClient: QueryClient;

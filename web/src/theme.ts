@@ -14,7 +14,7 @@ function read(): Theme {
 }
 
 export function applyTheme(): void {
-  document.documentElement.dataset["theme"] = read();
+  document.documentElement.dataset.theme = read();
 }
 
 export function setTheme(theme: Theme): void {

@@ -21,5 +21,7 @@ test("a character may be cut between two chunks", async () => {
       controller.close();
     },
   });
-  expect(await Array.fromAsync(sseData(body))).toEqual(["é"]);
+  const events: string[] = [];
+  for await (const data of sseData(body)) events.push(data);
+  expect(events).toEqual(["é"]);
 });

@@ -4,7 +4,7 @@ import { lazy, memo, Suspense } from "react";
 import type { Item, Part, Turn } from "../api/types";
 import { Markdown } from "../markdown/Markdown";
 import { strings } from "../strings";
-import { AlertIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { partsOf, thoughtText } from "./items";
 import { isActive } from "./reduce";
 
@@ -20,6 +20,7 @@ export function Answer({ turn, showsWords, onRegrow }: Props) {
   const active = isActive(turn.status);
   return (
     <div className="flex flex-col gap-3" aria-busy={active}>
+      <p className="sr-only">{turn.model}:</p>
       {turn.output.map((item, index) => {
         const key = item.id ?? index;
         if (item.type === "reasoning") {
@@ -65,9 +66,7 @@ const Thought = memo(function Thought({ item, isGrowing }: { item: Item; isGrowi
 /** The words of a wait before there is an answer; then a dot below it, for as long as it grows. */
 function Waiting({ turn }: { turn: Turn }) {
   if (turn.output.length > 0) return <span className="pulse size-2.5 rounded-full bg-brass" aria-hidden="true" />;
-  return (
-    <p className="pulse text-soft">{turn.status === "queued" ? strings.turn.queued : strings.turn.waiting}</p>
-  );
+  return <p className="pulse text-soft">{turn.status === "queued" ? strings.turn.queued : strings.turn.waiting}</p>;
 }
 
 function Ending({ turn }: { turn: Turn }) {
@@ -93,7 +92,7 @@ function Note({ children, isProblem = false }: { children: string; isProblem?: b
       className={`flex items-start gap-2 rounded-xl px-3.5 py-2 text-sm ${isProblem ? "bg-danger-soft text-danger" : "bg-panel text-soft"}`}
       dir="auto"
     >
-      <AlertIcon className="mt-0.5 size-4" />
+      <Icon name="alert" className="mt-0.5 size-4" />
       <span className="min-w-0 whitespace-pre-wrap break-words">{children}</span>
     </p>
   );

@@ -9,7 +9,7 @@ import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { Confirm, Dialog } from "../ui/Dialog";
 import { Field } from "../ui/Field";
-import { DotsIcon, PencilIcon, PinIcon, TrashIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
 
 export function ChatMenu({ chat, className = "" }: { chat: Chat; className?: string }) {
@@ -34,19 +34,22 @@ export function ChatMenu({ chat, className = "" }: { chat: Chat; className?: str
 
   const trigger = (
     <IconButton label={strings.chats.menu(title)} className={className}>
-      <DotsIcon />
+      <Icon name="dots" />
     </IconButton>
   );
   return (
     <>
       <Menu trigger={trigger} align="end">
-        <MenuItem icon={<PinIcon className="size-4" />} onSelect={() => update.mutate({ pinned: !chat.pinned })}>
+        <MenuItem
+          icon={<Icon name="pin" className="size-4" />}
+          onSelect={() => update.mutate({ pinned: !chat.pinned })}
+        >
           {chat.pinned ? strings.chats.unpin : strings.chats.pin}
         </MenuItem>
-        <MenuItem icon={<PencilIcon className="size-4" />} onSelect={() => setDialog("edit")}>
+        <MenuItem icon={<Icon name="pencil" className="size-4" />} onSelect={() => setDialog("edit")}>
           {strings.chats.edit}
         </MenuItem>
-        <MenuItem icon={<TrashIcon className="size-4" />} onSelect={() => setDialog("delete")}>
+        <MenuItem icon={<Icon name="trash" className="size-4" />} onSelect={() => setDialog("delete")}>
           {strings.chats.delete}
         </MenuItem>
       </Menu>

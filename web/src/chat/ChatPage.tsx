@@ -18,8 +18,8 @@ import { rememberModel, useModel } from "./model";
 import { isActive } from "./reduce";
 import { SettingsButton } from "./SettingsButton";
 import { type TurnStore, useTree, useTurnStore } from "./store";
-import type { TurnActions } from "./TurnView";
 import { Turns } from "./Turns";
+import type { TurnActions } from "./TurnView";
 import { pathThrough } from "./tree";
 
 interface Props {
@@ -94,7 +94,9 @@ function Conversation({ chat, store, at }: { chat: Chat; store: TurnStore; at: s
   const { ask, actions } = useActions(chat, store, model, attempt);
 
   if (!isLoaded) {
-    return <Notice text={failure?.message ?? strings.turn.loading} {...(failure && { onRetry: () => void store.load() })} />;
+    return (
+      <Notice text={failure?.message ?? strings.turn.loading} {...(failure && { onRetry: () => void store.load() })} />
+    );
   }
   return (
     <>

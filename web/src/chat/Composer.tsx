@@ -3,7 +3,7 @@
 import { type KeyboardEvent, type ReactNode, useEffect, useRef, useState } from "react";
 import { strings } from "../strings";
 import { IconButton } from "../ui/Button";
-import { ArrowUpIcon, StopIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 
 interface Props {
   /** What the draft is kept under until the tab is closed. */
@@ -78,7 +78,7 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
           <span className="flex-1" />
           {onStop ? (
             <IconButton label={strings.composer.stop} onClick={onStop} className="bg-accent-soft text-accent">
-              <StopIcon />
+              <Icon name="stop" />
             </IconButton>
           ) : (
             <IconButton
@@ -87,7 +87,7 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
               disabled={!canSend}
               className="bg-accent text-on-accent hover:bg-accent-strong hover:text-on-accent"
             >
-              <ArrowUpIcon />
+              <Icon name="arrowUp" />
             </IconButton>
           )}
         </div>

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { modelsQuery } from "../api/chats";
 import { strings } from "../strings";
-import { ChevronDownIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { Menu, MenuChoice } from "../ui/Menu";
 
 interface Props {
@@ -11,7 +11,8 @@ interface Props {
 
 export function ModelPicker({ model, onChange }: Props) {
   const { data: models = [], isSuccess } = useQuery(modelsQuery);
-  if (isSuccess && models.length === 0) return <span className="px-2 text-danger text-sm">{strings.composer.noModels}</span>;
+  if (isSuccess && models.length === 0)
+    return <span className="px-2 text-danger text-sm">{strings.composer.noModels}</span>;
   const trigger = (
     <button
       type="button"
@@ -19,7 +20,7 @@ export function ModelPicker({ model, onChange }: Props) {
     >
       <span className="sr-only">{strings.composer.model}: </span>
       <span className="truncate">{model ?? "…"}</span>
-      <ChevronDownIcon className="size-4" />
+      <Icon name="chevronDown" className="size-4" />
     </button>
   );
   const options = models.map(({ id }) => ({ value: id, label: <span className="break-all">{id}</span> }));

@@ -6,7 +6,7 @@ import { useState } from "react";
 import { createChat, createTurn, deleteChat, noteChat } from "../api/chats";
 import { TopBar } from "../shell/Shell";
 import { strings } from "../strings";
-import { Mark } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { useTitle } from "../ui/title";
 import { Composer } from "./Composer";
 import { question } from "./items";
@@ -48,11 +48,11 @@ export function NewChatPage() {
 
   return (
     <>
-      <TopBar title="" />
+      <TopBar />
       <main className="flex min-h-0 flex-1 flex-col">
         <div className="grid min-h-0 flex-1 place-content-center justify-items-center gap-3 overflow-y-auto p-6 text-center">
-          <Mark className="size-12 text-brass" />
-          <h2 className="font-semibold text-2xl tracking-tight">{strings.welcome.title}</h2>
+          <Icon name="mark" className="size-12 text-brass" />
+          <h1 className="font-semibold text-2xl tracking-tight">{strings.welcome.title}</h1>
           <p className="max-w-md text-balance text-soft">{strings.welcome.text}</p>
         </div>
         <Composer draftKey="draft.new" isReady={model !== undefined} onSend={send} problem={problem}>

@@ -3,7 +3,7 @@ import type { Turn } from "../api/types";
 import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { CopyButton } from "../ui/CopyButton";
-import { PencilIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { questionText } from "./items";
 
 interface Props {
@@ -33,7 +33,7 @@ export const Question = memo(
         <div className="flex opacity-0 transition-opacity focus-within:opacity-100 group-hover/question:opacity-100 pointer-coarse:opacity-100">
           <CopyButton label={strings.turn.copyQuestion} text={() => text} />
           <IconButton ref={pencil} label={strings.turn.edit} onClick={() => setIsEdited(true)}>
-            <PencilIcon className="size-4" />
+            <Icon name="pencil" className="size-4" />
           </IconButton>
         </div>
       </div>

@@ -4,7 +4,7 @@ import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { Dialog } from "../ui/Dialog";
 import { Field, TextField } from "../ui/Field";
-import { SettingsIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 
 const NUMBERS = [
   { name: "temperature", label: strings.settings.temperature, min: 0, max: 2, step: "any" },
@@ -31,7 +31,7 @@ export function SettingsButton({ settings, onChange }: Props) {
   return (
     <>
       <IconButton label={strings.composer.settings} onClick={() => setIsOpen(true)}>
-        <SettingsIcon />
+        <Icon name="settings" />
       </IconButton>
       {isOpen && (
         <Dialog title={strings.settings.title} place="end" onClose={() => setIsOpen(false)}>

@@ -6,7 +6,7 @@ import { strings } from "../strings";
 import { IconButton } from "../ui/Button";
 import { CopyButton } from "../ui/CopyButton";
 import { Confirm } from "../ui/Dialog";
-import { ChevronEndIcon, ChevronStartIcon, ContinueIcon, DotsIcon, ForkIcon, RetryIcon, TrashIcon, WordsIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
 import { Answer } from "./Answer";
 import { answerText, hasWords } from "./items";
@@ -47,11 +47,11 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
             <div className="flex items-center transition-opacity group-focus-within:opacity-100 group-hover:opacity-100 pointer-fine:opacity-60">
               <CopyButton label={strings.turn.copy} text={() => answerText(turn)} />
               <IconButton label={strings.turn.retry} onClick={() => actions.retry(turn)}>
-                <RetryIcon className="size-4" />
+                <Icon name="retry" className="size-4" />
               </IconButton>
               {canContinue(turn) && (
                 <IconButton label={strings.turn.continue} onClick={() => actions.retry(turn, answerText(turn))}>
-                  <ContinueIcon className="size-4" />
+                  <Icon name="continue" className="size-4" />
                 </IconButton>
               )}
               {hasWords(turn) && (
@@ -60,7 +60,7 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
                   aria-pressed={showsWords}
                   onClick={() => setShowsWords(!showsWords)}
                 >
-                  <WordsIcon className="size-4" />
+                  <Icon name="words" className="size-4" />
                 </IconButton>
               )}
               <MoreMenu turn={turn} actions={actions} />
@@ -91,11 +91,15 @@ function Versions({ id, siblings, onShow }: Pick<Props, "id" | "siblings"> & { o
         disabled={before === undefined}
         onClick={() => before && onShow(before)}
       >
-        <ChevronStartIcon className="size-4" />
+        <Icon name="chevronStart" className="size-4" />
       </IconButton>
       {strings.turn.version(at + 1, siblings.length)}
-      <IconButton label={strings.turn.nextVersion} disabled={after === undefined} onClick={() => after && onShow(after)}>
-        <ChevronEndIcon className="size-4" />
+      <IconButton
+        label={strings.turn.nextVersion}
+        disabled={after === undefined}
+        onClick={() => after && onShow(after)}
+      >
+        <Icon name="chevronEnd" className="size-4" />
       </IconButton>
     </div>
   );
@@ -105,16 +109,16 @@ function MoreMenu({ turn, actions }: { turn: Turn; actions: TurnActions }) {
   const [asksToDelete, setAsksToDelete] = useState(false);
   const trigger = (
     <IconButton label={strings.turn.more}>
-      <DotsIcon className="size-4" />
+      <Icon name="dots" className="size-4" />
     </IconButton>
   );
   return (
     <>
       <Menu trigger={trigger}>
-        <MenuItem icon={<ForkIcon className="size-4" />} onSelect={() => actions.fork(turn)}>
+        <MenuItem icon={<Icon name="fork" className="size-4" />} onSelect={() => actions.fork(turn)}>
           {strings.turn.fork}
         </MenuItem>
-        <MenuItem icon={<TrashIcon className="size-4" />} onSelect={() => setAsksToDelete(true)}>
+        <MenuItem icon={<Icon name="trash" className="size-4" />} onSelect={() => setAsksToDelete(true)}>
           {strings.turn.delete}
         </MenuItem>
       </Menu>

@@ -4,7 +4,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useLayoutEffect, useRef } from "react";
 import { strings } from "../strings";
 import { IconButton } from "../ui/Button";
-import { ArrowDownIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { isActive } from "./reduce";
 import type { TurnStore } from "./store";
 import { type TurnActions, TurnView } from "./TurnView";
@@ -74,7 +74,7 @@ export function Turns({ store, tree, path, actions }: Props) {
           onClick={() => list.scrollToEnd()}
           className="absolute inset-x-0 bottom-3 mx-auto rounded-full border border-line bg-raised shadow-md"
         >
-          <ArrowDownIcon />
+          <Icon name="arrowDown" />
         </IconButton>
       )}
     </div>

@@ -4,7 +4,7 @@
  */
 
 import * as Popover from "@radix-ui/react-popover";
-import { type FocusEvent, type KeyboardEvent, memo, type PointerEvent, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, memo, type SyntheticEvent, useMemo, useRef, useState } from "react";
 import type { Part } from "../api/types";
 import { strings } from "../strings";
 import { surprise, type Word, wordsOf } from "./words";
@@ -17,28 +17,32 @@ interface Props {
 export default function Words({ part, onRegrow }: Props) {
   const { head, words } = useMemo(() => wordsOf(part), [part]);
   const [shown, setShown] = useState<{ element: HTMLElement; word: Word } | null>(null);
-  const anchor = useRef<HTMLElement | null>(null);
+  const tokens = useRef<HTMLDivElement>(null);
   const choices = useRef<HTMLDivElement>(null);
 
-  const show = ({ target }: FocusEvent | PointerEvent) => {
-    const word = target instanceof HTMLElement && words[Number(target.dataset["word"] ?? -1)];
-    if (!word) return;
-    anchor.current = target as HTMLElement;
-    setShown({ element: target as HTMLElement, word });
+  const show = ({ target }: SyntheticEvent) => {
+    if (!(target instanceof HTMLElement)) return;
+    const word = words[placeOf(target)];
+    if (word) setShown({ element: target, word });
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step !== undefined) neighbour(event.target, step)?.focus();
-    else if (event.key === "Enter") choices.current?.querySelector("button")?.focus();
+    const step = STEPS[event.key];
+    if (event.key === "Enter") choices.current?.querySelector<HTMLElement>("button:enabled")?.focus();
+    else if (step !== undefined) tokenAt(tokens.current, placeOf(event.target) + step)?.focus();
     else return;
     event.preventDefault();
+  };
+  // Another token is no reason to close, but to show that one.
+  const stayOpen = (event: CustomEvent<{ originalEvent: Event }>) => {
+    const { target } = event.detail.originalEvent;
+    if (target instanceof Node && tokens.current?.contains(target)) event.preventDefault();
   };
 
   return (
     <Popover.Root open={shown !== null} onOpenChange={(isOpen) => isOpen || setShown(null)}>
-      <Popover.Anchor virtualRef={anchor as React.RefObject<HTMLElement>} />
       {/* biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms. */}
       <div
+        ref={tokens}
         role="group"
         aria-label={strings.words.label}
         dir="auto"
@@ -51,34 +55,39 @@ export default function Words({ part, onRegrow }: Props) {
         <Tokens words={words} />
       </div>
       {shown && (
-        <Popover.Portal>
-          <Popover.Content
-            ref={choices}
-            side="bottom"
-            sideOffset={6}
-            collisionPadding={8}
-            aria-label={strings.words.alternatives}
-            // The focus stays on the word, so that the arrow keys lead on.
-            onOpenAutoFocus={(event) => event.preventDefault()}
-            onCloseAutoFocus={(event) => {
-              event.preventDefault();
-              shown.element.focus();
-            }}
-            className="z-20 w-64 max-w-[calc(100vw-1rem)] rounded-xl border border-line bg-raised p-1 text-sm shadow-lg"
-          >
-            <Alternatives word={shown.word} onRegrow={onRegrow} />
-          </Popover.Content>
-        </Popover.Portal>
+        <>
+          <Popover.Anchor virtualRef={{ current: shown.element }} />
+          <Popover.Portal>
+            <Popover.Content
+              ref={choices}
+              sideOffset={6}
+              collisionPadding={8}
+              aria-label={strings.words.alternatives}
+              // The focus stays where it is, so that the arrow keys lead on.
+              onOpenAutoFocus={(event) => event.preventDefault()}
+              onCloseAutoFocus={(event) => event.preventDefault()}
+              onEscapeKeyDown={() => shown.element.focus()}
+              onInteractOutside={stayOpen}
+              className="z-20 w-64 max-w-[calc(100vw-1rem)] rounded-xl border border-line bg-raised p-1 text-sm shadow-lg"
+            >
+              <Alternatives word={shown.word} onRegrow={onRegrow} />
+            </Popover.Content>
+          </Popover.Portal>
+        </>
       )}
     </Popover.Root>
   );
 }
 
-/** The token `step` places further, whatever stands between them. */
-function neighbour(target: EventTarget, step: number): HTMLElement | null {
-  if (!(target instanceof HTMLElement)) return null;
-  const at = Number(target.dataset["word"]);
-  return target.parentElement?.querySelector<HTMLElement>(`[data-word="${at + step}"]`) ?? null;
+const STEPS: Record<string, number> = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+
+/** Which token an element is; -1 if none. */
+function placeOf(target: EventTarget): number {
+  return target instanceof HTMLElement ? Number(target.dataset.word ?? -1) : -1;
+}
+
+function tokenAt(tokens: HTMLElement | null, place: number): HTMLElement | null | undefined {
+  return tokens?.querySelector<HTMLElement>(`[data-word="${place}"]`);
 }
 
 const Tokens = memo(function Tokens({ words }: { words: Word[] }) {
@@ -106,23 +115,23 @@ function Alternatives({ word, onRegrow }: { word: Word; onRegrow: (prefix: strin
     <ul>
       {word.alternatives.map(({ text, probability, isChosen, prefix }, index) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: different tokens may have the same text.
-          <li key={index}>
-            <button
-              type="button"
-              disabled={isChosen || prefix === null}
-              title={strings.words.regrow(text)}
-              onClick={() => prefix !== null && onRegrow(prefix)}
-              className="relative flex min-h-9 w-full items-center gap-2 rounded-md px-2.5 text-start enabled:hover:bg-hover"
-            >
-              <code className="min-w-0 flex-1 truncate whitespace-pre">{visible(text)}</code>
-              {isChosen && <span className="text-accent text-xs">{strings.words.chosen}</span>}
-              <span className="text-soft tabular-nums">{strings.words.probability(probability)}</span>
-              <span
-                className="absolute start-2.5 bottom-0.5 h-0.5 rounded-full bg-brass"
-                style={{ width: `${probability * 90}%` }}
-              />
-            </button>
-          </li>
+        <li key={index}>
+          <button
+            type="button"
+            disabled={isChosen || prefix === null}
+            title={strings.words.regrow(text)}
+            onClick={() => prefix !== null && onRegrow(prefix)}
+            className="relative flex min-h-9 w-full items-center gap-2 rounded-md px-2.5 text-start enabled:hover:bg-hover"
+          >
+            <code className="min-w-0 flex-1 truncate whitespace-pre">{visible(text)}</code>
+            {isChosen && <span className="text-accent text-xs">{strings.words.chosen}</span>}
+            <span className="text-soft tabular-nums">{strings.words.probability(probability)}</span>
+            <span
+              className="absolute start-2.5 bottom-0.5 h-0.5 rounded-full bg-brass"
+              style={{ width: `${probability * 90}%` }}
+            />
+          </button>
+        </li>
       ))}
     </ul>
   );

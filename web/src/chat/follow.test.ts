@@ -46,11 +46,7 @@ test("a connection that breaks is taken up behind the last event", async () => {
   };
   replies = [stream(EVENTS.slice(0, 5)), unreachable, stream(EVENTS.slice(3))];
   const turns = await heard();
-  expect(requests).toEqual([
-    "resp_1?stream=true&starting_after=-1",
-    "resp_1",
-    "resp_1?stream=true&starting_after=4",
-  ]);
+  expect(requests).toEqual(["resp_1?stream=true&starting_after=-1", "resp_1", "resp_1?stream=true&starting_after=4"]);
   expect(turns.at(-1)).toMatchObject({ status: "completed" });
   expect(turns.at(-1) && answerText(turns.at(-1) ?? ASKED)).toBe("Hello");
 });

@@ -6,7 +6,18 @@ const NOW = new Date(2026, 4, 20, 12);
 
 function chat(id: string, daysAgo: number, rest: Partial<Chat> = {}): Chat {
   const updated_at = new Date(2026, 4, 20 - daysAgo, 9).getTime() / 1000;
-  return { id, created_at: 0, updated_at, title: id, folder: "", tags: [], pinned: false, head: null, settings: {}, ...rest };
+  return {
+    id,
+    created_at: 0,
+    updated_at,
+    title: id,
+    folder: "",
+    tags: [],
+    pinned: false,
+    head: null,
+    settings: {},
+    ...rest,
+  };
 }
 
 test("pinned chats come first, then folders by name, then days", () => {

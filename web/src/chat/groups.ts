@@ -12,18 +12,19 @@ const DAY_MS = 86_400_000;
 
 export function sectionsOf(chats: Chat[], now: Date): Section[] {
   const pinned = chats.filter((chat) => chat.pinned);
-  const others = chats.filter((chat) => !chat.pinned);
-  const byFolder = Map.groupBy(
-    others.filter((chat) => chat.folder),
-    (chat) => chat.folder,
-  );
-  const byDay = Map.groupBy(
-    others.filter((chat) => !chat.folder),
-    (chat) => dayTitle(new Date(chat.updated_at * 1000), now),
-  );
-  const folders = [...byFolder].sort(([a], [b]) => a.localeCompare(b, strings.locale));
-  const sections: [string, Chat[]][] = [[strings.chats.pinned, pinned], ...folders, ...byDay];
-  return sections.filter(([, list]) => list.length > 0).map(([title, list]) => ({ title, chats: list }));
+  const filed = chats.filter((chat) => !chat.pinned && chat.folder);
+  const others = chats.filter((chat) => !chat.pinned && !chat.folder);
+  return [
+    ...sections(pinned, () => strings.chats.pinned),
+    ...sections(filed, (chat) => chat.folder).sort((a, b) => a.title.localeCompare(b.title, strings.locale)),
+    ...sections(others, (chat) => dayTitle(new Date(chat.updated_at * 1000), now)),
+  ];
+}
+
+function sections(chats: Chat[], titleOf: (chat: Chat) => string): Section[] {
+  const byTitle = new Map<string, Chat[]>();
+  for (const chat of chats) byTitle.set(titleOf(chat), [...(byTitle.get(titleOf(chat)) ?? []), chat]);
+  return [...byTitle].map(([title, list]) => ({ title, chats: list }));
 }
 
 function dayTitle(day: Date, now: Date): string {

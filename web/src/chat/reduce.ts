@@ -24,7 +24,10 @@ export function reduce(progress: Progress, event: ResponseEvent): Progress {
 }
 
 /** The turn as its response stands at the end. */
-export function settle(turn: Turn, { status, model, output, usage, error, incomplete_details, ...rest }: Outcome): Turn {
+export function settle(
+  turn: Turn,
+  { status, model, output, usage, error, incomplete_details, ...rest }: Outcome,
+): Turn {
   return { ...turn, status, model, output, usage, error, incomplete_details, completed_at: rest.completed_at ?? null };
 }
 

@@ -11,7 +11,11 @@ function token(text: string | number[], ...others: (string | number[])[]): LogPr
 }
 
 test("an alternative stands behind what came before it", () => {
-  const { words } = wordsOf({ type: "output_text", text: "A big cat", logprobs: [token("A"), token(" big"), token(" cat", " dog", " cat")] });
+  const { words } = wordsOf({
+    type: "output_text",
+    text: "A big cat",
+    logprobs: [token("A"), token(" big"), token(" cat", " dog", " cat")],
+  });
   expect(words[2]?.alternatives).toMatchObject([
     { text: " dog", isChosen: false, prefix: "A big dog", probability: 0.5 },
     { text: " cat", isChosen: true, prefix: "A big cat" },

@@ -1,7 +1,7 @@
 /** One block of Markdown as elements. Whatever the model wrote, it becomes text, links, tables and code: nothing that acts. */
 
 import type { ComponentProps } from "react";
-import ReactMarkdown, { type Components, type Options } from "react-markdown";
+import ReactMarkdown, { type Components, type ExtraProps, type Options } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import { strings } from "../strings";
 import { CodeBlock } from "./CodeBlock";
@@ -32,12 +32,10 @@ function OutwardLink({ href, children }: ComponentProps<"a">) {
   );
 }
 
-type PreNode = Parameters<Exclude<NonNullable<Components["pre"]>, string>>[0]["node"];
-
-function codeOf(node: PreNode): { language: string; text: string } {
+function codeOf(node: ExtraProps["node"]): { language: string; text: string } {
   const code = node?.children[0];
   if (code?.type !== "element") return { language: "", text: "" };
-  const classes = code.properties["className"];
+  const classes = code.properties.className;
   const named = Array.isArray(classes) ? classes.find((each) => String(each).startsWith("language-")) : undefined;
   const text = code.children.map((child) => (child.type === "text" ? child.value : "")).join("");
   return { language: String(named ?? "").replace("language-", ""), text: text.replace(/\n$/, "") };

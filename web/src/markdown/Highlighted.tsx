@@ -3,7 +3,7 @@
 import { toJsxRuntime } from "hast-util-to-jsx-runtime";
 import type { LanguageFn } from "highlight.js";
 import { createLowlight } from "lowlight";
-import { useDeferredValue, use, useMemo } from "react";
+import { use, useDeferredValue, useMemo } from "react";
 import { Fragment, jsx, jsxs } from "react/jsx-runtime";
 
 const GRAMMARS: Record<string, () => Promise<{ default: LanguageFn }>> = {
@@ -26,9 +26,22 @@ const GRAMMARS: Record<string, () => Promise<{ default: LanguageFn }>> = {
 };
 
 const ALIASES: Record<string, string> = {
-  "c++": "cpp", cs: "csharp", golang: "go", html: "xml", js: "javascript", jsx: "javascript", py: "python",
-  python3: "python", rs: "rust", sh: "bash", shell: "bash", svg: "xml", ts: "typescript", tsx: "typescript",
-  yml: "yaml", zsh: "bash",
+  "c++": "cpp",
+  cs: "csharp",
+  golang: "go",
+  html: "xml",
+  js: "javascript",
+  jsx: "javascript",
+  py: "python",
+  python3: "python",
+  rs: "rust",
+  sh: "bash",
+  shell: "bash",
+  svg: "xml",
+  ts: "typescript",
+  tsx: "typescript",
+  yml: "yaml",
+  zsh: "bash",
 };
 
 const lowlight = createLowlight();

@@ -3,7 +3,7 @@ import { useRouter } from "@tanstack/react-router";
 import { sessionQuery, signOut } from "../api/session";
 import { strings } from "../strings";
 import { setTheme, THEMES, useTheme } from "../theme";
-import { SignOutIcon, UserIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { Menu, MenuChoice, MenuItem, MenuSeparator } from "../ui/Menu";
 
 const OPTIONS = THEMES.map((theme) => ({ value: theme, label: strings.shell.themes[theme] }));
@@ -24,12 +24,9 @@ export function AccountMenu() {
   };
 
   const trigger = (
-    <button
-      type="button"
-      className="m-2 flex min-h-11 items-center gap-2.5 rounded-lg px-2 text-start hover:bg-hover"
-    >
+    <button type="button" className="m-2 flex min-h-11 items-center gap-2.5 rounded-lg px-2 text-start hover:bg-hover">
       <span className="grid size-7 shrink-0 place-content-center rounded-full bg-accent-soft text-accent">
-        <UserIcon className="size-4" />
+        <Icon name="user" className="size-4" />
       </span>
       <span className="min-w-0 flex-1 truncate" dir="auto">
         <span className="sr-only">{strings.shell.account}: </span>
@@ -44,10 +41,10 @@ export function AccountMenu() {
         {session?.kind && (
           <>
             <MenuSeparator />
-            <MenuItem icon={<SignOutIcon className="size-4" />} onSelect={() => void leave(false)}>
+            <MenuItem icon={<Icon name="signOut" className="size-4" />} onSelect={() => void leave(false)}>
               {strings.shell.signOut}
             </MenuItem>
-            <MenuItem icon={<SignOutIcon className="size-4" />} onSelect={() => void leave(true)}>
+            <MenuItem icon={<Icon name="signOut" className="size-4" />} onSelect={() => void leave(true)}>
               {strings.shell.signOutEverywhere}
             </MenuItem>
           </>

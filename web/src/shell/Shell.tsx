@@ -5,7 +5,7 @@ import { createContext, type ReactNode, use, useMemo, useState, useSyncExternalS
 import { strings } from "../strings";
 import { IconButton } from "../ui/Button";
 import { Dialog } from "../ui/Dialog";
-import { SidebarIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { Sidebar } from "./Sidebar";
 
 const wide = matchMedia("(min-width: 48rem)");
@@ -65,19 +65,21 @@ function SkipButton(props: { onClick: () => void; children: ReactNode }) {
   );
 }
 
-/** The top of a page. */
-export function TopBar({ title, children }: { title: string; children?: ReactNode }) {
+/** The top of a page: its title, if it has not one of its own, and what can be done with all of it. */
+export function TopBar({ title, children }: { title?: string; children?: ReactNode }) {
   const open = use(OpenSidebar);
   return (
     <header className="flex min-h-13 items-center gap-1 px-2">
       {open && (
         <IconButton label={strings.shell.openNavigation} onClick={open}>
-          <SidebarIcon />
+          <Icon name="sidebar" />
         </IconButton>
       )}
-      <h1 className="min-w-0 flex-1 truncate px-2 font-medium" dir="auto">
-        {title}
-      </h1>
+      {title && (
+        <h1 className="min-w-0 flex-1 truncate px-2 font-medium" dir="auto">
+          {title}
+        </h1>
+      )}
       {children}
     </header>
   );

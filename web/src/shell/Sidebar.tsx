@@ -7,7 +7,7 @@ import { ChatMenu } from "../chat/ChatMenu";
 import { sectionsOf } from "../chat/groups";
 import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
-import { Mark, PinIcon, PlusIcon, SearchIcon, SidebarIcon } from "../ui/icons";
+import { Icon } from "../ui/Icon";
 import { AccountMenu } from "./AccountMenu";
 
 interface Props {
@@ -21,12 +21,16 @@ export function Sidebar({ onClose, onLeave }: Props) {
   return (
     <nav aria-label={strings.shell.navigation} className="flex h-full flex-col bg-panel text-sm">
       <div className="flex min-h-13 items-center gap-2 px-3">
-        <Link to="/" onClick={onLeave} className="flex min-w-0 flex-1 items-center gap-2 rounded-md font-semibold text-base">
-          <Mark className="size-6 text-brass" />
+        <Link
+          to="/"
+          onClick={onLeave}
+          className="flex min-w-0 flex-1 items-center gap-2 rounded-md font-semibold text-base"
+        >
+          <Icon name="mark" className="size-6 text-brass" />
           {strings.product}
         </Link>
         <IconButton label={strings.shell.closeNavigation} onClick={onClose} className="-me-1">
-          <SidebarIcon />
+          <Icon name="sidebar" />
         </IconButton>
       </div>
       <div className="flex flex-col gap-2 px-3 pb-2">
@@ -35,11 +39,11 @@ export function Sidebar({ onClose, onLeave }: Props) {
           onClick={onLeave}
           className="flex min-h-9 items-center gap-2 rounded-lg border border-line bg-raised px-3 py-1.5 font-medium hover:bg-hover"
         >
-          <PlusIcon className="size-4" />
+          <Icon name="plus" className="size-4" />
           {strings.chats.new}
         </Link>
         <label className="flex items-center gap-2 rounded-lg border border-line px-3 focus-within:border-accent">
-          <SearchIcon className="size-4 text-soft" />
+          <Icon name="search" className="size-4 text-soft" />
           <input
             type="search"
             aria-label={strings.chats.search}
@@ -108,7 +112,7 @@ function ChatRow({ chat, onSearch, onLeave }: Omit<ListProps, "search"> & { chat
         onClick={onLeave}
         className="flex min-w-0 flex-1 items-center gap-1.5 rounded-lg px-2 py-1.5 aria-[current=page]:font-medium"
       >
-        {chat.pinned && <PinIcon className="size-3.5 text-brass" />}
+        {chat.pinned && <Icon name="pin" className="size-3.5 text-brass" />}
         <span className="truncate" dir="auto">
           {chat.title || strings.chats.untitled}
         </span>

@@ -21,7 +21,12 @@ export function Button({ look = "quiet", className = "", ...rest }: Base & { loo
   );
 }
 
-export function IconButton({ label, children, className = "", ...rest }: Base & { label: string; children: ReactNode }) {
+export function IconButton({
+  label,
+  children,
+  className = "",
+  ...rest
+}: Base & { label: string; children: ReactNode }) {
   return (
     <button
       type="button"

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "react";
 import { strings } from "../strings";
 import { IconButton } from "./Button";
-import { CheckIcon, CopyIcon } from "./icons";
+import { Icon } from "./Icon";
 
 const SHOWN_MS = 1_500;
 
@@ -18,7 +18,7 @@ export function CopyButton({ label, text }: { label: string; text: () => string 
   const onClick = () => void copyText(text()).then(setIsCopied);
   return (
     <IconButton label={isCopied ? strings.actions.copied : label} onClick={onClick}>
-      {isCopied ? <CheckIcon className="size-4" /> : <CopyIcon className="size-4" />}
+      {isCopied ? <Icon name="check" className="size-4" /> : <Icon name="copy" className="size-4" />}
     </IconButton>
   );
 }

@@ -3,7 +3,7 @@
 import { createContext, type ReactNode, useEffect, useId, useState } from "react";
 import { strings } from "../strings";
 import { Button, IconButton } from "./Button";
-import { CloseIcon } from "./icons";
+import { Icon } from "./Icon";
 
 const PLACES = {
   center: "m-auto w-[min(28rem,calc(100vw-2rem))] rounded-2xl border border-line",
@@ -47,21 +47,21 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
       className={`bg-raised text-ink shadow-xl backdrop:bg-black/40 ${PLACES[place]}`}
     >
       <Layer value={dialog}>
-      {bare ? (
-        children(close)
-      ) : (
-        <div className="flex min-h-full flex-col gap-4 p-5">
-          <header className="flex items-center justify-between gap-2">
-            <h2 id={heading} className="font-semibold text-lg">
-              {title}
-            </h2>
-            <IconButton label={strings.actions.close} onClick={close} className="-me-2">
-              <CloseIcon />
-            </IconButton>
-          </header>
-          {children(close)}
-        </div>
-      )}
+        {bare ? (
+          children(close)
+        ) : (
+          <div className="flex min-h-full flex-col gap-4 p-5">
+            <header className="flex items-center justify-between gap-2">
+              <h2 id={heading} className="font-semibold text-lg">
+                {title}
+              </h2>
+              <IconButton label={strings.actions.close} onClick={close} className="-me-2">
+                <Icon name="close" />
+              </IconButton>
+            </header>
+            {children(close)}
+          </div>
+        )}
       </Layer>
     </dialog>
   );

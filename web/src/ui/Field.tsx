@@ -28,7 +28,17 @@ export function TextField({ label, hint, ...rest }: Words & TextareaHTMLAttribut
   );
 }
 
-function Labelled({ id, label, hint, children }: { id: string; label: string; hint: string | undefined; children: ReactNode }) {
+function Labelled({
+  id,
+  label,
+  hint,
+  children,
+}: {
+  id: string;
+  label: string;
+  hint: string | undefined;
+  children: ReactNode;
+}) {
   return (
     <div className="flex flex-col gap-1.5">
       <label htmlFor={id} className="font-medium text-sm">

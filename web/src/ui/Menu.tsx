@@ -3,7 +3,7 @@
 import * as Radix from "@radix-ui/react-dropdown-menu";
 import { type ReactNode, use } from "react";
 import { Layer } from "./Dialog";
-import { CheckIcon } from "./icons";
+import { Icon } from "./Icon";
 
 const ITEM =
   "flex min-h-9 w-full cursor-default select-none items-center gap-2.5 rounded-md px-2.5 py-1.5 text-sm outline-none data-highlighted:bg-hover";
@@ -33,7 +33,15 @@ export function Menu({ trigger, children, align = "start" }: MenuProps) {
   );
 }
 
-export function MenuItem({ onSelect, icon, children }: { onSelect: () => void; icon?: ReactNode; children: ReactNode }) {
+export function MenuItem({
+  onSelect,
+  icon,
+  children,
+}: {
+  onSelect: () => void;
+  icon?: ReactNode;
+  children: ReactNode;
+}) {
   return (
     <Radix.Item onSelect={onSelect} className={ITEM}>
       {icon}
@@ -61,7 +69,7 @@ export function MenuChoice<Value extends string>({ label, value, options, onChan
         <Radix.RadioItem key={option.value} value={option.value} className={`${ITEM} justify-between`}>
           {option.label}
           <Radix.ItemIndicator>
-            <CheckIcon className="size-4 text-accent" />
+            <Icon name="check" className="size-4 text-accent" />
           </Radix.ItemIndicator>
         </Radix.RadioItem>
       ))}
