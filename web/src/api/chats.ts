@@ -1,0 +1,110 @@
+/** Chats, their turns, and the models that answer in them. */
+
+import { infiniteQueryOptions, type QueryClient, queryOptions } from "@tanstack/react-query";
+import { get, post, remove, send } from "./client";
+import { sseData } from "./sse";
+import type { Chat, ChatSettings, ChatUpdate, Item, Model, Page, Response, ResponseEvent, Turn } from "./types";
+
+const CHATS = "v1/x/chats";
+const CHATS_A_PAGE = 60;
+const TURNS_A_PAGE = 100;
+
+export interface ChatFilter {
+  query: string;
+  tag: string;
+}
+
+export const modelsQuery = queryOptions({
+  queryKey: ["models"],
+  queryFn: async ({ signal }) => (await get<{ data: Model[] }>("v1/models", signal)).data,
+  staleTime: 30_000,
+});
+
+export function chatsQuery(filter: ChatFilter) {
+  return infiniteQueryOptions({
+    queryKey: ["chats", filter],
+    queryFn: ({ pageParam, signal }) => {
+      const query = new URLSearchParams({ limit: String(CHATS_A_PAGE) });
+      for (const [name, value] of Object.entries({ ...filter, after: pageParam })) if (value) query.set(name, value);
+      return get<Page<Chat>>(`${CHATS}?${query}`, signal);
+    },
+    initialPageParam: "",
+    getNextPageParam: (page) => (page.has_more ? page.last_id : null),
+  });
+}
+
+export function chatQuery(id: string) {
+  return queryOptions({
+    queryKey: ["chat", id],
+    queryFn: ({ signal }) => get<Chat>(`${CHATS}/${id}`, signal),
+  });
+}
+
+/** A chat is as the server says: everywhere that it is shown, at once. */
+export function noteChat(client: QueryClient, chat: Chat): void {
+  client.setQueryData(chatQuery(chat.id).queryKey, chat);
+  void client.invalidateQueries({ queryKey: ["chats"] });
+}
+
+export function createChat(settings: ChatSettings): Promise<Chat> {
+  return post(CHATS, { settings });
+}
+
+export function updateChat(id: string, update: ChatUpdate): Promise<Chat> {
+  return post(`${CHATS}/${id}`, update);
+}
+
+export function deleteChat(id: string): Promise<unknown> {
+  return remove(`${CHATS}/${id}`);
+}
+
+export function forkChat(id: string, at: string): Promise<Chat> {
+  return post(`${CHATS}/${id}/fork`, { at });
+}
+
+export function listTurns(chat: string, after: string | undefined, signal: AbortSignal): Promise<Page<Turn>> {
+  const query = new URLSearchParams({ limit: String(TURNS_A_PAGE), ...(after && { after }) });
+  return get(`${CHATS}/${chat}/turns?${query}`, signal);
+}
+
+export function deleteBranch(chat: string, turn: string): Promise<unknown> {
+  return remove(`${CHATS}/${chat}/turns/${turn}`);
+}
+
+export interface Ask {
+  input: Item[];
+  previous: string | null;
+  model: string;
+  settings: ChatSettings;
+  /** What the answer begins with. */
+  prefix?: string;
+}
+
+/** Ask something in a chat. The answer is made in the background, and followed like one that another tab asked for. */
+export async function createTurn(chat: string, { input, previous, model, settings, prefix }: Ask): Promise<Turn> {
+  const body = {
+    ...settings,
+    model,
+    input,
+    previous_response_id: previous,
+    include: ["message.output_text.logprobs"],
+    top_logprobs: 5,
+    ...(prefix && { prefix }),
+  };
+  return { ...(await post<Response>(`${CHATS}/${chat}/turns`, body)), previous, input };
+}
+
+export function getResponse(id: string, signal: AbortSignal): Promise<Response> {
+  return get(`v1/responses/${id}`, signal);
+}
+
+export function cancelResponse(id: string): Promise<Response> {
+  return post(`v1/responses/${id}/cancel`);
+}
+
+/** The events of a response behind number `after`: those that are there, then those that come. */
+export async function* responseEvents(id: string, after: number, signal: AbortSignal): AsyncGenerator<ResponseEvent> {
+  const { body } = await send("GET", `v1/responses/${id}?stream=true&starting_after=${after}`, { signal });
+  if (body === null) return;
+  for await (const data of sseData(body)) yield JSON.parse(data);
+}

@@ -1,0 +1,138 @@
+/** What the server's API says, as far as these pages read it. Unknown types of items, parts and events may come too. */
+
+export interface Session {
+  signed_in: boolean;
+  name: string;
+  kind: "key" | "oidc" | "";
+  roles: string[];
+  project: string;
+  csrf: string;
+  /** Whether people can sign in with their organisation. */
+  oidc: boolean;
+}
+
+export interface Page<T> {
+  data: T[];
+  last_id: string;
+  has_more: boolean;
+}
+
+export interface Model {
+  id: string;
+  owned_by: string;
+  context_length?: number;
+  state?: string;
+  /** The model that an adapter belongs to. */
+  parent?: string;
+}
+
+/** The page's own object, kept with a chat. What is absent is the server's to choose. */
+export interface ChatSettings {
+  model?: string;
+  instructions?: string;
+  temperature?: number;
+  top_p?: number;
+  max_output_tokens?: number;
+  seed?: number;
+}
+
+export interface Chat {
+  id: string;
+  created_at: number;
+  updated_at: number;
+  title: string;
+  folder: string;
+  tags: string[];
+  pinned: boolean;
+  /** The turn that was asked for, or chosen, last. */
+  head: string | null;
+  settings: ChatSettings;
+}
+
+export type ChatUpdate = Partial<Pick<Chat, "title" | "folder" | "tags" | "pinned" | "settings" | "head">>;
+
+export type Status = "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
+
+export interface Usage {
+  input_tokens: number;
+  input_tokens_details?: { cached_tokens: number };
+  output_tokens: number;
+}
+
+export interface Problem {
+  code: string | null;
+  message: string;
+}
+
+/** What a response has beside its input: of a turn, and of the events that tell of it. */
+export interface Outcome {
+  status: Status;
+  model: string;
+  output: Item[];
+  usage: Usage | null;
+  error: Problem | null;
+  incomplete_details: { reason: string } | null;
+  completed_at?: number | null;
+}
+
+export interface Response extends Outcome {
+  id: string;
+  created_at: number;
+}
+
+/** A question and its answer. Turns with the same `previous` are siblings. */
+export interface Turn extends Response {
+  previous: string | null;
+  input: Item[];
+}
+
+export interface Item {
+  type: string;
+  id?: string;
+  role?: "user" | "assistant" | "system" | "developer";
+  status?: string;
+  content?: Part[] | string;
+  summary?: Part[];
+}
+
+export interface Part {
+  type: string;
+  text?: string;
+  refusal?: string;
+  logprobs?: LogProb[];
+}
+
+/** Natural logarithms. The bytes of one token need not be whole characters. */
+export interface LogProb {
+  token: string;
+  logprob: number;
+  bytes: number[] | null;
+  top_logprobs: { token: string; logprob: number; bytes: number[] | null }[];
+}
+
+interface OfItem {
+  sequence_number: number;
+  output_index: number;
+}
+
+interface OfPart extends OfItem {
+  content_index: number;
+}
+
+interface OfSummary extends OfItem {
+  summary_index: number;
+}
+
+export type ResponseEvent =
+  | {
+      type: `response.${"created" | Status}`;
+      sequence_number: number;
+      response: Response;
+    }
+  | ({ type: "response.output_item.added" | "response.output_item.done"; item: Item } & OfItem)
+  | ({ type: "response.content_part.added" | "response.content_part.done"; part: Part } & OfPart)
+  | ({ type: "response.output_text.delta"; delta: string; logprobs?: LogProb[] } & OfPart)
+  | ({ type: "response.refusal.delta" | "response.reasoning_text.delta"; delta: string } & OfPart)
+  | ({ type: "response.reasoning_summary_part.added" | "response.reasoning_summary_part.done"; part: Part } & OfSummary)
+  | ({ type: "response.reasoning_summary_text.delta"; delta: string } & OfSummary)
+  | ({ type: "error"; sequence_number: number } & Problem);

@@ -1,0 +1,99 @@
+/** What the model has made of a question so far: text, thoughts, tools, and why it ended if not by itself. */
+
+import { lazy, memo, Suspense } from "react";
+import type { Item, Part, Turn } from "../api/types";
+import { Markdown } from "../markdown/Markdown";
+import { strings } from "../strings";
+import { Icon } from "../ui/Icon";
+import { partsOf, thoughtText } from "./items";
+import { isActive } from "./reduce";
+
+const Words = lazy(() => import("./Words"));
+
+interface Props {
+  turn: Turn;
+  showsWords: boolean;
+  onRegrow: (prefix: string) => void;
+}
+
+export function Answer({ turn, showsWords, onRegrow }: Props) {
+  const active = isActive(turn.status);
+  return (
+    <div className="flex flex-col gap-3" aria-busy={active}>
+      <p className="sr-only">{turn.model}:</p>
+      {turn.output.map((item, index) => {
+        const key = item.id ?? index;
+        if (item.type === "reasoning") {
+          return <Thought key={key} item={item} isGrowing={active && index === turn.output.length - 1} />;
+        }
+        if (item.type !== "message") return <Note key={key}>{strings.turn.tool(item.type)}</Note>;
+        return partsOf(item).map((part, place) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: parts are only ever added at the end.
+          <MessagePart key={`${key}.${place}`} part={part} showsWords={showsWords} onRegrow={onRegrow} />
+        ));
+      })}
+      {active ? <Waiting turn={turn} /> : <Ending turn={turn} />}
+    </div>
+  );
+}
+
+function MessagePart({ part, showsWords, onRegrow }: { part: Part } & Omit<Props, "turn">) {
+  if (part.refusal !== undefined) return <Note>{part.refusal}</Note>;
+  const { text = "" } = part;
+  if (!showsWords || !part.logprobs?.length) return <Markdown text={text} />;
+  return (
+    <Suspense fallback={<p className="whitespace-pre-wrap">{text}</p>}>
+      <Words part={part} onRegrow={onRegrow} />
+    </Suspense>
+  );
+}
+
+const Thought = memo(function Thought({ item, isGrowing }: { item: Item; isGrowing: boolean }) {
+  const text = thoughtText(item);
+  if (text === "") return null;
+  return (
+    <details className="rounded-xl border border-line px-4 py-2 text-soft">
+      <summary className={`cursor-pointer font-medium text-sm ${isGrowing ? "pulse" : ""}`}>
+        {isGrowing ? strings.turn.thinking : strings.turn.thought}
+      </summary>
+      <div className="py-2 text-[0.925rem]">
+        <Markdown text={text} />
+      </div>
+    </details>
+  );
+});
+
+/** The words of a wait before there is an answer; then a dot below it, for as long as it grows. */
+function Waiting({ turn }: { turn: Turn }) {
+  if (turn.output.length > 0) return <span className="pulse size-2.5 rounded-full bg-brass" aria-hidden="true" />;
+  return <p className="pulse text-soft">{turn.status === "queued" ? strings.turn.queued : strings.turn.waiting}</p>;
+}
+
+function Ending({ turn }: { turn: Turn }) {
+  const said = {
+    queued: null,
+    in_progress: null,
+    completed: null,
+    cancelled: strings.turn.stopped,
+    failed: turn.error?.message || strings.turn.failed,
+    incomplete: whyIncomplete(turn.incomplete_details?.reason),
+  }[turn.status];
+  return said && <Note isProblem={turn.status === "failed"}>{said}</Note>;
+}
+
+function whyIncomplete(reason: string | undefined): string {
+  if (reason === "max_output_tokens") return strings.turn.cut;
+  return reason === "content_filter" ? strings.turn.filtered : strings.turn.incomplete;
+}
+
+function Note({ children, isProblem = false }: { children: string; isProblem?: boolean }) {
+  return (
+    <p
+      className={`flex items-start gap-2 rounded-xl px-3.5 py-2 text-sm ${isProblem ? "bg-danger-soft text-danger" : "bg-panel text-soft"}`}
+      dir="auto"
+    >
+      <Icon name="alert" className="mt-0.5 size-4" />
+      <span className="min-w-0 whitespace-pre-wrap break-words">{children}</span>
+    </p>
+  );
+}

@@ -1,0 +1,32 @@
+import { useQuery } from "@tanstack/react-query";
+import { modelsQuery } from "../api/chats";
+import { strings } from "../strings";
+import { Icon } from "../ui/Icon";
+import { Menu, MenuChoice } from "../ui/Menu";
+
+interface Props {
+  model: string | undefined;
+  onChange: (model: string) => void;
+}
+
+export function ModelPicker({ model, onChange }: Props) {
+  const { data: models = [], isSuccess } = useQuery(modelsQuery);
+  if (isSuccess && models.length === 0)
+    return <span className="px-2 text-danger text-sm">{strings.composer.noModels}</span>;
+  const trigger = (
+    <button
+      type="button"
+      className="flex min-h-9 min-w-0 items-center gap-1 rounded-lg px-2.5 text-soft text-sm hover:bg-hover hover:text-ink"
+    >
+      <span className="sr-only">{strings.composer.model}: </span>
+      <span className="truncate">{model ?? "…"}</span>
+      <Icon name="chevronDown" className="size-4" />
+    </button>
+  );
+  const options = models.map(({ id }) => ({ value: id, label: <span className="break-all">{id}</span> }));
+  return (
+    <Menu trigger={trigger}>
+      <MenuChoice label={strings.composer.model} value={model} options={options} onChange={onChange} />
+    </Menu>
+  );
+}

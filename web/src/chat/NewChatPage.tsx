@@ -1,0 +1,65 @@
+/** A chat that has not begun: it is made when the first question is sent. */
+
+import { useQueryClient } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import { createChat, createTurn, deleteChat, noteChat } from "../api/chats";
+import { TopBar } from "../shell/Shell";
+import { strings } from "../strings";
+import { Icon } from "../ui/Icon";
+import { useTitle } from "../ui/title";
+import { Composer } from "./Composer";
+import { question } from "./items";
+import { ModelPicker } from "./ModelPicker";
+import { firstSettings, rememberModel, useModel } from "./model";
+import { SettingsButton } from "./SettingsButton";
+
+export function NewChatPage() {
+  const [settings, setSettings] = useState(firstSettings);
+  const [problem, setProblem] = useState<string | null>(null);
+  const model = useModel(settings);
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  useTitle("");
+
+  const send = async (text: string) => {
+    if (model === undefined) return false;
+    setProblem(null);
+    try {
+      const chat = await createChat({ ...settings, model });
+      try {
+        await createTurn(chat.id, { input: question(text), previous: null, model, settings });
+      } catch (error) {
+        await deleteChat(chat.id);
+        throw error;
+      }
+      noteChat(client, chat);
+      await navigate({ to: "/c/$chatId", params: { chatId: chat.id } });
+      return true;
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+      return false;
+    }
+  };
+  const chooseModel = (chosen: string) => {
+    setSettings({ ...settings, model: chosen });
+    rememberModel(chosen);
+  };
+
+  return (
+    <>
+      <TopBar />
+      <main className="flex min-h-0 flex-1 flex-col">
+        <div className="grid min-h-0 flex-1 place-content-center justify-items-center gap-3 overflow-y-auto p-6 text-center">
+          <Icon name="mark" className="size-12 text-brass" />
+          <h1 className="font-semibold text-2xl tracking-tight">{strings.welcome.title}</h1>
+          <p className="max-w-md text-balance text-soft">{strings.welcome.text}</p>
+        </div>
+        <Composer draftKey="draft.new" isReady={model !== undefined} onSend={send} problem={problem}>
+          <ModelPicker model={model} onChange={chooseModel} />
+          <SettingsButton settings={settings} onChange={setSettings} />
+        </Composer>
+      </main>
+    </>
+  );
+}

@@ -1,0 +1,75 @@
+/**
+ * Cuts Markdown into pieces that mean the same one by one as they do together, so that of an answer that grows only the
+ * last piece is rendered again.
+ */
+
+const FENCE = /^ {0,3}(`{3,}|~{3,})/;
+const LIST_ITEM = /^ {0,3}(?:[-*+]|\d{1,9}[.)])(?:\s|$)/;
+const INDENTED = /^(?: {2}|\t)/;
+/** Definitions of links and footnotes count for the whole text, wherever they stand. */
+const DEFINITION = /^ {0,3}\[[^\]]+\]:/m;
+const MATH_OPENS = /^\s*(?:\$\$|\\\[)/;
+
+export function splitBlocks(text: string): string[] {
+  if (DEFINITION.test(text)) return [text];
+  const cutter = new Cutter();
+  for (const line of text.split("\n")) cutter.add(line);
+  return cutter.finish();
+}
+
+class Cutter {
+  readonly #blocks: string[] = [];
+  #lines: string[] = [];
+  /** What ends the fence or the formula that is open. */
+  #closes: ((line: string) => boolean) | null = null;
+  #isAfterBlank = false;
+  #hasList = false;
+
+  add(line: string): void {
+    if (this.#closes !== null) {
+      this.#lines.push(line);
+      if (this.#closes(line)) this.#closes = null;
+      return;
+    }
+    if (line.trim() === "") {
+      this.#isAfterBlank = true;
+      this.#lines.push(line);
+      return;
+    }
+    if (this.#isAfterBlank && !this.#goesOn(line)) this.#cut();
+    this.#isAfterBlank = false;
+    this.#lines.push(line);
+    this.#hasList ||= LIST_ITEM.test(line);
+    this.#closes = endOf(line);
+  }
+
+  finish(): string[] {
+    this.#cut();
+    return this.#blocks;
+  }
+
+  /** Whether a line after an empty one may belong to what stands before: a list's next item, or what is within one. */
+  #goesOn(line: string): boolean {
+    return INDENTED.test(line) || (this.#hasList && LIST_ITEM.test(line));
+  }
+
+  #cut(): void {
+    const block = this.#lines.join("\n");
+    if (block.trim() !== "") this.#blocks.push(block);
+    this.#lines = [];
+    this.#hasList = false;
+  }
+}
+
+/** If a line opens a fence or a formula that goes on below, what will close it. */
+function endOf(line: string): ((line: string) => boolean) | null {
+  const fence = FENCE.exec(line)?.[1];
+  if (fence !== undefined) {
+    const closing = new RegExp(`^ {0,3}${fence[0]}{${fence.length},}\\s*$`);
+    return (each) => closing.test(each);
+  }
+  const opens = MATH_OPENS.exec(line);
+  if (opens === null) return null;
+  const close = opens[0].trim() === "$$" ? "$$" : "\\]";
+  return line.slice(opens[0].length).includes(close) ? null : (each) => each.includes(close);
+}

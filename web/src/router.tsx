@@ -1,0 +1,79 @@
+/** Which address shows which page, and who may see it. */
+
+import type { QueryClient } from "@tanstack/react-query";
+import { createRootRouteWithContext, createRoute, createRouter, redirect } from "@tanstack/react-router";
+import { sessionQuery } from "./api/session";
+import { ChatPage } from "./chat/ChatPage";
+import { NewChatPage } from "./chat/NewChatPage";
+import { Failure, NotFound, Root } from "./Root";
+import { SignInPage } from "./SignInPage";
+import { Shell } from "./shell/Shell";
+
+interface Context {
+  queryClient: QueryClient;
+  /** A one-time link was opened that did not sign in. */
+  linkFailed: boolean;
+}
+
+const root = createRootRouteWithContext<Context>()({
+  component: Root,
+  errorComponent: Failure,
+  notFoundComponent: NotFound,
+});
+
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: "/sign-in",
+  // Where to go then: a path of these pages, and never the address of another site.
+  validateSearch: ({ to }): { to?: string } => (typeof to === "string" && /^\/(?!\/)/.test(to) ? { to } : {}),
+  beforeLoad: async ({ context }) => {
+    const session = await context.queryClient.ensureQueryData(sessionQuery);
+    if (session.signed_in) throw redirect({ to: "/" });
+  },
+  component: function SignIn() {
+    const { to } = signIn.useSearch();
+    const { linkFailed } = signIn.useRouteContext();
+    return <SignInPage to={to ?? "/"} linkFailed={linkFailed} />;
+  },
+});
+
+const signedIn = createRoute({
+  getParentRoute: () => root,
+  id: "signed-in",
+  beforeLoad: async ({ context, location }) => {
+    const session = await context.queryClient.ensureQueryData(sessionQuery);
+    if (!session.signed_in) throw redirect({ to: "/sign-in", search: { to: location.href } });
+  },
+  component: Shell,
+});
+
+const newChat = createRoute({ getParentRoute: () => signedIn, path: "/", component: NewChatPage });
+
+const chat = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/c/$chatId",
+  validateSearch: ({ at }): { at?: string } => (typeof at === "string" ? { at } : {}),
+  component: function Chat() {
+    const { chatId } = chat.useParams();
+    const { at } = chat.useSearch();
+    return <ChatPage key={chatId} id={chatId} at={at} />;
+  },
+});
+
+const routes = root.addChildren([signIn, signedIn.addChildren([newChat, chat])]);
+
+export function createAppRouter(context: Context) {
+  return createRouter({
+    routeTree: routes,
+    context,
+    basepath: new URL(document.baseURI).pathname,
+    // The list of turns keeps its own place.
+    scrollRestoration: false,
+  });
+}
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: ReturnType<typeof createAppRouter>;
+  }
+}

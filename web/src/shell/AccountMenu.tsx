@@ -1,0 +1,55 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useRouter } from "@tanstack/react-router";
+import { sessionQuery, signOut } from "../api/session";
+import { strings } from "../strings";
+import { setTheme, THEMES, useTheme } from "../theme";
+import { Icon } from "../ui/Icon";
+import { Menu, MenuChoice, MenuItem, MenuSeparator } from "../ui/Menu";
+
+const OPTIONS = THEMES.map((theme) => ({ value: theme, label: strings.shell.themes[theme] }));
+
+export function AccountMenu() {
+  const { data: session } = useQuery(sessionQuery);
+  const theme = useTheme();
+  const client = useQueryClient();
+  const router = useRouter();
+
+  const leave = async (everywhere: boolean) => {
+    const signedOut = await signOut(everywhere);
+    // Nothing of one person's is to be found by the next.
+    sessionStorage.clear();
+    client.clear();
+    client.setQueryData(sessionQuery.queryKey, signedOut);
+    await router.navigate({ to: "/sign-in" });
+  };
+
+  const trigger = (
+    <button type="button" className="m-2 flex min-h-11 items-center gap-2.5 rounded-lg px-2 text-start hover:bg-hover">
+      <span className="grid size-7 shrink-0 place-content-center rounded-full bg-accent-soft text-accent">
+        <Icon name="user" className="size-4" />
+      </span>
+      <span className="min-w-0 flex-1 truncate" dir="auto">
+        <span className="sr-only">{strings.shell.account}: </span>
+        {session?.name}
+      </span>
+    </button>
+  );
+  return (
+    <div className="flex flex-col border-line border-t">
+      <Menu trigger={trigger}>
+        <MenuChoice label={strings.shell.theme} value={theme} options={OPTIONS} onChange={setTheme} />
+        {session?.kind && (
+          <>
+            <MenuSeparator />
+            <MenuItem icon={<Icon name="signOut" className="size-4" />} onSelect={() => void leave(false)}>
+              {strings.shell.signOut}
+            </MenuItem>
+            <MenuItem icon={<Icon name="signOut" className="size-4" />} onSelect={() => void leave(true)}>
+              {strings.shell.signOutEverywhere}
+            </MenuItem>
+          </>
+        )}
+      </Menu>
+    </div>
+  );
+}

@@ -1,0 +1,98 @@
+/** Modal dialogs: the browser's own, which keep the focus inside, close with Escape, and give the focus back. */
+
+import { createContext, type ReactNode, useEffect, useId, useState } from "react";
+import { strings } from "../strings";
+import { Button, IconButton } from "./Button";
+import { Icon } from "./Icon";
+
+const PLACES = {
+  center: "m-auto w-[min(28rem,calc(100vw-2rem))] rounded-2xl border border-line",
+  start: "me-auto h-dvh max-h-none w-[min(20rem,calc(100vw-3rem))]",
+  end: "ms-auto h-dvh max-h-none w-[min(24rem,calc(100vw-2rem))] border-line border-s",
+};
+
+/** Where menus are to be put: what is outside of an open dialog can be neither seen above it nor reached. */
+export const Layer = createContext<HTMLElement | null>(null);
+
+interface Props {
+  title: string;
+  /** Called once it is closed, however that came about: then it is to be rendered no more. */
+  onClose: () => void;
+  children: (close: () => void) => ReactNode;
+  place?: keyof typeof PLACES;
+  /** A drawer whose content has a heading of its own needs none of the dialog's. */
+  bare?: boolean;
+}
+
+export function Dialog({ title, onClose, children, place = "center", bare = false }: Props) {
+  const [dialog, setDialog] = useState<HTMLDialogElement | null>(null);
+  const heading = useId();
+  const close = () => dialog?.close();
+
+  useEffect(() => {
+    // A menu that is just closing gives the focus back first; the dialog then knows where to give it back to.
+    const timer = setTimeout(() => dialog?.showModal());
+    return () => clearTimeout(timer);
+  }, [dialog]);
+
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside the dialog; with the keyboard, Escape does it.
+    <dialog
+      ref={setDialog}
+      aria-labelledby={bare ? undefined : heading}
+      aria-label={bare ? title : undefined}
+      // React lets these events of a dialog within this one through to here.
+      onClose={(event) => event.target === event.currentTarget && onClose()}
+      onClick={(event) => event.target === event.currentTarget && close()}
+      className={`bg-raised text-ink shadow-xl backdrop:bg-black/40 ${PLACES[place]}`}
+    >
+      <Layer value={dialog}>
+        {bare ? (
+          children(close)
+        ) : (
+          <div className="flex min-h-full flex-col gap-4 p-5">
+            <header className="flex items-center justify-between gap-2">
+              <h2 id={heading} className="font-semibold text-lg">
+                {title}
+              </h2>
+              <IconButton label={strings.actions.close} onClick={close} className="-me-2">
+                <Icon name="close" />
+              </IconButton>
+            </header>
+            {children(close)}
+          </div>
+        )}
+      </Layer>
+    </dialog>
+  );
+}
+
+interface ConfirmProps {
+  title: string;
+  text: string;
+  onConfirm: () => void;
+  onClose: () => void;
+}
+
+/** Asks before something is deleted. */
+export function Confirm({ title, text, onConfirm, onClose }: ConfirmProps) {
+  const confirm = (close: () => void) => {
+    close();
+    onConfirm();
+  };
+  return (
+    <Dialog title={title} onClose={onClose}>
+      {(close) => (
+        <>
+          <p className="text-soft">{text}</p>
+          <footer className="mt-2 flex justify-end gap-2">
+            <Button onClick={close}>{strings.actions.cancel}</Button>
+            <Button look="danger" onClick={() => confirm(close)}>
+              {strings.actions.delete}
+            </Button>
+          </footer>
+        </>
+      )}
+    </Dialog>
+  );
+}
