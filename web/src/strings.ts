@@ -94,7 +94,7 @@ export const strings = {
     instructionsHint: "What the model is told before your first message.",
     temperature: "Temperature",
     topP: "Top P",
-    maxTokens: "Longest answer, in tokens",
+    maxTokens: "Max tokens",
     seed: "Seed",
     unset: "Model’s own",
   },

@@ -85,7 +85,7 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
               label={strings.composer.send}
               type="submit"
               disabled={!canSend}
-              className="bg-accent text-on-accent hover:bg-accent-strong hover:text-on-accent"
+              className="enabled:bg-accent enabled:text-on-accent enabled:hover:bg-accent-strong disabled:bg-hover"
             >
               <Icon name="arrowUp" />
             </IconButton>

@@ -17,8 +17,8 @@ import { type TurnStore, useTurn } from "./store";
 export interface TurnActions {
   /** Show the branch that goes through a turn. */
   show: (turn: string) => void;
-  /** Ask something else in a turn's place; whether that could be sent. */
-  edit: (turn: Turn, text: string) => Promise<boolean>;
+  /** Ask something that goes on from `previous`; whether that could be sent. */
+  ask: (previous: string | null, text: string) => Promise<boolean>;
   /** Have the same question answered once more, with an answer that begins with `prefix`. */
   retry: (turn: Turn, prefix?: string) => void;
   fork: (turn: Turn) => void;
@@ -37,8 +37,8 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
   const [showsWords, setShowsWords] = useState(false);
   if (turn === undefined) return null;
   return (
-    <article className="group mx-auto flex max-w-3xl flex-col gap-4 px-4 py-4 sm:px-6">
-      <Question turn={turn} onEdit={(text) => actions.edit(turn, text)} />
+    <article className="group mx-auto flex max-w-3xl flex-col gap-2 px-4 py-3 sm:px-6">
+      <Question input={turn.input} previous={turn.previous} onEdit={actions.ask} />
       <Answer turn={turn} showsWords={showsWords} onRegrow={(prefix) => actions.retry(turn, prefix)} />
       <footer className="-ms-2 flex min-h-9 flex-wrap items-center text-soft">
         {siblings.length > 1 && <Versions id={id} siblings={siblings} onShow={actions.show} />}

@@ -102,7 +102,7 @@ const Tokens = memo(function Tokens({ words }: { words: Word[] }) {
       data-word={index}
       data-surprise={surprise(word.probability)}
       aria-haspopup="dialog"
-      className="word cursor-default rounded-xs hover:outline hover:outline-accent"
+      className="word cursor-default rounded-xs outline-offset-0! hover:outline hover:outline-accent"
     >
       {word.text}
     </span>

@@ -21,7 +21,11 @@ const SHAPES = {
       <path d="M15 5.5V5a2 2 0 0 0-2-2H5a2 2 0 0 0-2 2v8a2 2 0 0 0 2 2h.5" />
     </>
   ),
-  dots: "M5 12h.01M12 12h.01M19 12h.01",
+  dots: (
+    <g strokeWidth={3}>
+      <path d="M5 12h.01M12 12h.01M19 12h.01" />
+    </g>
+  ),
   fork: "M6 4v16M6 14c0-5 12-3 12-9m0 0-3 3m3-3 3 3",
   /** A coiled spring: the mark of the product. */
   mark: "M12 12a1.5 1.5 0 0 1 3 0a3 3 0 0 1-6 0a4.5 4.5 0 0 1 9 0a6 6 0 0 1-12 0a7.5 7.5 0 0 1 15 0v8",
