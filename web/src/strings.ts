@@ -149,6 +149,7 @@ export const strings = {
     probability: (probability: number) => percent.format(probability),
     alternatives: "What else could have come here",
     chosen: "chosen",
+    none: "How likely the words of this answer were is not known.",
     regrow: (text: string) => `Go on with “${text}” instead`,
   },
 

@@ -163,6 +163,7 @@ function useActions(
       ask: (previous, text) => ask({ input: question(text), previous }),
       retry: (turn, prefix) =>
         void ask({ input: askedAgain(turn.input), previous: turn.previous, ...(prefix !== undefined && { prefix }) }),
+      fetchWords: (turn) => latest.current(() => store.fetchWords(turn.id)),
       fork: (turn) =>
         void latest.current(async () => {
           const fork = await forkChat(chat.id, turn.id);
