@@ -31,7 +31,7 @@ export const strings = {
   signIn: {
     title: "Sign in to Mainspring",
     key: "API key",
-    keyHint: "`mainspring keys create` makes one.",
+    keyHint: "“mainspring keys create” makes one.",
     submit: "Sign in",
     or: "or",
     organisation: "Sign in with your organisation",
@@ -85,6 +85,8 @@ export const strings = {
     stop: "Stop the answer",
     model: "Model",
     noModels: "No model is deployed",
+    /** Of a model that does not answer at once. */
+    states: { idle: "loads with the first question", starting: "loading…", restarting: "restarting…" },
     settings: "Settings of this chat",
   },
 

@@ -158,7 +158,7 @@ function useActions(
         void latest.current(async () => {
           await show(turn);
           // Whoever comes back to the chat finds the branch that they left.
-          noteChat(client, await updateChat(chat.id, { head: turn }));
+          client.setQueryData(chatQuery(chat.id).queryKey, await updateChat(chat.id, { head: turn }));
         }),
       ask: (previous, text) => ask({ input: question(text), previous }),
       retry: (turn, prefix) =>
