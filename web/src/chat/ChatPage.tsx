@@ -158,11 +158,12 @@ function useActions(
         void latest.current(async () => {
           await show(turn);
           // Whoever comes back to the chat finds the branch that they left.
-          noteChat(client, await updateChat(chat.id, { head: turn }));
+          client.setQueryData(chatQuery(chat.id).queryKey, await updateChat(chat.id, { head: turn }));
         }),
       ask: (previous, text) => ask({ input: question(text), previous }),
       retry: (turn, prefix) =>
         void ask({ input: askedAgain(turn.input), previous: turn.previous, ...(prefix !== undefined && { prefix }) }),
+      fetchWords: (turn) => latest.current(() => store.fetchWords(turn.id)),
       fork: (turn) =>
         void latest.current(async () => {
           const fork = await forkChat(chat.id, turn.id);

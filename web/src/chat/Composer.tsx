@@ -77,16 +77,11 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
           {children}
           <span className="flex-1" />
           {onStop ? (
-            <IconButton label={strings.composer.stop} onClick={onStop} className="bg-accent-soft text-accent">
+            <IconButton label={strings.composer.stop} look="soft" onClick={onStop}>
               <Icon name="stop" />
             </IconButton>
           ) : (
-            <IconButton
-              label={strings.composer.send}
-              type="submit"
-              disabled={!canSend}
-              className="enabled:bg-accent enabled:text-on-accent enabled:hover:bg-accent-strong disabled:bg-hover"
-            >
+            <IconButton label={strings.composer.send} type="submit" disabled={!canSend} look="primary">
               <Icon name="arrowUp" />
             </IconButton>
           )}

@@ -21,6 +21,8 @@ export interface TurnActions {
   ask: (previous: string | null, text: string) => Promise<boolean>;
   /** Have the same question answered once more, with an answer that begins with `prefix`. */
   retry: (turn: Turn, prefix?: string) => void;
+  /** Have the probabilities of an answer's words fetched; whether there are any. */
+  fetchWords: (turn: Turn) => Promise<boolean>;
   fork: (turn: Turn) => void;
   remove: (turn: Turn) => void;
 }
@@ -36,6 +38,9 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
   const turn = useTurn(store, id);
   const [showsWords, setShowsWords] = useState(false);
   if (turn === undefined) return null;
+  const toggleWords = async () => {
+    if (showsWords || hasWords(turn) || (await actions.fetchWords(turn))) setShowsWords(!showsWords);
+  };
   return (
     <article className="group mx-auto flex max-w-3xl flex-col gap-2 px-4 py-3 sm:px-6">
       <Question input={turn.input} previous={turn.previous} onEdit={actions.ask} />
@@ -54,12 +59,8 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
                   <Icon name="continue" className="size-4" />
                 </IconButton>
               )}
-              {hasWords(turn) && (
-                <IconButton
-                  label={strings.turn.words}
-                  aria-pressed={showsWords}
-                  onClick={() => setShowsWords(!showsWords)}
-                >
+              {answerText(turn) !== "" && (
+                <IconButton label={strings.turn.words} aria-pressed={showsWords} onClick={() => void toggleWords()}>
                   <Icon name="words" className="size-4" />
                 </IconButton>
               )}

@@ -29,11 +29,7 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
   const heading = useId();
   const close = () => dialog?.close();
 
-  useEffect(() => {
-    // A menu that is just closing gives the focus back first; the dialog then knows where to give it back to.
-    const timer = setTimeout(() => dialog?.showModal());
-    return () => clearTimeout(timer);
-  }, [dialog]);
+  useEffect(() => dialog?.showModal(), [dialog]);
 
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside the dialog; with the keyboard, Escape does it.
