@@ -35,7 +35,7 @@ new PerformanceObserver(list => {
 def _typing(page: Any, base_url: str, chat: str, last: str, keys: int) -> dict[str, float]:
     began = time.perf_counter()
     page.goto(f"{base_url}/c/{chat}")
-    page.get_by_text(last, exact=True).wait_for(timeout=60_000)
+    page.get_by_text(last).wait_for(timeout=60_000)
     shown_s = time.perf_counter() - began
     page.wait_for_timeout(3000)  # the older turns are loaded
     page.evaluate(WATCH)
