@@ -26,7 +26,7 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
 
   useEffect(() => {
     // On a touch screen the keyboard would cover what is to be read first.
-    if (matchMedia("(pointer: fine)").matches) field.current?.focus();
+    if (!isTouched()) field.current?.focus();
   }, []);
 
   const write = (draft: string) => {
@@ -41,8 +41,8 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
     setIsSending(false);
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    // While a word is being composed, Enter chooses among its spellings.
-    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    // While a word is being composed, Enter chooses among its spellings. On a touch screen there is no Shift to hold.
+    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing || isTouched()) return;
     event.preventDefault();
     void submit();
   };
@@ -89,4 +89,8 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
       </div>
     </form>
   );
+}
+
+function isTouched(): boolean {
+  return matchMedia("(pointer: coarse)").matches;
 }

@@ -44,7 +44,7 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
   return (
     <article className="group mx-auto flex max-w-3xl flex-col gap-2 px-4 py-3 sm:px-6">
       <Question input={turn.input} previous={turn.previous} onEdit={actions.ask} />
-      <Answer turn={turn} showsWords={showsWords} onRegrow={(prefix) => actions.retry(turn, prefix)} />
+      <Answer turn={turn} showsWords={showsWords} onRetry={(prefix) => actions.retry(turn, prefix)} />
       <footer className="-ms-2 flex min-h-9 flex-wrap items-center text-soft">
         {siblings.length > 1 && <Versions id={id} siblings={siblings} onShow={actions.show} />}
         {!isActive(turn.status) && (

@@ -29,7 +29,11 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
   const heading = useId();
   const close = () => dialog?.close();
 
-  useEffect(() => dialog?.showModal(), [dialog]);
+  useEffect(() => {
+    dialog?.showModal();
+    // To where one goes on, and not to the button that closes.
+    if (!bare) dialog?.querySelector<HTMLElement>("input, textarea, footer button")?.focus();
+  }, [dialog, bare]);
 
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside the dialog; with the keyboard, Escape does it.
