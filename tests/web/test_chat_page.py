@@ -85,7 +85,7 @@ def opened(page: Any, server: Server, api: Api, **settings: Any) -> str:
 def test_a_person_asks_and_reads_what_was_said(page: Any, server: Server, api: Api) -> None:
     page.goto(server.base_url)
     page.get_by_role("button", name="Settings of this chat").click()
-    page.get_by_label("Max tokens").fill("32")
+    page.get_by_label("Longest answer, in tokens").fill("32")
     page.get_by_role("button", name="Save").click()
     say(page, "Say hello.")
     begun(page)
