@@ -9,29 +9,17 @@ import { Confirm } from "../ui/Dialog";
 import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
 import { Answer } from "./Answer";
+import type { Actions } from "./actions";
 import { answerText, hasWords } from "./items";
 import { Question } from "./Question";
 import { isActive } from "./reduce";
 import { type TurnStore, useTurn } from "./store";
 
-export interface TurnActions {
-  /** Show the branch that goes through a turn. */
-  show: (turn: string) => void;
-  /** Ask something that goes on from `previous`; whether that could be sent. */
-  ask: (previous: string | null, text: string) => Promise<boolean>;
-  /** Have the same question answered once more, with an answer that begins with `prefix`. */
-  retry: (turn: Turn, prefix?: string) => void;
-  /** Have the probabilities of an answer's words fetched; whether there are any. */
-  fetchWords: (turn: Turn) => Promise<boolean>;
-  fork: (turn: Turn) => void;
-  remove: (turn: Turn) => void;
-}
-
 interface Props {
   store: TurnStore;
   id: string;
   siblings: readonly string[];
-  actions: TurnActions;
+  actions: Actions;
 }
 
 export const TurnView = memo(function TurnView({ store, id, siblings, actions }: Props) {
@@ -106,7 +94,7 @@ function Versions({ id, siblings, onShow }: Pick<Props, "id" | "siblings"> & { o
   );
 }
 
-function MoreMenu({ turn, actions }: { turn: Turn; actions: TurnActions }) {
+function MoreMenu({ turn, actions }: { turn: Turn; actions: Actions }) {
   const [asksToDelete, setAsksToDelete] = useState(false);
   const trigger = (
     <IconButton label={strings.turn.more}>
