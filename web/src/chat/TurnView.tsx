@@ -26,6 +26,7 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
   const turn = useTurn(store, id);
   const [showsWords, setShowsWords] = useState(false);
   if (turn === undefined) return null;
+  const text = answerText(turn);
   const toggleWords = async () => {
     if (showsWords || hasWords(turn) || (await actions.fetchWords(turn))) setShowsWords(!showsWords);
   };
@@ -38,16 +39,16 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
         {!isActive(turn.status) && (
           <>
             <div className="flex items-center transition-opacity group-focus-within:opacity-100 group-hover:opacity-100 pointer-fine:opacity-60">
-              <CopyButton label={strings.turn.copy} text={() => answerText(turn)} />
+              {text !== "" && <CopyButton label={strings.turn.copy} text={() => text} />}
               <IconButton label={strings.turn.retry} onClick={() => actions.retry(turn)}>
                 <Icon name="retry" className="size-4" />
               </IconButton>
-              {canContinue(turn) && (
-                <IconButton label={strings.turn.continue} onClick={() => actions.retry(turn, answerText(turn))}>
+              {text !== "" && isCut(turn) && (
+                <IconButton label={strings.turn.continue} onClick={() => actions.retry(turn, text)}>
                   <Icon name="continue" className="size-4" />
                 </IconButton>
               )}
-              {answerText(turn) !== "" && (
+              {text !== "" && (
                 <IconButton label={strings.turn.words} aria-pressed={showsWords} onClick={() => void toggleWords()}>
                   <Icon name="words" className="size-4" />
                 </IconButton>
@@ -62,10 +63,9 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
   );
 });
 
-/** Whether there is an answer that broke off. */
-function canContinue(turn: Turn): boolean {
-  const isCut = turn.incomplete_details?.reason === "max_output_tokens";
-  return (isCut || turn.status === "cancelled" || turn.status === "failed") && answerText(turn) !== "";
+/** Whether the answer broke off. */
+function isCut({ status, incomplete_details }: Turn): boolean {
+  return status === "cancelled" || status === "failed" || incomplete_details?.reason === "max_output_tokens";
 }
 
 function Versions({ id, siblings, onShow }: Pick<Props, "id" | "siblings"> & { onShow: (turn: string) => void }) {
