@@ -1,6 +1,6 @@
 /** Chats, their turns, and the models that answer in them. */
 
-import { infiniteQueryOptions, type QueryClient, queryOptions } from "@tanstack/react-query";
+import { type InfiniteData, infiniteQueryOptions, type QueryClient, queryOptions } from "@tanstack/react-query";
 import { get, post, remove, send } from "./client";
 import { sseData } from "./sse";
 import type { Chat, ChatSettings, ChatUpdate, Item, Model, Page, Response, ResponseEvent, Turn } from "./types";
@@ -44,6 +44,13 @@ export function chatQuery(id: string) {
 export function noteChat(client: QueryClient, chat: Chat): void {
   client.setQueryData(chatQuery(chat.id).queryKey, chat);
   void client.invalidateQueries({ queryKey: ["chats"] });
+}
+
+/** The folders of all chats that were listed. */
+export function knownFolders(client: QueryClient): string[] {
+  const lists = client.getQueriesData<InfiniteData<Page<Chat>>>({ queryKey: ["chats"] });
+  const chats = lists.flatMap(([, list]) => list?.pages.flatMap((page) => page.data) ?? []);
+  return [...new Set(chats.map((chat) => chat.folder))].filter(Boolean).sort();
 }
 
 export function createChat(settings: ChatSettings): Promise<Chat> {

@@ -3,11 +3,11 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useNavigate, useParams } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
-import { deleteChat, noteChat, updateChat } from "../api/chats";
+import { deleteChat, knownFolders, noteChat, updateChat } from "../api/chats";
 import type { Chat, ChatUpdate } from "../api/types";
 import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
-import { Confirm, Dialog } from "../ui/Dialog";
+import { Confirm, Dialog, DialogActions } from "../ui/Dialog";
 import { Field } from "../ui/Field";
 import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
@@ -76,6 +76,7 @@ function EditDialog({ chat, onSave, onClose }: EditProps) {
   const [title, setTitle] = useState(chat.title);
   const [folder, setFolder] = useState(chat.folder);
   const [tags, setTags] = useState(chat.tags.join(", "));
+  const client = useQueryClient();
 
   const save = (event: FormEvent, close: () => void) => {
     event.preventDefault();
@@ -91,6 +92,7 @@ function EditDialog({ chat, onSave, onClose }: EditProps) {
           <Field
             label={strings.chats.folder}
             hint={strings.chats.folderHint}
+            suggestions={knownFolders(client)}
             value={folder}
             onChange={(event) => setFolder(event.target.value)}
           />
@@ -100,12 +102,12 @@ function EditDialog({ chat, onSave, onClose }: EditProps) {
             value={tags}
             onChange={(event) => setTags(event.target.value)}
           />
-          <footer className="mt-2 flex justify-end gap-2">
+          <DialogActions>
             <Button onClick={close}>{strings.actions.cancel}</Button>
             <Button look="primary" type="submit">
               {strings.actions.save}
             </Button>
-          </footer>
+          </DialogActions>
         </form>
       )}
     </Dialog>

@@ -8,6 +8,7 @@ import { TopBar } from "../shell/Shell";
 import { strings } from "../strings";
 import { Icon } from "../ui/Icon";
 import { useTitle } from "../ui/title";
+import { useAttempt } from "./attempt";
 import { Composer } from "./Composer";
 import { question } from "./items";
 import { ModelPicker } from "./ModelPicker";
@@ -16,16 +17,15 @@ import { SettingsButton } from "./SettingsButton";
 
 export function NewChatPage() {
   const [settings, setSettings] = useState(firstSettings);
-  const [problem, setProblem] = useState<string | null>(null);
+  const { problem, attempt } = useAttempt();
   const model = useModel(settings);
   const client = useQueryClient();
   const navigate = useNavigate();
   useTitle("");
 
-  const send = async (text: string) => {
-    if (model === undefined) return false;
-    setProblem(null);
-    try {
+  const send = (text: string) =>
+    attempt(async () => {
+      if (model === undefined) throw new Error(strings.composer.noModels);
       const chat = await createChat({ ...settings, model });
       try {
         await createTurn(chat.id, { input: question(text), previous: null, model, settings });
@@ -35,12 +35,7 @@ export function NewChatPage() {
       }
       noteChat(client, chat);
       await navigate({ to: "/c/$chatId", params: { chatId: chat.id } });
-      return true;
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error));
-      return false;
-    }
-  };
+    });
   const chooseModel = (chosen: string) => {
     setSettings({ ...settings, model: chosen });
     rememberModel(chosen);
