@@ -2,12 +2,15 @@
 
 import type { QueryClient } from "@tanstack/react-query";
 import { createRootRouteWithContext, createRoute, createRouter, redirect } from "@tanstack/react-router";
+import { lazy, Suspense } from "react";
 import { sessionQuery } from "./api/session";
 import { ChatPage } from "./chat/ChatPage";
 import { NewChatPage } from "./chat/NewChatPage";
 import { Failure, NotFound, Root } from "./Root";
 import { SignInPage } from "./SignInPage";
 import { Shell } from "./shell/Shell";
+
+const SharedPage = lazy(() => import("./share/SharedPage"));
 
 interface Context {
   queryClient: QueryClient;
@@ -47,6 +50,18 @@ const signedIn = createRoute({
   component: Shell,
 });
 
+const shared = createRoute({
+  getParentRoute: () => root,
+  path: "/s/$share",
+  component: function Shared() {
+    return (
+      <Suspense>
+        <SharedPage share={shared.useParams().share} />
+      </Suspense>
+    );
+  },
+});
+
 const newChat = createRoute({ getParentRoute: () => signedIn, path: "/", component: NewChatPage });
 
 const chat = createRoute({
@@ -60,7 +75,7 @@ const chat = createRoute({
   },
 });
 
-const routes = root.addChildren([signIn, signedIn.addChildren([newChat, chat])]);
+const routes = root.addChildren([signIn, shared, signedIn.addChildren([newChat, chat])]);
 
 export function createAppRouter(context: Context) {
   return createRouter({

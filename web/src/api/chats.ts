@@ -53,8 +53,8 @@ export function knownFolders(client: QueryClient): string[] {
   return [...new Set(chats.map((chat) => chat.folder))].filter(Boolean).sort();
 }
 
-export function createChat(settings: ChatSettings): Promise<Chat> {
-  return post(CHATS, { settings });
+export function createChat(settings: ChatSettings, temporary: boolean): Promise<Chat> {
+  return post(CHATS, { settings, temporary });
 }
 
 export function updateChat(id: string, update: ChatUpdate): Promise<Chat> {

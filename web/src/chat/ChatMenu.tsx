@@ -2,7 +2,7 @@
 
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useNavigate, useParams } from "@tanstack/react-router";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, lazy, Suspense, useState } from "react";
 import { deleteChat, knownFolders, noteChat, updateChat } from "../api/chats";
 import type { Chat, ChatUpdate } from "../api/types";
 import { strings } from "../strings";
@@ -12,8 +12,10 @@ import { Field } from "../ui/Field";
 import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
 
+const ShareDialog = lazy(async () => ({ default: (await import("../share/ShareDialog")).ShareDialog }));
+
 export function ChatMenu({ chat, className = "" }: { chat: Chat; className?: string }) {
-  const [dialog, setDialog] = useState<"edit" | "delete" | null>(null);
+  const [dialog, setDialog] = useState<"edit" | "share" | "delete" | null>(null);
   const client = useQueryClient();
   const navigate = useNavigate();
   const { chatId } = useParams({ strict: false });
@@ -49,11 +51,19 @@ export function ChatMenu({ chat, className = "" }: { chat: Chat; className?: str
         <MenuItem icon={<Icon name="pencil" className="size-4" />} onSelect={() => setDialog("edit")}>
           {strings.chats.edit}
         </MenuItem>
+        <MenuItem icon={<Icon name="share" className="size-4" />} onSelect={() => setDialog("share")}>
+          {strings.share.menu}
+        </MenuItem>
         <MenuItem icon={<Icon name="trash" className="size-4" />} onSelect={() => setDialog("delete")}>
           {strings.chats.delete}
         </MenuItem>
       </Menu>
       {dialog === "edit" && <EditDialog chat={chat} onSave={update.mutate} onClose={() => setDialog(null)} />}
+      {dialog === "share" && (
+        <Suspense>
+          <ShareDialog chat={chat} onClose={() => setDialog(null)} />
+        </Suspense>
+      )}
       {dialog === "delete" && (
         <Confirm
           title={strings.chats.deleteTitle}

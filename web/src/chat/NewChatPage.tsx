@@ -17,6 +17,7 @@ import { SettingsButton } from "./SettingsButton";
 
 export function NewChatPage() {
   const [settings, setSettings] = useState(firstSettings);
+  const [isTemporary, setIsTemporary] = useState(false);
   const { problem, attempt } = useAttempt();
   const model = useModel(settings);
   const client = useQueryClient();
@@ -26,7 +27,7 @@ export function NewChatPage() {
   const send = (text: string) =>
     attempt(async () => {
       if (model === undefined) throw new Error(strings.composer.noModels);
-      const chat = await createChat({ ...settings, model });
+      const chat = await createChat({ ...settings, model }, isTemporary);
       try {
         await createTurn(chat.id, { input: question(text), previous: null, model, settings });
       } catch (error) {
@@ -49,6 +50,15 @@ export function NewChatPage() {
           <Icon name="mark" className="size-12 text-brass" />
           <h1 className="font-semibold text-2xl tracking-tight">{strings.welcome.title}</h1>
           <p className="max-w-md text-balance text-soft">{strings.welcome.text}</p>
+          <label className="flex items-center gap-2 text-soft text-sm" title={strings.welcome.temporaryHint}>
+            <input
+              type="checkbox"
+              className="accent-accent"
+              checked={isTemporary}
+              onChange={(event) => setIsTemporary(event.target.checked)}
+            />
+            {strings.welcome.temporary}
+          </label>
         </div>
         <Composer draftKey="draft.new" isReady={model !== undefined} onSend={send} problem={problem}>
           <ModelPicker model={model} onChange={chooseModel} />
