@@ -111,6 +111,8 @@ const Tokens = memo(function Tokens({ words }: { words: Word[] }) {
       data-word={index}
       data-surprise={surprise(word.probability)}
       aria-haspopup="dialog"
+      // White space, and a piece of a character, would be a button without a name.
+      aria-label={word.text.trim() === "" ? visible(word.text) || "…" : undefined}
       className="word cursor-default rounded-xs hover:outline hover:outline-accent"
     >
       {word.text}

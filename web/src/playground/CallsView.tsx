@@ -23,7 +23,7 @@ export function CallsView({ calls, onResults }: Props) {
   return (
     <form onSubmit={submit} className="flex flex-col gap-3">
       <h3 className="font-medium text-sm">{strings.tools.calls}</h3>
-      {calls.map((call) => (
+      {calls.map((call, at) => (
         <div key={call.id} className="flex flex-col gap-2 rounded-lg border border-line bg-page p-3">
           <pre dir="ltr" className="whitespace-pre-wrap break-words font-mono text-sm">
             <code>
@@ -33,7 +33,7 @@ export function CallsView({ calls, onResults }: Props) {
           {onResults !== null && <BadArguments text={call.arguments} />}
           {onResults !== null && (
             <TextField
-              label={strings.tools.result(call.name)}
+              label={strings.tools.result(call.name, calls.length > 1 ? at + 1 : null)}
               rows={2}
               dir="auto"
               value={results[call.id] ?? ""}

@@ -1,4 +1,4 @@
-import { useRef, useState } from "react";
+import { useState } from "react";
 import { wordsOf } from "../chat/words";
 import { Button } from "../ui/Button";
 import { Icon } from "../ui/Icon";
@@ -31,13 +31,13 @@ export function ChatTab({ state, onChange, isShown }: Props) {
   const { answer, isRunning, run, stop, clear } = useRun("v1/chat/completions", takeChat);
   const [problems, setProblems] = useState<readonly Problem[]>([]);
   /** What the answer that is shown was asked with. */
-  const asked = useRef<Body | null>(null);
+  const [asked, setAsked] = useState<Body | null>(null);
 
   const start = (messages: Message[] = state.messages) => {
     const { body, problems: found } = chatRequest({ ...state, messages, model: chosenModel(state.model, models) });
     setProblems(found ?? []);
     if (body === null) return;
-    asked.current = body;
+    setAsked(body);
     void run(body);
   };
   /** Makes the answer a part of the conversation. */
@@ -88,7 +88,7 @@ export function ChatTab({ state, onChange, isShown }: Props) {
               />
             )}
             {isOver && !answer.isStopped && answer.text !== "" && (
-              <Verdict text={answer.text} format={asked.current?.response_format} />
+              <Verdict text={answer.text} format={asked?.response_format} />
             )}
           </AnswerView>
         </>

@@ -120,7 +120,7 @@ function TextsList({ texts, onChange, hasSkipTarget }: TextsProps) {
             key={key}
             className="flex items-start gap-1 rounded-xl border border-line bg-raised p-1 focus-within:border-line-strong"
           >
-            <span aria-hidden="true" className="w-6 pt-1.5 text-center text-soft text-sm tabular-nums">
+            <span aria-hidden="true" className="w-6 pt-2 text-center text-soft text-sm tabular-nums">
               {at + 1}
             </span>
             <div className="grows max-h-60 flex-1 overflow-y-auto" data-text={text}>

@@ -23,7 +23,7 @@ export function FormatSection({ format, onChange }: Props) {
   };
   return (
     <Section title={strings.format.title} note={strings.format.types[format.type]} isOpen={format.type !== "text"}>
-      <Select label={strings.format.title} value={format.type} options={OPTIONS} onChange={choose} />
+      <Select label={strings.format.type} value={format.type} options={OPTIONS} onChange={choose} />
       {format.type !== "text" && <p className="text-soft text-xs">{strings.format.jsonHint}</p>}
       {format.type === "json_schema" && (
         <>

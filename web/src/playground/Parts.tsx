@@ -81,7 +81,7 @@ export function Check({ label, hint, isChecked, onChange }: CheckProps) {
         onChange={(event) => onChange(event.target.checked)}
         className="size-4.5 accent-accent"
       />
-      <label htmlFor={id} className="min-h-6 font-medium text-sm">
+      <label htmlFor={id} className="font-medium text-sm">
         {label}
       </label>
       {hint && (

@@ -18,6 +18,7 @@ describe("a chat", () => {
     expect(answer).toMatchObject({ text: "Hello", finish: "stop", firstMs: 200, error: null });
     expect(tokensPerSecond({ ...answer, endedMs: 1200 })).toBe(10);
     expect(tokensPerSecond(answer)).toBeNull();
+    expect(tokensPerSecond({ ...answer, endedMs: 201 })).toBeNull();
   });
 
   test("pieces of calls belong to the call of their index", () => {

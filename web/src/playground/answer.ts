@@ -1,7 +1,7 @@
 /** An answer as its stream tells of it. Pure: times are told from outside, in milliseconds. */
 
 import type { LogProb } from "../api/types";
-import type { Words } from "../chat/words";
+import type { Word, Words } from "../chat/words";
 import type { Call } from "./state";
 
 export interface Usage {
@@ -130,10 +130,13 @@ function addCall(calls: Call[], { index, id, function: piece }: ToolCallDelta): 
   return next;
 }
 
-/** Tokens a second once the answer had begun; null if there were too few to tell. */
+/** Less than this between the first and the last token, and they have come together: that says nothing of their making. */
+const MIN_SPAN_MS = 50;
+
+/** Tokens a second once the answer had begun; null if that cannot be told. */
 export function tokensPerSecond({ usage, firstMs, endedMs }: Answer): number | null {
   const num = usage?.completion_tokens ?? 0;
-  if (firstMs === null || endedMs === null || endedMs <= firstMs || num < 2) return null;
+  if (firstMs === null || endedMs === null || endedMs - firstMs < MIN_SPAN_MS || num < 2) return null;
   return ((num - 1) * 1000) / (endedMs - firstMs);
 }
 
@@ -141,23 +144,21 @@ export function tokensPerSecond({ usage, firstMs, endedMs }: Answer): number | n
 export function completionWords({ text, completionLogprobs }: Answer): Words {
   const { tokens, token_logprobs, top_logprobs, text_offset } = completionLogprobs;
   const characters = [...text];
-  const upTo = (offset: number) => characters.slice(0, offset).join("");
-  const words = tokens.map((token, index) => {
-    const start = text_offset[index] ?? 0;
-    const end = text_offset[index + 1] ?? characters.length;
-    const before = upTo(start);
+  const part = (start: number, end?: number) => characters.slice(start, end).join("");
+  const head = part(0, text_offset[0] ?? 0);
+  let before = head;
+  const words = tokens.map((token, index): Word => {
+    const shown = part(text_offset[index] ?? 0, text_offset[index + 1]);
     const top = Object.entries(top_logprobs[index] ?? {}).sort(([, one], [, other]) => other - one);
-    return {
-      text: characters.slice(start, end).join(""),
-      probability: Math.exp(token_logprobs[index] ?? 0),
-      alternatives: top.map(([alternative, logprob]) => ({
-        text: alternative,
-        probability: Math.exp(logprob),
-        isChosen: alternative === token,
-        // A piece of a character cannot be written.
-        prefix: alternative === "" || alternative.includes("\ufffd") ? null : before + alternative,
-      })),
-    };
+    const alternatives = top.map(([alternative, logprob]) => ({
+      text: alternative,
+      probability: Math.exp(logprob),
+      isChosen: alternative === token,
+      // A piece of a character cannot be written.
+      prefix: alternative === "" || alternative.includes("\ufffd") ? null : before + alternative,
+    }));
+    before += shown;
+    return { text: shown, probability: Math.exp(token_logprobs[index] ?? 0), alternatives };
   });
-  return { head: upTo(text_offset[0] ?? 0), words };
+  return { head, words };
 }

@@ -50,6 +50,7 @@ export const strings = {
 
   format: {
     title: "Form of the answer",
+    type: "Form",
     types: { text: "Text", json_object: "JSON object", json_schema: "JSON of a schema" },
     name: "Name of the schema",
     strict: "Strict",
@@ -88,7 +89,9 @@ export const strings = {
     noSchema: "“parameters” is a JSON schema: an object.",
     badCall: "The arguments are no JSON:",
     calls: "The model calls",
-    result: (name: string) => `What ${name} returns`,
+    /** Numbered if there are several: they may be of the same function. */
+    result: (name: string, at: number | null) =>
+      at === null ? `What ${name} returns` : `What ${name} returns (call ${at})`,
     go: "Send the results",
   },
 
@@ -129,7 +132,7 @@ export const strings = {
     dimensions: "Dimensions",
     dimensionsHint: "Fewer only with models that were trained for it.",
     matrix: "Similarity",
-    caption: "Cosine similarity of each two texts: 1 is the same direction, 0 is none in common.",
+    caption: "Cosine similarity of each two texts: 1 for the same direction, 0 for nothing in common.",
     none: "Run, and the similarities are shown here.",
     similarity: (value: number) => similarity.format(value),
     size: (dimensions: number, tokens: number) =>

@@ -55,7 +55,7 @@ export function Sidebar({ onClose, onLeave }: Props) {
         </label>
       </div>
       <ChatList search={useDeferredValue(search)} onSearch={setSearch} onLeave={onLeave} />
-      <div className="border-line border-t px-2 pt-2">
+      <div className="border-line border-t p-2">
         <Link
           to="/playground"
           onClick={onLeave}
