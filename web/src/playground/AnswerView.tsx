@@ -89,7 +89,7 @@ function Thoughts({ answer: { reasoning, text } }: { answer: Answer }) {
 }
 
 function Plain({ answer }: { answer: Answer }) {
-  const { text, calls, endedMs, reasoning, error } = answer;
+  const { text, calls, endedMs, reasoning, error, isStopped } = answer;
   if (text !== "")
     return (
       <div dir="auto" className="whitespace-pre-wrap break-words leading-relaxed">
@@ -98,7 +98,7 @@ function Plain({ answer }: { answer: Answer }) {
     );
   if (endedMs === null && reasoning === "" && calls.length === 0)
     return <p className="pulse text-soft text-sm">{strings.answer.waiting}</p>;
-  if (endedMs !== null && calls.length === 0 && error === null)
+  if (endedMs !== null && calls.length === 0 && error === null && !isStopped)
     return <p className="text-soft text-sm">{strings.answer.empty}</p>;
   return null;
 }
