@@ -203,15 +203,16 @@ def test_chats_are_listed_by_their_last_change_and_found_by_what_was_said(client
 def test_turns_come_in_pages(client: httpx.Client) -> None:
     chat = begin(client)["id"]
     ids = [ask(client, chat, f"Question {at}", waits=False)["id"] for at in range(5)]
-    pages, after = [], None
-    while True:
-        params = {"limit": 2, **({"after": after} if after else {})}
-        page = client.get(f"/v1/x/chats/{chat}/turns", params=params).json()
-        pages += [each["id"] for each in page["data"]]
-        if not page["has_more"]:
-            break
-        after = page["last_id"]
-    assert pages == ids
+    for order in ("asc", "desc"):
+        pages, after = [], None
+        while True:
+            params = {"limit": 2, "order": order, **({"after": after} if after else {})}
+            page = client.get(f"/v1/x/chats/{chat}/turns", params=params).json()
+            pages += [each["id"] for each in page["data"]]
+            if not page["has_more"]:
+                break
+            after = page["last_id"]
+        assert pages == (ids if order == "asc" else ids[::-1])
 
 
 def test_a_branch_is_deleted_with_all_that_goes_on_from_it(client: httpx.Client) -> None:

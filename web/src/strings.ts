@@ -12,7 +12,6 @@ export const strings = {
     cancel: "Cancel",
     close: "Close",
     copied: "Copied",
-    copy: "Copy",
     delete: "Delete",
     retry: "Try again",
     save: "Save",
@@ -31,7 +30,7 @@ export const strings = {
   signIn: {
     title: "Sign in to Mainspring",
     key: "API key",
-    keyHint: "`mainspring keys create` makes one.",
+    keyHint: "“mainspring keys create” makes one.",
     submit: "Sign in",
     or: "or",
     organisation: "Sign in with your organisation",
@@ -86,6 +85,8 @@ export const strings = {
     stop: "Stop the answer",
     model: "Model",
     noModels: "No model is deployed",
+    /** Of a model that does not answer at once. */
+    states: { idle: "loads with the first question", starting: "loading…", restarting: "restarting…" },
     settings: "Settings of this chat",
   },
 
@@ -150,6 +151,7 @@ export const strings = {
     probability: (probability: number) => percent.format(probability),
     alternatives: "What else could have come here",
     chosen: "chosen",
+    none: "How likely the words of this answer were is not known.",
     regrow: (text: string) => `Go on with “${text}” instead`,
   },
 

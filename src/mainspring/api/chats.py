@@ -17,7 +17,7 @@ from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.openai import replies
 from mainspring.api.openai.asks import ask_of, response_of
-from mainspring.api.openai.pages import part_of
+from mainspring.api.openai.pages import page_of, part_of
 from mainspring.api.openai.request import deployment
 from mainspring.api.openai.responses_answer import EventStream, placed
 from mainspring.api.openai.wire_base import Wire
@@ -155,7 +155,7 @@ class ChatTurn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatTurnList(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of turns of all branches, oldest first; the ids of an empty page are empty."""
+    """A page of turns of all branches; the ids of an empty page are empty."""
 
     object: Literal["list"] = "list"
     data: list[ChatTurn]
@@ -203,7 +203,7 @@ class ChatRoutes:
 
     async def turns(self, http: Request) -> HttpResponse:
         """What was said in it."""
-        found, more = await self._chats.turns(*_named(http), **part_of(http))
+        found, more = await self._chats.turns(*_named(http), **page_of(http, descending=False))
         data = [ChatTurn.of(each) for each in found]
         ids = (data[0].id, data[-1].id) if data else ("", "")
         return replies.json(ChatTurnList(data=data, first_id=ids[0], last_id=ids[1], has_more=more))
@@ -277,7 +277,7 @@ def chat_operations(services: Services, stateful: Stateful) -> list[Operation]:
               reply=Chat),
         deletes(path=one, handler=routes.delete, name="x_chats_delete", summary="Delete a chat", reply=ChatDeleted),
         gets(path=turns, handler=routes.turns, name="x_chats_turns_list", summary="List what was said in a chat",
-             reply=ChatTurnList, query=page),
+             reply=ChatTurnList, query=(*page, "page/order")),
         posts(path=turns, handler=routes.ask, name="x_chats_turns_create", summary="Say something in a chat",
               body=CreateTurnRequest, reply=Response, chunk=StreamEvent, says_done=False),
         deletes(path=f"{turns}/{{response_id}}", handler=routes.remove_turn, name="x_chats_turns_delete",

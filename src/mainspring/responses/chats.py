@@ -96,12 +96,12 @@ class Chats:
         self._responses.gone(gone)
 
     async def turns(
-        self, project: str, owner: str, id: str, *, after: str | None, limit: int  # noqa: A002
+        self, project: str, owner: str, id: str, *, after: str | None, limit: int, descending: bool  # noqa: A002
     ) -> tuple[list[Turn], bool]:  # fmt: skip
-        """A page of what was said in it on all branches, oldest first, and whether there is more."""
+        """A page of what was said in it on all branches, oldest or newest first, and whether there is more."""
         async with self._database.read() as connection:
             found = await kept.find_chat(connection, project, owner, id)
-            page, more = await kept.list_turns(connection, found.id, after=after, limit=limit)
+            page, more = await kept.list_turns(connection, found.id, after=after, limit=limit, descending=descending)
             return await turns_in(connection, page), more
 
     async def has_turn(self, chat: Chat, turn: str) -> bool:

@@ -160,9 +160,9 @@ async def find_turn(connection: AsyncConnection, chat: str, id: str) -> Kept:  #
 
 
 async def list_turns(
-    connection: AsyncConnection, chat: str, *, after: str | None, limit: int
+    connection: AsyncConnection, chat: str, *, after: str | None, limit: int, descending: bool = False
 ) -> tuple[list[Kept], bool]:
-    """A page of a chat's responses, oldest first, and whether there is more.
+    """A page of a chat's responses, oldest or newest first, and whether there is more.
 
     Raises:
         NotFound: `after` is none of them.
@@ -171,8 +171,11 @@ async def list_turns(
     query = select(responses).where(c.chat == chat)
     if after is not None:
         last = await find_turn(connection, chat, after)
-        query = query.where(or_(c.created > last.created, and_(c.created == last.created, c.id > last.id)))
-    rows = (await connection.execute(query.order_by(c.created, c.id).limit(limit + 1))).mappings().all()
+        beyond = c.created < last.created if descending else c.created > last.created
+        beside = c.id < last.id if descending else c.id > last.id
+        query = query.where(or_(beyond, and_(c.created == last.created, beside)))
+    order = (c.created.desc(), c.id.desc()) if descending else (c.created, c.id)
+    rows = (await connection.execute(query.order_by(*order).limit(limit + 1))).mappings().all()
     return [kept_of(row) for row in rows[:limit]], len(rows) > limit
 
 

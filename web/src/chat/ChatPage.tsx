@@ -91,7 +91,7 @@ function Conversation({ chat, store, at }: { chat: Chat; store: TurnStore; at: s
       return false;
     }
   };
-  const { ask, actions } = useActions(chat, store, model, attempt);
+  const actions = useActions(chat, store, model, attempt);
 
   if (!isLoaded) {
     return (
@@ -106,7 +106,7 @@ function Conversation({ chat, store, at }: { chat: Chat; store: TurnStore; at: s
         draftKey={`draft.${chat.id}`}
         isReady={model !== undefined}
         onStop={status && isActive(status) && last ? () => void attempt(() => store.cancel(last)) : undefined}
-        onSend={(text) => ask({ input: question(text), previous: last })}
+        onSend={(text) => actions.ask(last, text)}
         problem={problem}
       >
         <ModelPicker
@@ -158,11 +158,12 @@ function useActions(
         void latest.current(async () => {
           await show(turn);
           // Whoever comes back to the chat finds the branch that they left.
-          noteChat(client, await updateChat(chat.id, { head: turn }));
+          client.setQueryData(chatQuery(chat.id).queryKey, await updateChat(chat.id, { head: turn }));
         }),
-      edit: (turn, text) => ask({ input: question(text), previous: turn.previous }),
+      ask: (previous, text) => ask({ input: question(text), previous }),
       retry: (turn, prefix) =>
         void ask({ input: askedAgain(turn.input), previous: turn.previous, ...(prefix !== undefined && { prefix }) }),
+      fetchWords: (turn) => latest.current(() => store.fetchWords(turn.id)),
       fork: (turn) =>
         void latest.current(async () => {
           const fork = await forkChat(chat.id, turn.id);
@@ -176,7 +177,7 @@ function useActions(
           await client.invalidateQueries({ queryKey: ["chat", chat.id] });
         }),
     };
-    return { ask, actions };
+    return actions;
   }, [chat.id, chat.settings, store, model, client, navigate]);
 }
 

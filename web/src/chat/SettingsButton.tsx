@@ -44,7 +44,7 @@ export function SettingsButton({ settings, onChange }: Props) {
                 rows={8}
                 defaultValue={settings.instructions}
               />
-              <div className="grid grid-cols-2 gap-4">
+              <div className="grid grid-cols-2 items-end gap-4">
                 {NUMBERS.map(({ name, ...field }) => (
                   <Field
                     key={name}

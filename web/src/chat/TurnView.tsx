@@ -17,10 +17,12 @@ import { type TurnStore, useTurn } from "./store";
 export interface TurnActions {
   /** Show the branch that goes through a turn. */
   show: (turn: string) => void;
-  /** Ask something else in a turn's place; whether that could be sent. */
-  edit: (turn: Turn, text: string) => Promise<boolean>;
+  /** Ask something that goes on from `previous`; whether that could be sent. */
+  ask: (previous: string | null, text: string) => Promise<boolean>;
   /** Have the same question answered once more, with an answer that begins with `prefix`. */
   retry: (turn: Turn, prefix?: string) => void;
+  /** Have the probabilities of an answer's words fetched; whether there are any. */
+  fetchWords: (turn: Turn) => Promise<boolean>;
   fork: (turn: Turn) => void;
   remove: (turn: Turn) => void;
 }
@@ -36,10 +38,13 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
   const turn = useTurn(store, id);
   const [showsWords, setShowsWords] = useState(false);
   if (turn === undefined) return null;
+  const toggleWords = async () => {
+    if (showsWords || hasWords(turn) || (await actions.fetchWords(turn))) setShowsWords(!showsWords);
+  };
   return (
-    <article className="group mx-auto flex max-w-3xl flex-col gap-4 px-4 py-4 sm:px-6">
-      <Question turn={turn} onEdit={(text) => actions.edit(turn, text)} />
-      <Answer turn={turn} showsWords={showsWords} onRegrow={(prefix) => actions.retry(turn, prefix)} />
+    <article className="group mx-auto flex max-w-3xl flex-col gap-2 px-4 py-3 sm:px-6">
+      <Question input={turn.input} previous={turn.previous} onEdit={actions.ask} />
+      <Answer turn={turn} showsWords={showsWords} onRetry={(prefix) => actions.retry(turn, prefix)} />
       <footer className="-ms-2 flex min-h-9 flex-wrap items-center text-soft">
         {siblings.length > 1 && <Versions id={id} siblings={siblings} onShow={actions.show} />}
         {!isActive(turn.status) && (
@@ -54,12 +59,8 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
                   <Icon name="continue" className="size-4" />
                 </IconButton>
               )}
-              {hasWords(turn) && (
-                <IconButton
-                  label={strings.turn.words}
-                  aria-pressed={showsWords}
-                  onClick={() => setShowsWords(!showsWords)}
-                >
+              {answerText(turn) !== "" && (
+                <IconButton label={strings.turn.words} aria-pressed={showsWords} onClick={() => void toggleWords()}>
                   <Icon name="words" className="size-4" />
                 </IconButton>
               )}

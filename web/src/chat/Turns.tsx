@@ -72,7 +72,8 @@ export function Turns({ store, tree, path, actions }: Props) {
         <IconButton
           label={strings.turn.newest}
           onClick={() => list.scrollToEnd()}
-          className="absolute inset-x-0 bottom-3 mx-auto rounded-full border border-line bg-raised shadow-md"
+          look="raised"
+          className="absolute inset-x-0 bottom-3 mx-auto"
         >
           <Icon name="arrowDown" />
         </IconButton>

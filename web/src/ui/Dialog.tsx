@@ -31,10 +31,10 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
   const close = () => dialog?.close();
 
   useEffect(() => {
-    // A menu that is just closing gives the focus back first; the dialog then knows where to give it back to.
-    const timer = setTimeout(() => dialog?.showModal());
-    return () => clearTimeout(timer);
-  }, [dialog]);
+    dialog?.showModal();
+    // To where one goes on, and not to the button that closes.
+    if (!bare) dialog?.querySelector<HTMLElement>("input, textarea, footer button")?.focus();
+  }, [dialog, bare]);
 
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside the dialog; with the keyboard, Escape does it.

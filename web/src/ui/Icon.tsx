@@ -22,7 +22,11 @@ const SHAPES = {
       <path d="M15 5.5V5a2 2 0 0 0-2-2H5a2 2 0 0 0-2 2v8a2 2 0 0 0 2 2h.5" />
     </>
   ),
-  dots: "M5 12h.01M12 12h.01M19 12h.01",
+  dots: (
+    <g strokeWidth={3}>
+      <path d="M5 12h.01M12 12h.01M19 12h.01" />
+    </g>
+  ),
   flask: "M9 3h6m-5 0v6l-5.4 9a2 2 0 0 0 1.7 3h11.4a2 2 0 0 0 1.7-3L14 9V3M7.6 15h8.8",
   fork: "M6 4v16M6 14c0-5 12-3 12-9m0 0-3 3m3-3 3 3",
   /** A coiled spring: the mark of the product. */
