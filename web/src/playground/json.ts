@@ -1,5 +1,7 @@
 /** Where a text stops being JSON: what `JSON.parse` says of that differs between browsers, and one of them says nothing. */
 
+import { strings } from "./strings";
+
 export interface SyntaxProblem {
   message: string;
   /** In UTF-16 units from the beginning of the text. */
@@ -41,7 +43,7 @@ const PLAIN = /[^"\\\p{Cc}]*/uy;
 const ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y;
 
 /** Where, within an array or object, the reader is. */
-type Expected = "value" | "value or end" | "key" | "key or end" | "colon" | "comma or end";
+type Expected = keyof typeof strings.syntax.expected;
 
 /** Reads without recursion: the text may be nested as deeply as it likes. */
 class Reader {
@@ -59,27 +61,27 @@ class Reader {
       if (wrong !== null) return wrong;
       if (this.#open.length === 0 && this.#expected === "comma or end") {
         this.#take(SPACE);
-        return { message: "the JSON has ended here", offset: this.#at };
+        return { message: strings.syntax.more, offset: this.#at };
       }
     }
   }
 
   #step(): Wrong | null {
     const next = this.text[this.#at];
-    if (next === undefined) return this.#wrong(`the text ends where ${WORDS[this.#expected]} is expected`);
+    if (next === undefined) return this.#wrong(`${strings.syntax.ends}: ${strings.syntax.expected[this.#expected]}`);
     if ((next === "}" || next === "]") && this.#expected.endsWith("or end")) return this.#close(next);
     switch (this.#expected) {
       case "comma or end":
-        if (next !== ",") return this.#wrong(`${WORDS[this.#expected]} is expected`);
+        if (next !== ",") return this.#unexpected();
         this.#expect(this.#open.at(-1) === "{" ? "key" : "value", 1);
         return null;
       case "colon":
-        if (next !== ":") return this.#wrong("a colon is expected");
+        if (next !== ":") return this.#unexpected();
         this.#expect("value", 1);
         return null;
       case "key":
       case "key or end":
-        return next === '"' ? this.#string("colon") : this.#wrong("a name in double quotes is expected");
+        return next === '"' ? this.#string("colon") : this.#unexpected();
       default:
         return this.#value(next);
     }
@@ -92,7 +94,7 @@ class Reader {
       this.#expect(next === "{" ? "key or end" : "value or end", 1);
       return null;
     }
-    if (this.#take(WORD) === "" && this.#take(NUMBER) === "") return this.#wrong("a value is expected");
+    if (this.#take(WORD) === "" && this.#take(NUMBER) === "") return this.#unexpected();
     this.#expected = "comma or end";
     return null;
   }
@@ -106,15 +108,15 @@ class Reader {
         this.#expect(then, 1);
         return null;
       }
-      if (next === undefined) return this.#wrong("the text ends within a string");
-      if (next !== "\\") return this.#wrong("a string must not have this character in it: write it as an escape");
-      if (this.#take(ESCAPE) === "") return this.#wrong("there is no such escape");
+      if (next === undefined) return this.#wrong(strings.syntax.endsInString);
+      if (next !== "\\") return this.#wrong(strings.syntax.control);
+      if (this.#take(ESCAPE) === "") return this.#wrong(strings.syntax.escape);
     }
   }
 
   #close(next: "}" | "]"): Wrong | null {
     const open = this.#open.pop();
-    if ((open === "{") !== (next === "}")) return this.#wrong(open === "{" ? "a } is expected" : "a ] is expected");
+    if ((open === "{") !== (next === "}")) return this.#wrong(strings.syntax.bracket(open === "{" ? "}" : "]"));
     this.#expect("comma or end", 1);
     return null;
   }
@@ -131,19 +133,14 @@ class Reader {
     return found;
   }
 
+  #unexpected(): Wrong {
+    return this.#wrong(strings.syntax.expected[this.#expected]);
+  }
+
   #wrong(message: string): Wrong {
     return { message, offset: this.#at };
   }
 }
-
-const WORDS: Record<Expected, string> = {
-  value: "a value",
-  "value or end": "a value or a ]",
-  key: "a name in double quotes",
-  "key or end": "a name in double quotes or a }",
-  colon: "a colon",
-  "comma or end": "a comma or the end",
-};
 
 function firstWrong(text: string): Wrong {
   return new Reader(text).read();

@@ -2,6 +2,7 @@
 
 import { isObject, parseJson } from "./json";
 import type { ChatState, CompletionState, EmbeddingsState, Message, Parameters, Text } from "./state";
+import { strings } from "./strings";
 
 export type Body = { model: string } & Record<string, unknown>;
 
@@ -39,10 +40,10 @@ const MAX_STOPS = 4;
 export function numberProblem(text: string, { min, max, isInteger }: Omit<NumberSpec, "name">): string | null {
   if (text.trim() === "") return null;
   const value = Number(text);
-  if (!Number.isFinite(value)) return "A number is expected.";
-  if (isInteger && !Number.isSafeInteger(value)) return "A whole number is expected.";
-  if (min !== undefined && value < min) return `At least ${min} is expected.`;
-  if (max !== undefined && value > max) return `At most ${max} is expected.`;
+  if (!Number.isFinite(value)) return strings.wrong.number;
+  if (isInteger && !Number.isSafeInteger(value)) return strings.wrong.integer;
+  if (min !== undefined && value < min) return strings.wrong.least(min);
+  if (max !== undefined && value > max) return strings.wrong.most(max);
   return null;
 }
 
@@ -58,7 +59,7 @@ class Builder {
   readonly problems: Problem[] = [];
 
   constructor(readonly model: string) {
-    if (model === "") this.wrong("model", "Choose a model.");
+    if (model === "") this.wrong("model", strings.wrong.model);
   }
 
   wrong(field: string, message: string): void {
@@ -77,7 +78,7 @@ class Builder {
       this.number(spec, parameters[spec.name], spec.name, name);
     }
     const stops = stopsOf(parameters.stop);
-    if (stops.length > MAX_STOPS) this.wrong("stop", `At most ${MAX_STOPS} are possible.`);
+    if (stops.length > MAX_STOPS) this.wrong("stop", strings.wrong.many(MAX_STOPS));
     else if (stops.length > 0) this.body.stop = stops;
     if (!parameters.logprobs) return;
     if (of === "chat") this.body.logprobs = true;
@@ -94,7 +95,7 @@ class Builder {
 export function chatRequest({ model, messages, parameters, format, tools, toolChoice }: ChatState): Built {
   const builder = new Builder(model);
   const { body } = builder;
-  if (messages.length === 0) builder.wrong("messages", "Add a message.");
+  if (messages.length === 0) builder.wrong("messages", strings.wrong.noMessage);
   body.messages = messages.map(wireMessage);
   const functions = tools.map((tool, index) => functionOf(tool, index, builder));
   if (functions.length > 0) {
@@ -105,7 +106,7 @@ export function chatRequest({ model, messages, parameters, format, tools, toolCh
   if (format.type === "json_object") body.response_format = { type: "json_object" };
   if (format.type === "json_schema") {
     const { value, problem } = parseJson(format.schema);
-    if (problem !== null || !isObject(value)) builder.wrong("schema", "The schema of the answer is no JSON object.");
+    if (problem !== null || !isObject(value)) builder.wrong("schema", strings.wrong.schema);
     const { name, strict } = format;
     body.response_format = { type: "json_schema", json_schema: { name, strict, schema: value } };
   }
@@ -138,8 +139,8 @@ export function toolName(text: string): string {
 
 function functionOf({ text }: Text, index: number, builder: Builder): Record<string, unknown> {
   const found = parseTool(text);
-  if (found === null) builder.wrong("tools", `Tool ${index + 1} is no JSON object.`);
-  else if (typeof found.name !== "string") builder.wrong("tools", `Tool ${index + 1} has no name.`);
+  if (found === null) builder.wrong("tools", strings.wrong.tool(index + 1));
+  else if (typeof found.name !== "string") builder.wrong("tools", strings.wrong.toolName(index + 1));
   return found ?? {};
 }
 
@@ -156,9 +157,9 @@ export const DIMENSIONS = { min: 1, isInteger: true };
 
 export function embeddingsRequest({ model, texts, dimensions }: EmbeddingsState): Built {
   const builder = new Builder(model);
-  if (texts.length === 0) builder.wrong("texts", "Add a text.");
+  if (texts.length === 0) builder.wrong("texts", strings.wrong.noText);
   texts.forEach(({ text }, index) => {
-    if (text === "") builder.wrong("texts", `Text ${index + 1} is empty.`);
+    if (text === "") builder.wrong("texts", strings.wrong.emptyText(index + 1));
   });
   builder.body.input = texts.map(({ text }) => text);
   builder.number(DIMENSIONS, dimensions, "dimensions");

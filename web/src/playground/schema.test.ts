@@ -43,9 +43,9 @@ describe("checkSchema", () => {
       "/properties/child/properties/a Strict: “required” must list it.",
     ]);
     expect(said({ ...PERSON, required: ["name", "child", "age"] }, true)).toEqual([
-      '/required Strict: "age" is required, and is no property.',
+      "/required Strict: “age” is required, and is no property.",
     ]);
-    expect(said({ type: "array" }, true)).toEqual([' Strict: the root must have the type "object".']);
+    expect(said({ type: "array" }, true)).toEqual([" Strict: the root must have the type “object”."]);
     expect(said({ anyOf: [PERSON] }, true)).toEqual([" Strict: the root must be an object, not a choice."]);
   });
 });

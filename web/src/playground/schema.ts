@@ -4,6 +4,7 @@
  */
 
 import { isObject } from "./json";
+import { strings } from "./strings";
 
 export interface Issue {
   /** A JSON pointer; empty for the whole. */
@@ -19,7 +20,7 @@ const LISTS = ["anyOf", "oneOf", "allOf", "prefixItems"];
 const MAX_ISSUES = 20;
 
 export function checkSchema(schema: unknown, strict: boolean): Issue[] {
-  if (!isObject(schema)) return [{ path: "", message: "A schema is an object." }];
+  if (!isObject(schema)) return [{ path: "", message: strings.schema.object }];
   const issues: Issue[] = [];
   const report = (path: string, message: string) => void issues.push({ path, message });
   if (strict) checkRoot(schema, report);
@@ -29,7 +30,7 @@ export function checkSchema(schema: unknown, strict: boolean): Issue[] {
     // true and false are schemas too.
     if (typeof node === "boolean") continue;
     if (!isObject(node)) {
-      report(path, "A schema is expected: an object.");
+      report(path, strings.schema.schema);
       continue;
     }
     checkNode(node, path, schema, report);
@@ -48,18 +49,18 @@ function checkRoot(schema: Node, report: Report): void {
     if (found === undefined) return;
     root = found;
   }
-  if ("anyOf" in root || "oneOf" in root) report("", "Strict: the root must be an object, not a choice.");
-  else if (root.type !== "object") report("", 'Strict: the root must have the type "object".');
+  if ("anyOf" in root || "oneOf" in root) report("", strings.schema.choice);
+  else if (root.type !== "object") report("", strings.schema.root);
 }
 
 function checkNode(node: Node, path: string, root: Node, report: Report): void {
   const { type, required, enum: values, pattern, $ref } = node;
   for (const each of Array.isArray(type) ? type : [type]) {
-    if (each !== undefined && !TYPES.has(each)) report(`${path}/type`, `There is no type ${JSON.stringify(each)}.`);
+    if (each !== undefined && !TYPES.has(each)) report(`${path}/type`, strings.schema.type(JSON.stringify(each)));
   }
-  if (required !== undefined && !isListOfNames(required)) report(`${path}/required`, "A list of names is expected.");
+  if (required !== undefined && !isListOfNames(required)) report(`${path}/required`, strings.schema.names);
   if (values !== undefined && !(Array.isArray(values) && values.length > 0))
-    report(`${path}/enum`, "A list of values is expected.");
+    report(`${path}/enum`, strings.schema.values);
   if (pattern !== undefined) checkPattern(pattern, `${path}/pattern`, report);
   if ($ref !== undefined) checkReference($ref, `${path}/$ref`, root, report);
 }
@@ -69,17 +70,16 @@ function isListOfNames(value: unknown): boolean {
 }
 
 function checkReference(reference: unknown, path: string, root: Node, report: Report): void {
-  if (typeof reference !== "string" || !reference.startsWith("#"))
-    report(path, "Only references within the schema (#/$defs/…) are followed.");
-  else if (resolve(root, reference) === undefined) report(path, `${reference} leads nowhere.`);
+  if (typeof reference !== "string" || !reference.startsWith("#")) report(path, strings.schema.within);
+  else if (resolve(root, reference) === undefined) report(path, strings.schema.nowhere(reference));
 }
 
 function checkPattern(pattern: unknown, path: string, report: Report): void {
   try {
     new RegExp(String(pattern), "u");
-    if (typeof pattern !== "string") report(path, "A regular expression is expected.");
+    if (typeof pattern !== "string") report(path, strings.schema.pattern);
   } catch {
-    report(path, "This is no regular expression.");
+    report(path, strings.schema.pattern);
   }
 }
 
@@ -87,15 +87,14 @@ function checkStrict(node: Node, path: string, report: Report): void {
   const { type, properties } = node;
   const isOfObjects = type === "object" || (Array.isArray(type) && type.includes("object")) || "properties" in node;
   if (!isOfObjects) return;
-  if (node.additionalProperties !== false) report(path, "Strict: “additionalProperties” must be false.");
+  if (node.additionalProperties !== false) report(path, strings.schema.closed);
   const required = Array.isArray(node.required) ? node.required : [];
   const names = isObject(properties) ? Object.keys(properties) : [];
   for (const name of names) {
-    if (!required.includes(name)) report(`${path}/properties/${escaped(name)}`, "Strict: “required” must list it.");
+    if (!required.includes(name)) report(`${path}/properties/${escaped(name)}`, strings.schema.required);
   }
   for (const name of required) {
-    if (typeof name === "string" && !names.includes(name))
-      report(`${path}/required`, `Strict: ${JSON.stringify(name)} is required, and is no property.`);
+    if (typeof name === "string" && !names.includes(name)) report(`${path}/required`, strings.schema.unknown(name));
   }
 }
 
@@ -103,12 +102,12 @@ function childrenOf(node: Node, path: string, report: Report): [string, unknown]
   const children: [string, unknown][] = [];
   for (const key of GROUPS.filter((each) => node[each] !== undefined)) {
     const group = node[key];
-    if (!isObject(group)) report(`${path}/${key}`, "An object of schemas is expected.");
+    if (!isObject(group)) report(`${path}/${key}`, strings.schema.schemas);
     else for (const [name, child] of Object.entries(group)) children.push([`${path}/${key}/${escaped(name)}`, child]);
   }
   for (const key of LISTS.filter((each) => node[each] !== undefined)) {
     const list = node[key];
-    if (!Array.isArray(list)) report(`${path}/${key}`, "A list of schemas is expected.");
+    if (!Array.isArray(list)) report(`${path}/${key}`, strings.schema.list);
     else children.push(...list.map((child, index): [string, unknown] => [`${path}/${key}/${index}`, child]));
   }
   if (isObject(node.additionalProperties)) children.push([`${path}/additionalProperties`, node.additionalProperties]);

@@ -17,6 +17,60 @@ export const strings = {
   unreachable: "The server cannot be reached.",
   problems: "Before this can run:",
 
+  /** What is wrong with what was typed. */
+  wrong: {
+    model: "Choose a model.",
+    number: "A number is expected.",
+    integer: "A whole number is expected.",
+    least: (least: number) => `At least ${least} is expected.`,
+    most: (most: number) => `At most ${most} is expected.`,
+    many: (most: number) => `At most ${most} are possible.`,
+    noMessage: "Add a message.",
+    noText: "Add a text.",
+    emptyText: (at: number) => `Text ${at} is empty.`,
+    schema: "The schema of the answer is no JSON object.",
+    tool: (at: number) => `Tool ${at} is no JSON object.`,
+    toolName: (at: number) => `Tool ${at} has no name.`,
+  },
+
+  /** Where a text stops being JSON: parts of sentences. */
+  syntax: {
+    expected: {
+      value: "a value is expected",
+      "value or end": "a value or a ] is expected",
+      key: "a name in double quotes is expected",
+      "key or end": "a name in double quotes or a } is expected",
+      colon: "a colon is expected",
+      "comma or end": "a comma or the end is expected",
+    },
+    ends: "the text ends too early",
+    endsInString: "the text ends within a string",
+    more: "the JSON has ended here",
+    control: "a string must not have this character in it: write it as an escape",
+    escape: "there is no such escape",
+    bracket: (bracket: string) => `a ${bracket} is expected`,
+  },
+
+  /** What is wrong with a schema. */
+  schema: {
+    object: "A schema is an object.",
+    schema: "A schema is expected: an object.",
+    schemas: "An object of schemas is expected.",
+    list: "A list of schemas is expected.",
+    type: (type: string) => `There is no type ${type}.`,
+    names: "A list of names is expected.",
+    values: "A list of values is expected.",
+    pattern: "This is no regular expression.",
+    within: "Only references within the schema (#/$defs/…) are followed.",
+    nowhere: (reference: string) => `${reference} leads nowhere.`,
+    root: "Strict: the root must have the type “object”.",
+    choice: "Strict: the root must be an object, not a choice.",
+    closed: "Strict: “additionalProperties” must be false.",
+    required: "Strict: “required” must list it.",
+    unknown: (name: string) => `Strict: “${name}” is required, and is no property.`,
+    forbidden: "The schema does not allow this.",
+  },
+
   model: "Model",
   noModel: "No such model is deployed",
   parameters: "Parameters",

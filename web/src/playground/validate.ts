@@ -2,6 +2,7 @@
 
 import { type OutputUnit, type Schema, Validator } from "@cfworker/json-schema";
 import type { Issue } from "./schema";
+import { strings } from "./strings";
 
 /** What is wrong with `value`: nothing if it matches. Throws if `schema` cannot be used. */
 export function validate(value: unknown, schema: object): Issue[] {
@@ -10,7 +11,7 @@ export function validate(value: unknown, schema: object): Issue[] {
   const causes = errors.filter((each) => !errors.some((other) => isWithin(other, each)));
   return causes.map(({ instanceLocation, keyword, error }) => ({
     path: instanceLocation.replace(/^#/, ""),
-    message: keyword === "false" ? "The schema does not allow this." : error,
+    message: keyword === "false" ? strings.schema.forbidden : error,
   }));
 }
 
