@@ -332,3 +332,74 @@ def test_who_signs_out_everywhere_is_out_in_every_tab(chromium: Any, server: Ser
     pages[1].get_by_label("API key").wait_for()
     for context in contexts:
         context.close()
+
+
+def test_a_link_is_read_by_whoever_has_it_until_it_is_withdrawn(
+    page: Any, chromium: Any, server: Server, api: Api
+) -> None:
+    api.take(made_chat("shared", ("What floats?", "**Boats** do."), title="Ships"))
+    page.goto(f"{server.base_url}/c/chat_shared")
+    page.get_by_role("banner").get_by_role("button", name="Options of “Ships”").click()
+    page.get_by_role("menuitem", name="Share…").click()
+    page.get_by_role("button", name="Make a link").click()
+    page.get_by_role("button", name="Copy the link").click()
+    page.wait_for_function("navigator.clipboard.readText().then(text => text.includes('/s/share_'))")
+    link = page.evaluate("navigator.clipboard.readText()")
+    stranger = chromium.new_context()
+    reader = stranger.new_page()
+    reader.goto(link)
+    reader.get_by_role("heading", name="Ships").wait_for()
+    assert reader.get_by_role("article").inner_text().split("\n")[-1] == "Boats do."
+    assert reader.get_by_role("textbox").count() == 0
+    assert axe(reader) == []
+    page.get_by_role("button", name="Withdraw the link").click()
+    page.get_by_role("button", name="Copy the link").wait_for(state="detached")
+    reader.reload()
+    reader.get_by_text("There is no such link, or it was withdrawn.").wait_for()
+    stranger.close()
+
+
+def test_everything_is_exported_wiped_and_imported(chromium: Any, server: Server, api: Api, tmp_path: Path) -> None:
+    made = api.ask("POST", "/v1/organization/projects/default/service_accounts", json={"name": "ada"})
+    own = Api(server.base_url, made["api_key"]["value"])
+    own.take(made_chat("one", ("Ünicode 🙂?", "Yes."), ("More?", "No.")), made_chat("two", ("A", "B"), title="Two"))
+    context = chromium.new_context()
+    page = context.new_page()
+    sign_in(page, server.base_url, made["api_key"]["value"])
+    exports = []
+    for name in ("before", "after"):
+        page.get_by_role("button", name="Account").click()
+        with page.expect_download() as download:
+            page.get_by_role("menuitem", name="Export all chats").click()
+        exports.append(tmp_path / f"{name}.json")
+        download.value.save_as(exports[-1])
+        if name == "before":
+            for chat in ("chat_one", "chat_two"):
+                own.ask("DELETE", f"/v1/x/chats/{chat}")
+            page.reload()
+            page.get_by_text("No chats yet.").wait_for()
+            page.get_by_role("button", name="Account").click()
+            with page.expect_file_chooser() as chooser:
+                page.get_by_role("menuitem", name="Import chats…").click()
+            chooser.value.set_files(exports[0])
+            page.get_by_text("2 chats were imported.").wait_for()
+    assert exports[0].read_bytes() == exports[1].read_bytes()
+    page.get_by_role("link", name="Two").click()
+    answers(page).first.wait_for()
+    (tmp_path / "no.json").write_text("[1, 2")
+    page.locator("input[type=file]").set_input_files(tmp_path / "no.json")
+    page.get_by_text("This is no export of chats").wait_for()
+    context.close()
+
+
+def test_a_temporary_chat_is_in_no_list(page: Any, server: Server, api: Api) -> None:
+    page.goto(server.base_url)
+    page.get_by_label("Temporary chat").check()
+    page.get_by_role("button", name="Settings of this chat").click()
+    page.get_by_label("Longest answer, in tokens").fill("16")
+    page.get_by_role("button", name="Save").click()
+    say(page, "A passing question.")
+    begun(page)
+    ended(page)
+    assert api.ask("GET", f"/v1/x/chats/{chat_in(page.url)}")["expires_at"] is not None
+    assert page.get_by_role("link", name="A passing question.").count() == 0

@@ -8,12 +8,15 @@ import {
   lazyRouteComponent,
   redirect,
 } from "@tanstack/react-router";
+import { lazy, Suspense } from "react";
 import { sessionQuery } from "./api/session";
 import { ChatPage } from "./chat/ChatPage";
 import { NewChatPage } from "./chat/NewChatPage";
 import { Failure, NotFound, Root } from "./Root";
 import { SignInPage } from "./SignInPage";
 import { Shell } from "./shell/Shell";
+
+const SharedPage = lazy(() => import("./share/SharedPage"));
 
 interface Context {
   queryClient: QueryClient;
@@ -53,6 +56,18 @@ const signedIn = createRoute({
   component: Shell,
 });
 
+const shared = createRoute({
+  getParentRoute: () => root,
+  path: "/s/$share",
+  component: function Shared() {
+    return (
+      <Suspense>
+        <SharedPage share={shared.useParams().share} />
+      </Suspense>
+    );
+  },
+});
+
 const newChat = createRoute({ getParentRoute: () => signedIn, path: "/", component: NewChatPage });
 
 const chat = createRoute({
@@ -73,7 +88,7 @@ const playground = createRoute({
   component: lazyRouteComponent(() => import("./playground/PlaygroundPage"), "PlaygroundPage"),
 });
 
-const routes = root.addChildren([signIn, signedIn.addChildren([newChat, chat, playground])]);
+const routes = root.addChildren([signIn, shared, signedIn.addChildren([newChat, chat, playground])]);
 
 export function createAppRouter(context: Context) {
   return createRouter({

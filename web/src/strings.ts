@@ -46,6 +46,11 @@ export const strings = {
     account: "Account",
     theme: "Theme",
     themes: { light: "Light", dark: "Dark", system: "Like the system" },
+    export: "Export all chats",
+    import: "Import chats…",
+    imported: (count: number) =>
+      count === 1 ? "One chat was imported." : `${number.format(count)} chats were imported.`,
+    importFailed: "This is no export of chats: neither of these pages nor ChatGPT’s conversations.json.",
     signOut: "Sign out",
     signOutEverywhere: "Sign out everywhere",
   },
@@ -78,6 +83,17 @@ export const strings = {
     gone: "This chat does not exist, or is not yours.",
   },
 
+  share: {
+    menu: "Share…",
+    title: "Links to this chat",
+    text: "Whoever has a link can read what was said up to now, without signing in. What is said later stays yours.",
+    create: "Make a link",
+    made: (when: string) => `Made ${when}`,
+    copy: "Copy the link",
+    withdraw: "Withdraw the link",
+    about: "A conversation that somebody has shared, to be read.",
+  },
+
   composer: {
     label: "Message",
     placeholder: "Ask anything",
@@ -102,6 +118,8 @@ export const strings = {
   },
 
   welcome: {
+    temporary: "Temporary chat",
+    temporaryHint: "In no list, and forgotten after a day.",
     title: "What shall we think about?",
     text: "Answers are made on your own server. They go on when you leave, and wait for you.",
   },

@@ -14,8 +14,8 @@ const Words = lazy(() => import("./Words"));
 interface Props {
   turn: Turn;
   showsWords: boolean;
-  /** Have another answer made, which begins with `prefix`. */
-  onRetry: (prefix?: string) => void;
+  /** Have another answer made, which begins with `prefix`; absent where one only reads. */
+  onRetry?: (prefix?: string) => void;
 }
 
 export function Answer({ turn, showsWords, onRetry }: Props) {
@@ -31,10 +31,10 @@ export function Answer({ turn, showsWords, onRetry }: Props) {
         if (item.type !== "message") return <Note key={key}>{strings.turn.tool(item.type)}</Note>;
         return partsOf(item).map((part, place) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: parts are only ever added at the end.
-          <MessagePart key={`${key}.${place}`} part={part} showsWords={showsWords} onRetry={onRetry} />
+          <MessagePart key={`${key}.${place}`} part={part} showsWords={showsWords} {...(onRetry && { onRetry })} />
         ));
       })}
-      {active ? <Waiting turn={turn} /> : <Ending turn={turn} onRetry={onRetry} />}
+      {active ? <Waiting turn={turn} /> : <Ending turn={turn} {...(onRetry && { onRetry })} />}
     </div>
   );
 }
@@ -42,7 +42,7 @@ export function Answer({ turn, showsWords, onRetry }: Props) {
 function MessagePart({ part, showsWords, onRetry }: { part: Part } & Omit<Props, "turn">) {
   if (part.refusal !== undefined) return <Note>{part.refusal}</Note>;
   const { text = "" } = part;
-  if (!showsWords || !part.logprobs?.length) return <Markdown text={text} />;
+  if (!showsWords || !onRetry || !part.logprobs?.length) return <Markdown text={text} />;
   return (
     <Suspense fallback={<p className="whitespace-pre-wrap">{text}</p>}>
       <Words part={part} onRegrow={onRetry} />
@@ -79,9 +79,11 @@ function Ending({ turn, onRetry }: Pick<Props, "turn" | "onRetry">) {
   return (
     <>
       <Note isProblem>{turn.error?.message || strings.turn.failed}</Note>
-      <Button look="outline" className="self-start" onClick={() => onRetry()}>
-        {strings.actions.retry}
-      </Button>
+      {onRetry && (
+        <Button look="outline" className="self-start" onClick={() => onRetry()}>
+          {strings.actions.retry}
+        </Button>
+      )}
     </>
   );
 }

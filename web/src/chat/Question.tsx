@@ -28,10 +28,7 @@ export const Question = memo(function Question({ input, previous, onEdit }: Prop
   if (isEdited) return <Editor text={text} onSave={(draft) => onEdit(previous, draft)} onLeave={leave} />;
   return (
     <div className="group/question flex flex-col items-end gap-1">
-      <p className="max-w-[85%] whitespace-pre-wrap break-words rounded-2xl bg-accent-soft px-4 py-2.5" dir="auto">
-        <span className="sr-only">{strings.turn.you}: </span>
-        {text}
-      </p>
+      <QuestionText text={text} />
       <div className="flex opacity-0 transition-opacity focus-within:opacity-100 group-hover/question:opacity-100 pointer-coarse:opacity-100">
         <CopyButton label={strings.turn.copyQuestion} text={() => text} />
         <IconButton ref={pencil} label={strings.turn.edit} onClick={() => setIsEdited(true)}>
@@ -41,6 +38,15 @@ export const Question = memo(function Question({ input, previous, onEdit }: Prop
     </div>
   );
 });
+
+export function QuestionText({ text }: { text: string }) {
+  return (
+    <p className="max-w-[85%] whitespace-pre-wrap break-words rounded-2xl bg-accent-soft px-4 py-2.5" dir="auto">
+      <span className="sr-only">{strings.turn.you}: </span>
+      {text}
+    </p>
+  );
+}
 
 interface EditorProps {
   text: string;

@@ -9,35 +9,24 @@ import { Confirm } from "../ui/Dialog";
 import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
 import { Answer } from "./Answer";
+import type { Actions } from "./actions";
 import { answerText, hasWords } from "./items";
 import { Question } from "./Question";
 import { isActive } from "./reduce";
 import { type TurnStore, useTurn } from "./store";
 
-export interface TurnActions {
-  /** Show the branch that goes through a turn. */
-  show: (turn: string) => void;
-  /** Ask something that goes on from `previous`; whether that could be sent. */
-  ask: (previous: string | null, text: string) => Promise<boolean>;
-  /** Have the same question answered once more, with an answer that begins with `prefix`. */
-  retry: (turn: Turn, prefix?: string) => void;
-  /** Have the probabilities of an answer's words fetched; whether there are any. */
-  fetchWords: (turn: Turn) => Promise<boolean>;
-  fork: (turn: Turn) => void;
-  remove: (turn: Turn) => void;
-}
-
 interface Props {
   store: TurnStore;
   id: string;
   siblings: readonly string[];
-  actions: TurnActions;
+  actions: Actions;
 }
 
 export const TurnView = memo(function TurnView({ store, id, siblings, actions }: Props) {
   const turn = useTurn(store, id);
   const [showsWords, setShowsWords] = useState(false);
   if (turn === undefined) return null;
+  const text = answerText(turn);
   const toggleWords = async () => {
     if (showsWords || hasWords(turn) || (await actions.fetchWords(turn))) setShowsWords(!showsWords);
   };
@@ -50,16 +39,16 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
         {!isActive(turn.status) && (
           <>
             <div className="flex items-center transition-opacity group-focus-within:opacity-100 group-hover:opacity-100 pointer-fine:opacity-60">
-              <CopyButton label={strings.turn.copy} text={() => answerText(turn)} />
+              {text !== "" && <CopyButton label={strings.turn.copy} text={() => text} />}
               <IconButton label={strings.turn.retry} onClick={() => actions.retry(turn)}>
                 <Icon name="retry" className="size-4" />
               </IconButton>
-              {canContinue(turn) && (
-                <IconButton label={strings.turn.continue} onClick={() => actions.retry(turn, answerText(turn))}>
+              {text !== "" && isCut(turn) && (
+                <IconButton label={strings.turn.continue} onClick={() => actions.retry(turn, text)}>
                   <Icon name="continue" className="size-4" />
                 </IconButton>
               )}
-              {answerText(turn) !== "" && (
+              {text !== "" && (
                 <IconButton label={strings.turn.words} aria-pressed={showsWords} onClick={() => void toggleWords()}>
                   <Icon name="words" className="size-4" />
                 </IconButton>
@@ -74,10 +63,9 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
   );
 });
 
-/** Whether there is an answer that broke off. */
-function canContinue(turn: Turn): boolean {
-  const isCut = turn.incomplete_details?.reason === "max_output_tokens";
-  return (isCut || turn.status === "cancelled" || turn.status === "failed") && answerText(turn) !== "";
+/** Whether the answer broke off. */
+function isCut({ status, incomplete_details }: Turn): boolean {
+  return status === "cancelled" || status === "failed" || incomplete_details?.reason === "max_output_tokens";
 }
 
 function Versions({ id, siblings, onShow }: Pick<Props, "id" | "siblings"> & { onShow: (turn: string) => void }) {
@@ -106,7 +94,7 @@ function Versions({ id, siblings, onShow }: Pick<Props, "id" | "siblings"> & { o
   );
 }
 
-function MoreMenu({ turn, actions }: { turn: Turn; actions: TurnActions }) {
+function MoreMenu({ turn, actions }: { turn: Turn; actions: Actions }) {
   const [asksToDelete, setAsksToDelete] = useState(false);
   const trigger = (
     <IconButton label={strings.turn.more}>

@@ -33,7 +33,7 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
   useEffect(() => {
     dialog?.showModal();
     // To where one goes on, and not to the button that closes.
-    if (!bare) dialog?.querySelector<HTMLElement>("input, textarea, footer button")?.focus();
+    if (!bare) dialog?.querySelector<HTMLElement>("input, textarea, [data-actions] button")?.focus();
   }, [dialog, bare]);
 
   return (
@@ -52,19 +52,28 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
           children(close)
         ) : (
           <div className="flex min-h-full flex-col gap-4 p-5">
-            <header className="flex items-center justify-between gap-2">
+            <div className="flex items-center justify-between gap-2">
               <h2 id={heading} className="font-semibold text-lg">
                 {title}
               </h2>
               <IconButton label={strings.actions.close} onClick={close} className="-me-2">
                 <Icon name="close" />
               </IconButton>
-            </header>
+            </div>
             {children(close)}
           </div>
         )}
       </Layer>
     </dialog>
+  );
+}
+
+/** The buttons at the end of a dialog. */
+export function DialogActions({ children }: { children: ReactNode }) {
+  return (
+    <div data-actions="" className="mt-auto flex justify-end gap-2 pt-2">
+      {children}
+    </div>
   );
 }
 
@@ -86,12 +95,12 @@ export function Confirm({ title, text, onConfirm, onClose }: ConfirmProps) {
       {(close) => (
         <>
           <p className="text-soft">{text}</p>
-          <footer className="mt-2 flex justify-end gap-2">
+          <DialogActions>
             <Button onClick={close}>{strings.actions.cancel}</Button>
             <Button look="danger" onClick={() => confirm(close)}>
               {strings.actions.delete}
             </Button>
-          </footer>
+          </DialogActions>
         </>
       )}
     </Dialog>
