@@ -1,7 +1,13 @@
 /** Which address shows which page, and who may see it. */
 
 import type { QueryClient } from "@tanstack/react-query";
-import { createRootRouteWithContext, createRoute, createRouter, redirect } from "@tanstack/react-router";
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  redirect,
+} from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { sessionQuery } from "./api/session";
 import { ChatPage } from "./chat/ChatPage";
@@ -75,7 +81,14 @@ const chat = createRoute({
   },
 });
 
-const routes = root.addChildren([signIn, shared, signedIn.addChildren([newChat, chat])]);
+const playground = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/playground",
+  validateSearch: ({ tab }): { tab?: string } => (typeof tab === "string" ? { tab } : {}),
+  component: lazyRouteComponent(() => import("./playground/PlaygroundPage"), "PlaygroundPage"),
+});
+
+const routes = root.addChildren([signIn, shared, signedIn.addChildren([newChat, chat, playground])]);
 
 export function createAppRouter(context: Context) {
   return createRouter({

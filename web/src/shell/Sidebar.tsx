@@ -55,6 +55,16 @@ export function Sidebar({ onClose, onLeave }: Props) {
         </label>
       </div>
       <ChatList search={useDeferredValue(search)} onSearch={setSearch} onLeave={onLeave} />
+      <div className="border-line border-t p-2">
+        <Link
+          to="/playground"
+          onClick={onLeave}
+          className="flex min-h-9 items-center gap-2.5 rounded-lg px-2 py-1.5 hover:bg-hover aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium"
+        >
+          <Icon name="flask" className="size-4 text-soft" />
+          {strings.shell.playground}
+        </Link>
+      </div>
       <AccountMenu />
     </nav>
   );

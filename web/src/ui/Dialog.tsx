@@ -8,6 +8,7 @@ import { Icon } from "./Icon";
 
 const PLACES = {
   center: "m-auto w-[min(28rem,calc(100vw-2rem))] rounded-2xl border border-line",
+  wide: "m-auto w-[min(52rem,calc(100vw-2rem))] rounded-2xl border border-line",
   start: "me-auto h-dvh max-h-none w-[min(20rem,calc(100vw-3rem))]",
   end: "ms-auto h-dvh max-h-none w-[min(24rem,calc(100vw-2rem))] border-line border-s",
 };
