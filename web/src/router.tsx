@@ -1,10 +1,17 @@
 /** Which address shows which page, and who may see it. */
 
 import type { QueryClient } from "@tanstack/react-query";
-import { createRootRouteWithContext, createRoute, createRouter, redirect } from "@tanstack/react-router";
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  redirect,
+  retainSearchParams,
+} from "@tanstack/react-router";
 import { sessionQuery } from "./api/session";
 import { ChatPage } from "./chat/ChatPage";
 import { NewChatPage } from "./chat/NewChatPage";
+import { consolePages, Layout } from "./console/routes";
 import { Failure, NotFound, Root } from "./Root";
 import { SignInPage } from "./SignInPage";
 import { Shell } from "./shell/Shell";
@@ -44,13 +51,14 @@ const signedIn = createRoute({
     const session = await context.queryClient.ensureQueryData(sessionQuery);
     if (!session.signed_in) throw redirect({ to: "/sign-in", search: { to: location.href } });
   },
-  component: Shell,
 });
 
-const newChat = createRoute({ getParentRoute: () => signedIn, path: "/", component: NewChatPage });
+const shell = createRoute({ getParentRoute: () => signedIn, id: "shell", component: Shell });
+
+const newChat = createRoute({ getParentRoute: () => shell, path: "/", component: NewChatPage });
 
 const chat = createRoute({
-  getParentRoute: () => signedIn,
+  getParentRoute: () => shell,
   path: "/c/$chatId",
   validateSearch: ({ at }): { at?: string } => (typeof at === "string" ? { at } : {}),
   component: function Chat() {
@@ -60,7 +68,20 @@ const chat = createRoute({
   },
 });
 
-const routes = root.addChildren([signIn, signedIn.addChildren([newChat, chat])]);
+const console = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/console",
+  // Whose deployments, keys and jobs are shown; without it, those of the session's own project.
+  validateSearch: ({ project }): { project?: string } =>
+    typeof project === "string" && project !== "" ? { project } : {},
+  search: { middlewares: [retainSearchParams(["project"])] },
+  component: Layout,
+});
+
+const routes = root.addChildren([
+  signIn,
+  signedIn.addChildren([shell.addChildren([newChat, chat]), console.addChildren(consolePages(console))]),
+]);
 
 export function createAppRouter(context: Context) {
   return createRouter({

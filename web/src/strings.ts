@@ -44,6 +44,7 @@ export const strings = {
     navigation: "Chats",
     skip: "Skip to the message box",
     account: "Account",
+    console: "Console",
     theme: "Theme",
     themes: { light: "Light", dark: "Dark", system: "Like the system" },
     signOut: "Sign out",

@@ -70,12 +70,14 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
 interface ConfirmProps {
   title: string;
   text: string;
+  /** What the button says that does it. */
+  label?: string;
   onConfirm: () => void;
   onClose: () => void;
 }
 
 /** Asks before something is deleted. */
-export function Confirm({ title, text, onConfirm, onClose }: ConfirmProps) {
+export function Confirm({ title, text, label = strings.actions.delete, onConfirm, onClose }: ConfirmProps) {
   const confirm = (close: () => void) => {
     close();
     onConfirm();
@@ -88,7 +90,7 @@ export function Confirm({ title, text, onConfirm, onClose }: ConfirmProps) {
           <footer className="mt-2 flex justify-end gap-2">
             <Button onClick={close}>{strings.actions.cancel}</Button>
             <Button look="danger" onClick={() => confirm(close)}>
-              {strings.actions.delete}
+              {label}
             </Button>
           </footer>
         </>

@@ -1,0 +1,16 @@
+import { queryOptions } from "@tanstack/react-query";
+import { get } from "../../api/client";
+import type { Model } from "../../api/types";
+import { CALM_MS, inProject } from "./lists";
+
+export interface ConsoleModel extends Model {
+  created: number;
+}
+
+export function projectModels(project: string) {
+  return queryOptions({
+    queryKey: ["console", "models", project],
+    queryFn: async ({ signal }) => (await get<{ data: ConsoleModel[] }>(inProject(project, "models"), signal)).data,
+    refetchInterval: CALM_MS,
+  });
+}
