@@ -16,7 +16,13 @@ import { words } from "./strings";
 type To = NonNullable<LinkProps["to"]>;
 
 const GROUPS: { title: string; pages: [To, string][] }[] = [
-  { title: words.nav.serving, pages: [["/console", words.nav.overview]] },
+  {
+    title: words.nav.serving,
+    pages: [
+      ["/console", words.nav.overview],
+      ["/console/usage", words.nav.usage],
+    ],
+  },
 ];
 
 export function Layout() {

@@ -12,5 +12,10 @@ export function consolePages<Parent extends AnyRoute>(layout: Parent) {
       path: "/",
       component: lazyRouteComponent(() => import("./overview/OverviewPage"), "OverviewPage"),
     }),
+    createRoute({
+      getParentRoute,
+      path: "/usage",
+      component: lazyRouteComponent(() => import("./usage/UsagePage"), "UsagePage"),
+    }),
   ] as const;
 }

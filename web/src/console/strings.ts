@@ -74,6 +74,19 @@ export const words = {
     begun: "Begun",
   },
 
+  usage: {
+    lead: "What was asked of models and of embeddings, and what it cost. Days are those of UTC.",
+    range: "Time",
+    ranges: { "1": "24 hours", "7": "7 days", "30": "30 days", "90": "90 days" },
+    width: "By",
+    widths: { "1h": "Hour", "1d": "Day" },
+    by: "Told apart by",
+    groupings: { model: "Model", project_id: "Project", api_key_id: "Key" },
+    allProjects: "All that I may see",
+    totals: "Totals",
+    cached: "From the cache",
+  },
+
   chart: {
     none: "Nothing in this time.",
     time: "Time",

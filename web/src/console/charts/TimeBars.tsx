@@ -11,12 +11,21 @@ interface Props {
   title: string;
   chart: Chart;
   isDaily: boolean;
+  /** There are no parts of what is counted. */
+  isWhole?: boolean;
   /** For the axis, and for one value. */
   brief?: (value: number) => string;
   full?: (value: number) => string;
 }
 
-export function TimeBars({ title, chart, isDaily, brief = format.compact, full = format.whole }: Props) {
+export function TimeBars({
+  title,
+  chart,
+  isDaily,
+  isWhole = false,
+  brief = format.compact,
+  full = format.whole,
+}: Props) {
   const [ref, width] = useWidth();
   const [share, setShare] = useState<number | null>(null);
   const { times, series } = chart;
@@ -38,6 +47,7 @@ export function TimeBars({ title, chart, isDaily, brief = format.compact, full =
             width={width}
             label={summary}
             most={Math.max(...totals, 0)}
+            finest={isWhole ? 1 : 0}
             format={brief}
             marks={named(times.length, width).map((at) => ({
               at: (at + 0.5) / times.length,

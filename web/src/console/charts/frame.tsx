@@ -29,6 +29,8 @@ interface FrameProps {
   label: string;
   least?: number;
   most: number;
+  /** How far marks of the axis are apart at least: 1 where there are no parts of something. */
+  finest?: number;
   format: (value: number) => string;
   /** Where along the axis, from 0 to 1, is what. */
   marks: { at: number; text: string }[];
@@ -37,8 +39,8 @@ interface FrameProps {
   onPoint?: (share: number | null) => void;
 }
 
-export function Frame({ width, label, least = 0, most, format, marks, children, onPoint }: FrameProps) {
-  const steps = ticks(most > least ? most : least + 1, 4, least);
+export function Frame({ width, label, least = 0, most, finest = 0, format, marks, children, onPoint }: FrameProps) {
+  const steps = ticks(most > least ? most : least + 1, 4, least, finest);
   const [bottom, top] = [steps[0] ?? 0, steps.at(-1) ?? 1];
   const inner = {
     width: Math.max(width - MARGIN.start - MARGIN.end, 1),

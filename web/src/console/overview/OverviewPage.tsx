@@ -91,6 +91,7 @@ function Day() {
           title={words.overview.chart}
           chart={chartOf(usage, ({ model }) => model || words.chart.unnamed, requests, words.chart.other)}
           isDaily={false}
+          isWhole
         />
       </Card>
       <p className="text-soft text-xs">{words.overview.dayHint}</p>

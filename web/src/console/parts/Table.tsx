@@ -20,7 +20,7 @@ interface Props<Row> {
 
 export function Table<Row>({ label, columns, rows, keyOf }: Props<Row>) {
   return (
-    // What scrolls must be reachable with the keyboard.
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable with the keyboard.
     <section aria-label={label} tabIndex={0} className="overflow-x-auto rounded-xl border border-line bg-raised">
       <table className="w-full border-collapse text-sm">
         <thead>

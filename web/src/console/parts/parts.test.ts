@@ -67,6 +67,10 @@ describe("ticks", () => {
     expect(ticks(most)).toEqual(expected);
   });
 
+  test("whole ones", () => {
+    expect(ticks(2, 4, 0, 1)).toEqual([0, 1, 2]);
+  });
+
   test("from a value that is not nothing", () => {
     expect(ticks(3.9, 4, 3.1)).toEqual([3, 3.2, 3.4, 3.6, 3.8, 4]);
   });

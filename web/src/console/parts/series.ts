@@ -62,11 +62,11 @@ function together(series: Series[], name: string): Series {
   return { name, values, total: series.reduce((sum, each) => sum + each.total, 0) };
 }
 
-/** Round values for an axis from 0, or from `least`, to at least `most`: about `count` of them. */
-export function ticks(most: number, count = 4, least = 0): number[] {
+/** Round values for an axis from 0, or from `least`, to at least `most`: about `count` of them, `finest` apart or more. */
+export function ticks(most: number, count = 4, least = 0, finest = 0): number[] {
   const span = most - least;
   if (!(span > 0)) return [least];
-  const rough = span / count;
+  const rough = Math.max(span / count, finest);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = ([1, 2, 5, 10].find((each) => each * power >= rough) ?? 10) * power;
   const first = Math.floor(least / step);
