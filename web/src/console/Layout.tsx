@@ -23,6 +23,14 @@ const GROUPS: { title: string; pages: [To, string][] }[] = [
       ["/console/usage", words.nav.usage],
     ],
   },
+  {
+    title: words.nav.work,
+    pages: [
+      ["/console/fine-tuning", words.nav.fineTuning],
+      ["/console/batches", words.nav.batches],
+      ["/console/evals", words.nav.evals],
+    ],
+  },
 ];
 
 export function Layout() {

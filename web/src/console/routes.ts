@@ -17,5 +17,35 @@ export function consolePages<Parent extends AnyRoute>(layout: Parent) {
       path: "/usage",
       component: lazyRouteComponent(() => import("./usage/UsagePage"), "UsagePage"),
     }),
+    createRoute({
+      getParentRoute,
+      path: "/fine-tuning",
+      component: lazyRouteComponent(() => import("./jobs/FineTuningPage"), "FineTuningPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/fine-tuning/$jobId",
+      component: lazyRouteComponent(() => import("./jobs/FineTuningJobPage"), "FineTuningJobPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/batches",
+      component: lazyRouteComponent(() => import("./jobs/BatchesPage"), "BatchesPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/evals",
+      component: lazyRouteComponent(() => import("./jobs/EvalsPage"), "EvalsPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/evals/$evalId",
+      component: lazyRouteComponent(() => import("./jobs/EvalPage"), "EvalPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/evals/$evalId/$runId",
+      component: lazyRouteComponent(() => import("./jobs/EvalRunPage"), "EvalRunPage"),
+    }),
   ] as const;
 }

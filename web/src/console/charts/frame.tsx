@@ -92,10 +92,14 @@ function anchor(x: number, width: number): "start" | "middle" | "end" {
   return x > width - LABEL_PX / 2 ? "end" : "middle";
 }
 
+/** How many words there is room for along the axis. */
+export function roomFor(width: number): number {
+  return Math.max(Math.floor((width - MARGIN.start - MARGIN.end) / LABEL_PX), 1);
+}
+
 /** Of `count` things along the axis those that there is room to name. */
 export function named(count: number, width: number): number[] {
-  const room = Math.max(Math.floor((width - MARGIN.start - MARGIN.end) / LABEL_PX), 1);
-  const every = Math.max(Math.ceil(count / room), 1);
+  const every = Math.max(Math.ceil(count / roomFor(width)), 1);
   return Array.from({ length: Math.ceil(count / every) }, (_, at) => at * every);
 }
 

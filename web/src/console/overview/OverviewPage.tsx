@@ -9,8 +9,9 @@ import { completionsQuery, costsQuery, embeddingsQuery, merged, type Span, sum }
 import { format } from "../parts/format";
 import { Meter } from "../parts/Meter";
 import { Card, Empty, Loaded, Page, Problem, Section, Tile } from "../parts/Page";
-import { isBusy, Status } from "../parts/Status";
+import { Status } from "../parts/Status";
 import { chartOf } from "../parts/series";
+import { isBusy } from "../parts/states";
 import { Table } from "../parts/Table";
 import { words } from "../strings";
 

@@ -6,9 +6,11 @@ interface Props {
   most: number;
   /** The same in words. */
   text: string;
+  /** When nearly all of it is used that is worth a warning. */
+  isLimit?: boolean;
 }
 
-export function Meter({ label, value, most, text }: Props) {
+export function Meter({ label, value, most, text, isLimit = false }: Props) {
   const share = most > 0 ? Math.min(value / most, 1) : 0;
   return (
     <div className="flex min-w-32 flex-col gap-1">
@@ -24,7 +26,7 @@ export function Meter({ label, value, most, text }: Props) {
         className="h-1.5 overflow-hidden rounded-full bg-hover"
       >
         <div
-          className={`h-full rounded-full ${share >= 0.9 ? "bg-danger" : "bg-accent"}`}
+          className={`h-full rounded-full ${isLimit && share >= 0.9 ? "bg-danger" : "bg-accent"}`}
           style={{ width: `${share * 100}%` }}
         />
       </div>

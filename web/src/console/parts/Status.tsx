@@ -1,39 +1,27 @@
-/** States of jobs, models and deployments, told by words and, besides, by colours. */
+/** States, told by words and, besides, by colours. */
 
 import { words } from "../strings";
+import { type Mood, moodOf } from "./states";
 
-const GOOD = new Set(["ready", "ok", "completed", "succeeded", "Succeeded", "Running", "pass", "active"]);
-const BAD = new Set(["failed", "Failed", "expired", "fail", "error"]);
-const BUSY = new Set([
-  "queued", "running", "in_progress", "validating", "validating_files", "finalizing", "cancelling", "starting",
-  "restarting", "Creating",
-]); // biome-ignore format: a list of words
-
-const LOOKS = {
+const LOOKS: Record<Mood, string> = {
   good: "bg-good-soft text-good",
   bad: "bg-danger-soft text-danger",
   busy: "bg-accent-soft text-accent",
   calm: "bg-hover text-soft",
 };
 
-export function isBusy(status: string): boolean {
-  return BUSY.has(status);
-}
-
-function lookOf(status: string): keyof typeof LOOKS {
-  if (GOOD.has(status)) return "good";
-  if (BAD.has(status)) return "bad";
-  return isBusy(status) ? "busy" : "calm";
+function plain(status: string): string {
+  return status.charAt(0).toUpperCase() + status.slice(1).replaceAll("_", " ");
 }
 
 export function Status({ of }: { of: string }) {
-  const look = lookOf(of);
+  const mood = moodOf(of);
   return (
     <span
-      className={`inline-flex items-center gap-1.5 whitespace-nowrap rounded-full px-2 py-0.5 font-medium text-xs ${LOOKS[look]}`}
+      className={`inline-flex items-center gap-1.5 whitespace-nowrap rounded-full px-2 py-0.5 font-medium text-xs ${LOOKS[mood]}`}
     >
-      <span className={`size-1.5 rounded-full bg-current ${look === "busy" ? "pulse" : ""}`} />
-      {words.statuses[of] ?? of.replaceAll("_", " ")}
+      <span className={`size-1.5 rounded-full bg-current ${mood === "busy" ? "pulse" : ""}`} />
+      {words.statuses[of] ?? plain(of)}
     </span>
   );
 }

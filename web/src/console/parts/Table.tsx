@@ -21,7 +21,11 @@ interface Props<Row> {
 export function Table<Row>({ label, columns, rows, keyOf }: Props<Row>) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable with the keyboard.
-    <section aria-label={label} tabIndex={0} className="overflow-x-auto rounded-xl border border-line bg-raised">
+    <section
+      aria-label={label}
+      tabIndex={0}
+      className="relative overflow-x-auto rounded-xl border border-line bg-raised"
+    >
       <table className="w-full border-collapse text-sm">
         <thead>
           <tr className="border-line border-b text-soft">
