@@ -20,6 +20,8 @@ const GROUPS: { title: string; pages: [To, string][] }[] = [
     title: words.nav.serving,
     pages: [
       ["/console", words.nav.overview],
+      ["/console/models", words.nav.models],
+      ["/console/deployments", words.nav.deployments],
       ["/console/usage", words.nav.usage],
     ],
   },
@@ -30,6 +32,10 @@ const GROUPS: { title: string; pages: [To, string][] }[] = [
       ["/console/batches", words.nav.batches],
       ["/console/evals", words.nav.evals],
     ],
+  },
+  {
+    title: words.nav.governance,
+    pages: [["/console/keys", words.nav.keys]],
   },
 ];
 

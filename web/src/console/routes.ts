@@ -47,5 +47,20 @@ export function consolePages<Parent extends AnyRoute>(layout: Parent) {
       path: "/evals/$evalId/$runId",
       component: lazyRouteComponent(() => import("./jobs/EvalRunPage"), "EvalRunPage"),
     }),
+    createRoute({
+      getParentRoute,
+      path: "/models",
+      component: lazyRouteComponent(() => import("./models/ModelsPage"), "ModelsPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/deployments",
+      component: lazyRouteComponent(() => import("./deployments/DeploymentsPage"), "DeploymentsPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/keys",
+      component: lazyRouteComponent(() => import("./keys/KeysPage"), "KeysPage"),
+    }),
   ] as const;
 }

@@ -2,6 +2,9 @@
 
 import type { Key, ReactNode } from "react";
 
+/** `relative`: what is only read must not be put outside of it, where the page would scroll to it. */
+const FRAME = "relative overflow-x-auto rounded-xl border border-line bg-raised";
+
 export interface Column<Row> {
   title: string;
   cell: (row: Row) => ReactNode;
@@ -21,11 +24,7 @@ interface Props<Row> {
 export function Table<Row>({ label, columns, rows, keyOf }: Props<Row>) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable with the keyboard.
-    <section
-      aria-label={label}
-      tabIndex={0}
-      className="relative overflow-x-auto rounded-xl border border-line bg-raised"
-    >
+    <section aria-label={label} tabIndex={0} className={FRAME}>
       <table className="w-full border-collapse text-sm">
         <thead>
           <tr className="border-line border-b text-soft">
