@@ -35,7 +35,10 @@ const GROUPS: { title: string; pages: [To, string][] }[] = [
   },
   {
     title: words.nav.governance,
-    pages: [["/console/keys", words.nav.keys]],
+    pages: [
+      ["/console/keys", words.nav.keys],
+      ["/console/policies", words.nav.policies],
+    ],
   },
 ];
 

@@ -62,5 +62,20 @@ export function consolePages<Parent extends AnyRoute>(layout: Parent) {
       path: "/keys",
       component: lazyRouteComponent(() => import("./keys/KeysPage"), "KeysPage"),
     }),
+    createRoute({
+      getParentRoute,
+      path: "/policies",
+      component: lazyRouteComponent(() => import("./policies/PoliciesPage"), "PoliciesPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/policies/$policy",
+      component: lazyRouteComponent(() => import("./policies/PolicyPage"), "PolicyPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/blocklists/$list",
+      component: lazyRouteComponent(() => import("./policies/BlocklistPage"), "BlocklistPage"),
+    }),
   ] as const;
 }

@@ -4,7 +4,7 @@ import { queryOptions } from "@tanstack/react-query";
 import { get, send } from "../../api/client";
 
 /** Any subscription's id will do: an installation has one. */
-const SUBSCRIPTION = "subscriptions/00000000-0000-0000-0000-000000000000/providers/Microsoft.CognitiveServices";
+export const SUBSCRIPTION = "subscriptions/00000000-0000-0000-0000-000000000000/providers/Microsoft.CognitiveServices";
 const VERSION = "api-version=2025-09-01";
 
 export interface Account {

@@ -1,7 +1,7 @@
 /** Content policies and blocklists. */
 
 import { queryOptions } from "@tanstack/react-query";
-import { type Account, armList, below } from "./arm";
+import { type Account, armList, below, SUBSCRIPTION } from "./arm";
 
 export type Source = "Prompt" | "Completion";
 
@@ -69,4 +69,46 @@ export function itemsQuery(account: Account, list: string) {
     queryFn: ({ signal }) =>
       armList<BlocklistItem>(`${below(account, "raiBlocklists", list)}/raiBlocklistItems`, signal),
   });
+}
+
+/** A filter that there is, in one direction. */
+export interface FilterKind {
+  name: string;
+  source: Source;
+  /** Whether what it finds has a severity. */
+  isMultiLevelFilter: boolean;
+}
+
+/** The same wherever it is asked for: there is one place. */
+export const filterKindsQuery = queryOptions({
+  queryKey: ["console", "filters"],
+  queryFn: async ({ signal }) => {
+    const path = `${SUBSCRIPTION}/locations/local/raiContentFilters`;
+    return (await armList<{ properties: FilterKind }>(path, signal)).map(({ properties }) => properties);
+  },
+  staleTime: Number.POSITIVE_INFINITY,
+});
+
+/** One thing that a filter has found in a request. */
+export interface Hit {
+  category: string;
+  severity?: string;
+  score?: number;
+  threshold?: string | number;
+  matched?: string;
+  where?: string;
+  blocklist?: string;
+  blocking?: boolean;
+}
+
+/** What the ledger has of a request. */
+export interface RequestRecord {
+  id: string;
+  started: number;
+  project: string;
+  deployment: string;
+  operation: string;
+  outcome: string;
+  filtered: string;
+  hits: Hit[];
 }
