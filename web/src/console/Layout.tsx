@@ -23,6 +23,7 @@ const GROUPS: { title: string; pages: [To, string][] }[] = [
       ["/console/models", words.nav.models],
       ["/console/deployments", words.nav.deployments],
       ["/console/usage", words.nav.usage],
+      ["/console/health", words.nav.health],
     ],
   },
   {
@@ -37,7 +38,9 @@ const GROUPS: { title: string; pages: [To, string][] }[] = [
     title: words.nav.governance,
     pages: [
       ["/console/keys", words.nav.keys],
+      ["/console/quotas", words.nav.quotas],
       ["/console/policies", words.nav.policies],
+      ["/console/audit", words.nav.audit],
     ],
   },
 ];

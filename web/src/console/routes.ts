@@ -77,5 +77,20 @@ export function consolePages<Parent extends AnyRoute>(layout: Parent) {
       path: "/blocklists/$list",
       component: lazyRouteComponent(() => import("./policies/BlocklistPage"), "BlocklistPage"),
     }),
+    createRoute({
+      getParentRoute,
+      path: "/quotas",
+      component: lazyRouteComponent(() => import("./quotas/QuotasPage"), "QuotasPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/audit",
+      component: lazyRouteComponent(() => import("./audit/AuditPage"), "AuditPage"),
+    }),
+    createRoute({
+      getParentRoute,
+      path: "/health",
+      component: lazyRouteComponent(() => import("./health/HealthPage"), "HealthPage"),
+    }),
   ] as const;
 }

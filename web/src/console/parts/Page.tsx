@@ -48,7 +48,7 @@ export function Card({ children, className = "" }: { children: ReactNode; classN
 export function Tile({ label, children, hint }: { label: string; children: ReactNode; hint?: ReactNode }) {
   return (
     <Card className="flex flex-col gap-1 p-4">
-      <h3 className="text-soft text-sm">{label}</h3>
+      <p className="text-soft text-sm">{label}</p>
       <div className="break-words font-semibold text-2xl tabular-nums leading-tight">{children}</div>
       {hint && <p className="text-soft text-xs">{hint}</p>}
     </Card>

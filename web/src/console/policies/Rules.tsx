@@ -49,7 +49,7 @@ export function Rules({ rules, isFixed, onChange }: Props) {
           title: words.policies.threshold,
           cell: (rule) => rule.isGraded && <ThresholdChoice rule={rule} isFixed={isFixed} onChange={onChange} />,
         },
-        { title: words.policies.from, cell: ({ isOwn }) => (isOwn ? words.policies.own : words.policies.inherited) },
+        { title: words.policies.from, cell: ({ from }) => words.policies.saidBy[from] },
       ]}
     />
   );

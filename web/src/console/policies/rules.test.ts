@@ -18,23 +18,23 @@ const BASE = policy("base", "grand", filter("Hate", { severityThreshold: "Low" }
 
 function shown(policies: Policy[], own: Policy) {
   const rules = rulesOf([HATE, JAILBREAK], overridesOf(own.properties), own.properties.basePolicyName, policies);
-  return rules.map(({ severityThreshold, enabled, isOwn }) => [severityThreshold, enabled, isOwn]);
+  return rules.map(({ severityThreshold, enabled, from }) => [severityThreshold, enabled, from]);
 }
 
 describe("rules", () => {
   test("the nearest policy that names a filter decides", () => {
     expect(shown([GRAND, BASE], policy("own", "base"))).toEqual([
-      ["Low", true, false],
-      ["Medium", true, false],
+      ["Low", true, "inherited"],
+      ["Medium", true, "inherited"],
     ]);
     const own = policy("own", "base", filter("Hate", { severityThreshold: "Medium", enabled: false }));
-    expect(shown([GRAND, BASE], own)[0]).toEqual(["Medium", false, true]);
+    expect(shown([GRAND, BASE], own)[0]).toEqual(["Medium", false, "own"]);
   });
 
   test("what no policy names looks at nothing, and a circle ends", () => {
     expect(shown([policy("a", "b"), policy("b", "a")], policy("own", "a"))).toEqual([
-      ["Medium", false, false],
-      ["Medium", false, false],
+      ["Medium", false, "nobody"],
+      ["Medium", false, "nobody"],
     ]);
   });
 

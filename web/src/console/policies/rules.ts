@@ -5,8 +5,8 @@ import type { ContentFilter, FilterKind, ListUse, Policy, PolicyProperties, Sour
 export interface Rule extends Required<ContentFilter> {
   /** Whether what is found has a severity. */
   isGraded: boolean;
-  /** Said by the policy itself. */
-  isOwn: boolean;
+  /** Who has said so: the policy itself, one that it is based on, or nobody. */
+  from: "own" | "inherited" | "nobody";
 }
 
 export type Overrides = ReadonlyMap<string, ContentFilter>;
@@ -30,6 +30,7 @@ export function rulesOf(
   const inherited = basesOf(base, policies).map(({ properties }) => overridesOf(properties));
   return kinds.map(({ name, source, isMultiLevelFilter }) => {
     const key = keyOf({ name, source });
+    const from = own.has(key) ? "own" : inherited.some((each) => each.has(key)) ? "inherited" : "nobody";
     const found = own.get(key) ?? inherited.find((each) => each.has(key))?.get(key);
     return {
       name,
@@ -38,7 +39,7 @@ export function rulesOf(
       blocking: found?.blocking ?? true,
       severityThreshold: found?.severityThreshold ?? "Medium",
       isGraded: isMultiLevelFilter,
-      isOwn: own.has(key),
+      from,
     };
   });
 }
