@@ -51,7 +51,6 @@ export const words = {
     health: "Health",
     server: "Server",
     models: "Models",
-    notReady: "Not ready",
     day: "Last 24 hours",
     dayHint: "Of all projects that you may see.",
     requests: "Requests",
@@ -200,8 +199,10 @@ export const words = {
   },
 
   deployments: {
-    lead: (project: string) => `Models under names of their own, each with a share of what may be used, in ${project}.`,
-    none: "Nothing was deployed here. In the project “default”, every model answers under its own name.",
+    lead: "Models under names of their own, each with a share of what may be used.",
+    all: "All projects",
+    ofProject: (project: string) => `In the project ${project}`,
+    none: "Nothing was deployed here by hand. In the project “default”, every model answers under its own name.",
     noAccount: "This project is not among those that you may see.",
     new: "New deployment",
     taken: (name: string) => `There is a deployment “${name}” already.`,

@@ -49,10 +49,7 @@ export function TimeBars({
             most={Math.max(...totals, 0)}
             finest={isWhole ? 1 : 0}
             format={brief}
-            marks={named(times.length, width).map((at) => ({
-              at: (at + 0.5) / times.length,
-              text: axis(times[at] ?? 0),
-            }))}
+            marks={marksOf(times, width, axis)}
             onPoint={setShare}
           >
             {(y, inner) => <Bars chart={chart} chosen={chosen} y={y} slot={inner.width / times.length} inner={inner} />}
@@ -78,6 +75,12 @@ export function TimeBars({
       </figcaption>
     </figure>
   );
+}
+
+/** The same words are not written twice: of a day's hours, the first has its name. */
+function marksOf(times: number[], width: number, axis: (unixS: number) => string) {
+  const marks = named(times.length, width).map((at) => ({ at: (at + 0.5) / times.length, text: axis(times[at] ?? 0) }));
+  return marks.filter(({ text }, at) => text !== marks[at - 1]?.text);
 }
 
 interface BarsProps {

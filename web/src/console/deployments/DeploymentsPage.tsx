@@ -1,37 +1,62 @@
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { Button } from "../../ui/Button";
 import { type Account, accountsQuery, armDelete, armPost, below } from "../data/arm";
 import { type Deployment, deploymentsQuery, perMinute } from "../data/deployments";
 import { useProject } from "../data/project";
 import { AskButton, useChange } from "../parts/Ask";
 import { format } from "../parts/format";
-import { Empty, Loaded, Page, Problem } from "../parts/Page";
+import { Empty, Loaded, Page, Problem, Section } from "../parts/Page";
 import { Status } from "../parts/Status";
 import { Table } from "../parts/Table";
 import { words } from "../strings";
 import { EditButton, NewButton } from "./DeploymentForm";
 
 export function DeploymentsPage() {
+  const [isAll, setIsAll] = useState(false);
   const project = useProject();
   const accounts = useQuery(accountsQuery);
-  const account = accounts.data?.find(({ name }) => name === project);
-  const deployments = useQuery(deploymentsQuery(account));
+  const shown = accounts.data?.filter(({ name }) => isAll || name === project) ?? [];
   return (
     <Page
       title={words.nav.deployments}
-      lead={words.deployments.lead(project)}
-      actions={account && <NewButton account={account} taken={deployments.data ?? []} />}
+      lead={words.deployments.lead}
+      actions={
+        accounts.data &&
+        accounts.data.length > 1 && (
+          <label className="flex items-center gap-2 text-sm">
+            <input
+              type="checkbox"
+              checked={isAll}
+              onChange={(event) => setIsAll(event.target.checked)}
+              className="size-4.5 accent-accent"
+            />
+            {words.deployments.all}
+          </label>
+        )
+      }
     >
       <Loaded query={accounts}>
-        {account ? (
-          <Loaded query={deployments}>
-            <Deployments account={account} deployments={deployments.data ?? []} />
-          </Loaded>
-        ) : (
-          <Empty>{words.deployments.noAccount}</Empty>
-        )}
+        {shown.length === 0 && <Empty>{words.deployments.noAccount}</Empty>}
+        {shown.map((account) => (
+          <OfProject key={account.id} account={account} />
+        ))}
       </Loaded>
     </Page>
+  );
+}
+
+function OfProject({ account }: { account: Account }) {
+  const deployments = useQuery(deploymentsQuery(account));
+  return (
+    <Section
+      title={words.deployments.ofProject(account.name)}
+      actions={deployments.data && <NewButton account={account} taken={deployments.data} />}
+    >
+      <Loaded query={deployments}>
+        <Deployments account={account} deployments={deployments.data ?? []} />
+      </Loaded>
+    </Section>
   );
 }
 
@@ -45,7 +70,7 @@ function Deployments({ account, deployments }: { account: Account; deployments: 
     <>
       <Problem error={change.error} />
       <Table
-        label={words.nav.deployments}
+        label={words.deployments.ofProject(account.name)}
         rows={deployments}
         keyOf={({ id }) => id}
         columns={[

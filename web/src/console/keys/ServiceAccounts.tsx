@@ -30,14 +30,16 @@ export function ServiceAccounts({ project, onSecret }: Props) {
     <Section
       title={words.keys.accounts}
       actions={
-        <OpenButton look="primary" label={words.keys.newAccount} icon={<Icon name="plus" className="size-4" />}>
-          {(close) => (
-            <FormDialog title={words.keys.newAccount} submit={words.keys.create} onSubmit={create} onClose={close}>
-              <Field label={words.keys.name} hint={words.keys.accountHint} name="name" required maxLength={100} />
-              <Expiry />
-            </FormDialog>
-          )}
-        </OpenButton>
+        accounts.data && (
+          <OpenButton look="primary" label={words.keys.newAccount} icon={<Icon name="plus" className="size-4" />}>
+            {(close) => (
+              <FormDialog title={words.keys.newAccount} submit={words.keys.create} onSubmit={create} onClose={close}>
+                <Field label={words.keys.name} hint={words.keys.accountHint} name="name" required maxLength={100} />
+                <Expiry />
+              </FormDialog>
+            )}
+          </OpenButton>
+        )
       }
     >
       <Problem error={drop.error} />

@@ -1,5 +1,5 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { get } from "../../api/client";
+import { ApiError, get } from "../../api/client";
 import { TimeBars } from "../charts/TimeBars";
 import { batches, fineTuningJobs } from "../data/jobs";
 import { CALM_MS, LIVE_MS } from "../data/lists";
@@ -60,9 +60,14 @@ function Probe({ label, path }: { label: string; path: "healthz" | "readyz" }) {
   const { data, error } = useHealth(path);
   return (
     <Tile label={label} hint={error?.message}>
-      {error ? <Status of="failed" /> : data ? <Status of={data.status} /> : words.none}
+      {error ? <Status of={isNotReady(error) ? "not_ready" : "failed"} /> : <Status of={data?.status ?? "unknown"} />}
     </Tile>
   );
+}
+
+/** Of a model that is being loaded, the server says so. */
+function isNotReady(error: Error): boolean {
+  return error instanceof ApiError && error.status === 503;
 }
 
 function Day() {

@@ -38,9 +38,12 @@ function budgetQuery(project: string) {
 
 export function Projects({ projects }: { projects: Project[] }) {
   const archive = useChange((id: string) => post(projectPath(id, "archive")));
+  const costs = useQuery(costsQuery({ seconds: secondsOfMonth(new Date()), width: "1d", by: "project_id" }));
+  const spentBy = (project: string) =>
+    costs.data && sum(costs.data, ({ project_id, amount }) => (project_id === project ? amount.value : 0));
   return (
     <>
-      <Problem error={archive.error} />
+      <Problem error={archive.error ?? costs.error} />
       <Table
         label={words.quotas.projects}
         rows={projects}
@@ -56,7 +59,7 @@ export function Projects({ projects }: { projects: Project[] }) {
             ),
           },
           { title: words.jobs.state, cell: ({ status }) => <Status of={status} /> },
-          { title: words.quotas.month, cell: ({ id }) => <Spent project={id} /> },
+          { title: words.quotas.month, cell: ({ id }) => <Spent project={id} spent={spentBy(id)} /> },
           {
             title: words.actions,
             isQuiet: true,
@@ -75,13 +78,10 @@ function secondsOfMonth(now: Date): number {
   return (today - start) / 1000 + WIDTH_S["1d"];
 }
 
-function Spent({ project }: { project: string }) {
+function Spent({ project, spent }: { project: string; spent: number | undefined }) {
   const budget = useQuery(budgetQuery(project));
-  const costs = useQuery(costsQuery({ seconds: secondsOfMonth(new Date()), width: "1d", project }));
-  const error = budget.error ?? costs.error;
-  if (error) return <Problem error={error} />;
-  if (!costs.data || budget.data === undefined) return words.loading;
-  const spent = sum(costs.data, ({ amount }) => amount.value);
+  if (budget.error) return <Problem error={budget.error} />;
+  if (spent === undefined || budget.data === undefined) return words.none;
   if (budget.data === null) return words.quotas.noBudget(format.money(spent));
   const most = budget.data.threshold_amount / 100;
   const text = words.quotas.spent(format.money(spent), format.money(most));
