@@ -84,8 +84,14 @@ function Entries({ rows, nameOf }: { rows: Entry[]; nameOf: (actor: string) => s
           ),
         },
         { title: words.audit.action, cell: ({ action }) => <code className="whitespace-nowrap">{action}</code> },
-        { title: words.audit.subject, cell: ({ subject }) => <span className="break-all">{nameOf(subject)}</span> },
-        { title: words.audit.actor, cell: ({ actor }) => <span className="break-all">{nameOf(actor)}</span> },
+        {
+          title: words.audit.subject,
+          cell: ({ subject }) => <span className="block min-w-40 break-all">{nameOf(subject)}</span>,
+        },
+        {
+          title: words.audit.actor,
+          cell: ({ actor }) => <span className="block min-w-24 break-all">{nameOf(actor)}</span>,
+        },
         { title: words.audit.detail, cell: (entry) => <Detail entry={entry} /> },
       ]}
     />

@@ -15,8 +15,10 @@ export interface Line {
 export function Lines({ title, lines, mostX }: { title: string; lines: Line[]; mostX: number }) {
   const [ref, width] = useWidth();
   const [share, setShare] = useState<number | null>(null);
-  const values = lines.flatMap(({ points }) => points.map(({ y }) => y));
-  const step = share === null ? null : Math.round(share * mostX);
+  // Where nothing is known yet, the nearest that is.
+  const points = lines.flatMap((line) => line.points);
+  const step = share === null ? null : (nearest(points, share * mostX)?.x ?? null);
+  const values = points.map(({ y }) => y);
   const near = step === null ? [] : lines.map(({ points }) => nearest(points, step));
   const last = lines.map(({ name, points }) => `${name} ${format.decimal(points.at(-1)?.y ?? 0)}`).join(", ");
   return (

@@ -6,7 +6,7 @@ import { strings } from "../../strings";
 import { FIELD, Field } from "../../ui/Field";
 import { Icon } from "../../ui/Icon";
 import { type Account, armPatch, armPut, below } from "../data/arm";
-import { catalogQuery, type Deployment } from "../data/deployments";
+import { type CatalogModel, catalogQuery, type Deployment } from "../data/deployments";
 import { policiesQuery } from "../data/policies";
 import { FormDialog, OpenButton, textIn } from "../parts/FormDialog";
 import { Problem } from "../parts/Page";
@@ -28,7 +28,8 @@ export function NewButton({ account, taken }: Props) {
 function NewDialog({ account, taken, onClose }: Props & { onClose: () => void }) {
   const catalog = useQuery(catalogQuery(account));
   const [chosen, setChosen] = useState("");
-  const models = catalog.data ?? [];
+  // What was trained here is deployed less often than what that was made from.
+  const models = (catalog.data ?? []).toSorted((one, other) => Number(isTrained(one)) - Number(isTrained(other)));
   const model = models.find((each) => idOf(each) === chosen) ?? models[0];
   const create = async (form: FormData) => {
     const name = textIn(form, "name");
@@ -72,6 +73,10 @@ function NewDialog({ account, taken, onClose }: Props & { onClose: () => void })
       <PolicyChoice account={account} />
     </FormDialog>
   );
+}
+
+function isTrained({ name }: CatalogModel): boolean {
+  return name.startsWith("ft:");
 }
 
 function idOf({ name, version }: { name: string; version: string }): string {
