@@ -23,6 +23,8 @@ export default defineConfig({
   build: {
     outDir: "../src/mainspring/pages",
     emptyOutDir: true,
+    // The packages that are in the pages want to be named with them.
+    license: { fileName: "licenses.txt" },
     // light-dark(), which both themes are made with, is not to be rewritten for older browsers.
     target: ["chrome123", "edge123", "firefox128", "safari17.5"],
     // A font or picture in a data: URL would need a hole in the content-security policy.

@@ -156,11 +156,11 @@ def test_a_seed_gives_the_same_answer_again(target: GovernedTarget, client: http
 
 def test_the_probabilities_of_words_are_kept(client: httpx.Client) -> None:
     chat = begin(client)["id"]
-    ask(client, chat, "Hello", include=["message.output_text.logprobs"], top_logprobs=3)
-    [turn] = turns(client, chat)
-    part = turn["output"][0]["content"][0]
+    made = ask(client, chat, "Hello", include=["message.output_text.logprobs"], top_logprobs=3)
+    part = made["output"][0]["content"][0]
     assert "".join(each["token"] for each in part["logprobs"]) == part["text"]
     assert all(len(each["top_logprobs"]) == 3 for each in part["logprobs"])
+    assert turns(client, chat)[0]["output"][0]["content"][0] == {**part, "logprobs": []}  # not sent with every list
 
 
 def test_its_owner_calls_it_what_they_like(client: httpx.Client) -> None:
@@ -203,15 +203,16 @@ def test_chats_are_listed_by_their_last_change_and_found_by_what_was_said(client
 def test_turns_come_in_pages(client: httpx.Client) -> None:
     chat = begin(client)["id"]
     ids = [ask(client, chat, f"Question {at}", waits=False)["id"] for at in range(5)]
-    pages, after = [], None
-    while True:
-        params = {"limit": 2, **({"after": after} if after else {})}
-        page = client.get(f"/v1/x/chats/{chat}/turns", params=params).json()
-        pages += [each["id"] for each in page["data"]]
-        if not page["has_more"]:
-            break
-        after = page["last_id"]
-    assert pages == ids
+    for order in ("asc", "desc"):
+        pages, after = [], None
+        while True:
+            params = {"limit": 2, "order": order, **({"after": after} if after else {})}
+            page = client.get(f"/v1/x/chats/{chat}/turns", params=params).json()
+            pages += [each["id"] for each in page["data"]]
+            if not page["has_more"]:
+                break
+            after = page["last_id"]
+        assert pages == (ids if order == "asc" else ids[::-1])
 
 
 def test_a_branch_is_deleted_with_all_that_goes_on_from_it(client: httpx.Client) -> None:
@@ -480,3 +481,74 @@ def test_what_is_no_export_is_refused_and_leaves_nothing(client: httpx.Client) -
         name: {"id": name, "parent": other, "children": [other]} for name, other in (("a", "b"), ("b", "a"))
     }}  # fmt: skip
     assert client.post("/v1/x/chats/import", json={"conversations": [looped]}).status_code == 200
+
+
+def test_who_has_a_link_reads_up_to_its_turn(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client, title="Ships")["id"]
+    refused(client.post(f"/v1/x/chats/{chat}/shares", json={}), 400, "turn")
+    more: Any = {"instructions": "A secret.", "include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    first = ask(client, chat, "One", **more)
+    second = ask(client, chat, "Two", previous_response_id=first["id"])
+    link = client.post(f"/v1/x/chats/{chat}/shares", json={}).json()
+    short = client.post(f"/v1/x/chats/{chat}/shares", json={"turn": first["id"]}).json()
+    ask(client, chat, "Three", previous_response_id=second["id"])
+    with httpx.Client(base_url=target.base_url) as anybody:
+
+        def read(share: Any) -> httpx.Response:
+            return anybody.get(f"/v1/x/shared/{share['id']}")
+
+        shown = read(link).json()
+        assert (shown["title"], [text_of(each) for each in shown["turns"]]) == (
+            "Ships",
+            [text_of(first), text_of(second)],
+        )
+        assert shown["turns"][0]["input"][0]["content"][0]["text"] == "One"
+        assert "secret" not in read(link).text
+        assert '"logprob"' not in read(link).text
+        assert [each["id"] for each in read(short).json()["turns"]] == [first["id"]]
+        assert [each["id"] for each in client.get(f"/v1/x/chats/{chat}/shares").json()["data"]] == [
+            link["id"],
+            short["id"],
+        ]
+        for path in (f"/v1/x/chats/{chat}", f"/v1/responses/{first['id']}", f"/v1/x/shared/{link['id']}/more"):
+            assert anybody.get(path).status_code in (401, 404)
+        refused(anybody.post(f"/v1/x/shared/{link['id']}"), 405)
+        refused(anybody.get("/v1/x/shared/share_guess"), 404)
+        with target.http() as admin:
+            refused(admin.get(f"/v1/x/chats/{chat}/shares"), 404)
+            refused(admin.post(f"/v1/x/chats/{chat}/shares", json={}), 404)
+            theirs = begin(admin)["id"]
+            refused(admin.delete(f"/v1/x/chats/{theirs}/shares/{link['id']}"), 404)
+            refused(admin.post(f"/v1/x/chats/{theirs}/shares", json={"turn": first["id"]}), 404)
+        assert read(link).status_code == 200
+        assert client.delete(f"/v1/x/chats/{chat}/shares/{short['id']}").json()["deleted"]
+        refused(read(short), 404)
+        client.delete(f"/v1/x/chats/{chat}/turns/{second['id']}")
+        refused(read(link), 404)
+        last = client.post(f"/v1/x/chats/{chat}/shares", json={}).json()
+        assert read(last).status_code == 200
+        client.delete(f"/v1/x/chats/{chat}")
+        refused(read(last), 404)
+
+
+def test_a_temporary_chat_is_in_no_list_and_forgotten_after_a_day(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client, temporary=True)
+    assert chat["expires_at"] == pytest.approx(chat["created_at"] + 86_400, abs=1)
+    made = ask(client, chat["id"], "An unusual question")
+    assert client.get("/v1/x/chats").json()["data"] == []
+    assert client.get("/v1/x/chats", params={"query": "unusual"}).json()["data"] == []
+    assert json.loads(export(client))["chats"] == []
+    assert chat_of(client, chat["id"])["head"] == made["id"]
+    chats = target.services.responses.chats  # type: ignore[union-attr]
+
+    class Later:
+        def now(self) -> float:
+            return time.time() + 86_401
+
+    clock, chats._clock = chats._clock, Later()  # type: ignore[assignment]
+    try:
+        assert target.run(chats.sweep()) == 1
+    finally:
+        chats._clock = clock
+    refused(client.get(f"/v1/x/chats/{chat['id']}"), 404)
+    refused(client.get(f"/v1/responses/{made['id']}"), 404)

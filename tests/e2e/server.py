@@ -75,11 +75,17 @@ class Server:
 
 @contextlib.contextmanager
 def running(
-    *models: Path, python: str = sys.executable, start_s: float = START_S, home: Path | None = None, **environment: str
+    *models: Path,
+    python: str = sys.executable,
+    start_s: float = START_S,
+    home: Path | None = None,
+    port: int = 0,
+    **environment: str,
 ) -> Generator[Server]:
-    """`mainspring up` in a new data directory or in `home`, ready to answer. `python` is the interpreter."""
+    """`mainspring up` in a new data directory or in `home`, ready to answer. `python` is the interpreter; port 0 is any
+    that is free."""
     with contextlib.nullcontext(home) if home else tempfile.TemporaryDirectory(prefix="ms") as folder:
-        command = [python, "-c", "from mainspring.cli.main import main; main()", "up", "--port", "0"]
+        command = [python, "-c", "from mainspring.cli.main import main; main()", "up", "--port", str(port)]
         for model in models:
             command += ["--model", f"file:{model}"]
         process = subprocess.Popen(

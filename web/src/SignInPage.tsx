@@ -34,7 +34,7 @@ export function SignInPage({ to, linkFailed }: { to: string; linkFailed: boolean
   return (
     <main className="grid h-full place-items-center overflow-y-auto bg-panel p-4">
       <div className="w-full max-w-sm rounded-2xl border border-line bg-raised p-7 shadow-sm">
-        <Icon name="mark" className="mb-4 size-10 text-brass" />
+        <Icon name="mark" className="-ms-1.5 mb-4 size-10 text-brass" />
         <h1 className="mb-5 font-semibold text-xl">{strings.signIn.title}</h1>
         <form onSubmit={submit} className="flex flex-col gap-4">
           <Field

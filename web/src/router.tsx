@@ -8,6 +8,7 @@ import {
   redirect,
   retainSearchParams,
 } from "@tanstack/react-router";
+import { lazy, Suspense } from "react";
 import { sessionQuery } from "./api/session";
 import { ChatPage } from "./chat/ChatPage";
 import { NewChatPage } from "./chat/NewChatPage";
@@ -15,6 +16,8 @@ import { consolePages, Layout } from "./console/routes";
 import { Failure, NotFound, Root } from "./Root";
 import { SignInPage } from "./SignInPage";
 import { Shell } from "./shell/Shell";
+
+const SharedPage = lazy(() => import("./share/SharedPage"));
 
 interface Context {
   queryClient: QueryClient;
@@ -55,6 +58,18 @@ const signedIn = createRoute({
 
 const shell = createRoute({ getParentRoute: () => signedIn, id: "shell", component: Shell });
 
+const shared = createRoute({
+  getParentRoute: () => root,
+  path: "/s/$share",
+  component: function Shared() {
+    return (
+      <Suspense>
+        <SharedPage share={shared.useParams().share} />
+      </Suspense>
+    );
+  },
+});
+
 const newChat = createRoute({ getParentRoute: () => shell, path: "/", component: NewChatPage });
 
 const chat = createRoute({
@@ -68,7 +83,7 @@ const chat = createRoute({
   },
 });
 
-const console = createRoute({
+const consoleLayout = createRoute({
   getParentRoute: () => signedIn,
   path: "/console",
   // Whose deployments, keys and jobs are shown; without it, those of the session's own project.
@@ -80,7 +95,8 @@ const console = createRoute({
 
 const routes = root.addChildren([
   signIn,
-  signedIn.addChildren([shell.addChildren([newChat, chat]), console.addChildren(consolePages(console))]),
+  shared,
+  signedIn.addChildren([shell.addChildren([newChat, chat]), consoleLayout.addChildren(consolePages(consoleLayout))]),
 ]);
 
 export function createAppRouter(context: Context) {

@@ -12,7 +12,6 @@ export const strings = {
     cancel: "Cancel",
     close: "Close",
     copied: "Copied",
-    copy: "Copy",
     delete: "Delete",
     retry: "Try again",
     save: "Save",
@@ -31,7 +30,7 @@ export const strings = {
   signIn: {
     title: "Sign in to Mainspring",
     key: "API key",
-    keyHint: "`mainspring keys create` makes one.",
+    keyHint: "“mainspring keys create” makes one.",
     submit: "Sign in",
     or: "or",
     organisation: "Sign in with your organisation",
@@ -47,6 +46,11 @@ export const strings = {
     console: "Console",
     theme: "Theme",
     themes: { light: "Light", dark: "Dark", system: "Like the system" },
+    export: "Export all chats",
+    import: "Import chats…",
+    imported: (count: number) =>
+      count === 1 ? "One chat was imported." : `${number.format(count)} chats were imported.`,
+    importFailed: "This is no export of chats: neither of these pages nor ChatGPT’s conversations.json.",
     signOut: "Sign out",
     signOutEverywhere: "Sign out everywhere",
   },
@@ -79,6 +83,17 @@ export const strings = {
     gone: "This chat does not exist, or is not yours.",
   },
 
+  share: {
+    menu: "Share…",
+    title: "Links to this chat",
+    text: "Whoever has a link can read what was said up to now, without signing in. What is said later stays yours.",
+    create: "Make a link",
+    made: (when: string) => `Made ${when}`,
+    copy: "Copy the link",
+    withdraw: "Withdraw the link",
+    about: "A conversation that somebody has shared, to be read.",
+  },
+
   composer: {
     label: "Message",
     placeholder: "Ask anything",
@@ -86,6 +101,8 @@ export const strings = {
     stop: "Stop the answer",
     model: "Model",
     noModels: "No model is deployed",
+    /** Of a model that does not answer at once. */
+    states: { idle: "loads with the first question", starting: "loading…", restarting: "restarting…" },
     settings: "Settings of this chat",
   },
 
@@ -101,6 +118,8 @@ export const strings = {
   },
 
   welcome: {
+    temporary: "Temporary chat",
+    temporaryHint: "In no list, and forgotten after a day.",
     title: "What shall we think about?",
     text: "Answers are made on your own server. They go on when you leave, and wait for you.",
   },
@@ -150,6 +169,7 @@ export const strings = {
     probability: (probability: number) => percent.format(probability),
     alternatives: "What else could have come here",
     chosen: "chosen",
+    none: "How likely the words of this answer were is not known.",
     regrow: (text: string) => `Go on with “${text}” instead`,
   },
 

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from mainspring import __version__
 from mainspring.api import azure
 from mainspring.api.chats import chat_operations
+from mainspring.api.chats_shared import share_operations
 from mainspring.api.chats_transfer import transfer_operations
 from mainspring.api.context import Context, context_of
 from mainspring.api.control import arm
@@ -221,6 +222,7 @@ def _stateful_routes(services: Services) -> list[Operation]:
         *conversation_operations(services, kept.conversations),
         *transfer_operations(services, kept),
         *chat_operations(services, kept),
+        *share_operations(services, kept),
         *ui_operations(services, kept),
     ]
 

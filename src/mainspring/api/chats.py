@@ -17,7 +17,7 @@ from mainspring.api.body import read_body
 from mainspring.api.context import context_of
 from mainspring.api.openai import replies
 from mainspring.api.openai.asks import ask_of, response_of
-from mainspring.api.openai.pages import part_of
+from mainspring.api.openai.pages import page_of, part_of
 from mainspring.api.openai.request import deployment
 from mainspring.api.openai.responses_answer import EventStream, placed
 from mainspring.api.openai.wire_base import Wire
@@ -29,7 +29,7 @@ from mainspring.responses.ask import Ask
 from mainspring.responses.chats import Turn
 from mainspring.responses.events import StreamEvent
 from mainspring.responses.items import Response
-from mainspring.responses.shown import shown_entry
+from mainspring.responses.shown import LOGPROBS, shown_entry
 from mainspring.store import chats as kept
 
 __all__ = ["MAX_SETTINGS_BYTES", "Tag", "Title", "chat_operations"]
@@ -62,6 +62,12 @@ class ChatFields(Wire):
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
+class CreateChatRequest(ChatFields):
+    """A new chat."""
+
+    temporary: bool = Field(False, description="It is in no list, and forgotten after a day.")
+
+
 class UpdateChatRequest(ChatFields):
     """What is to change of a chat."""
 
@@ -84,7 +90,8 @@ class ForkRequest(Wire):
 
 
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat without what was said. `head` is the turn that was asked for, or chosen, last."""
+    """A chat without what was said. `head` is the turn that was asked for, or chosen, last; `expires_at` is when a
+    temporary one is forgotten."""
 
     id: str
     object: Literal["chat"] = "chat"
@@ -95,6 +102,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     pinned: bool
     head: str | None
+    expires_at: int | None
     settings: dict[str, Any]
 
     @classmethod
@@ -103,6 +111,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             id=chat.id, created_at=int(chat.created), updated_at=int(chat.updated), title=chat.title,
             folder=chat.folder, tags=chat.tags, pinned=chat.pinned, head=chat.head, settings=chat.settings,
+            expires_at=None if chat.expires is None else int(chat.expires),
         )  # fmt: skip
 
 
@@ -125,7 +134,8 @@ class ChatDeleted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said and answered. `previous` is the turn before it; items are those of the Responses API."""
+    """What was said and answered. `previous` is the turn before it; items are those of the Responses API, without
+    `logprobs`, which are most of an answer's bytes: GET /v1/responses/{id} has them."""
 
     id: str
     object: Literal["chat.turn"] = "chat.turn"
@@ -144,18 +154,18 @@ class ChatTurn(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, turn: Turn) -> "ChatTurn":
         """From what is kept."""
-        response = turn.response
+        response, include = turn.response, {*turn.response.include} - {LOGPROBS}
         names = ("completed_at", "instructions", "usage", "error", "incomplete_details")
         shown: dict[str, Any] = {name: response.body.get(name) for name in names}
         return cls(
             id=response.id, previous=response.previous, created_at=int(response.created), status=response.status,
-            model=response.body["model"], input=[shown_entry(each, response.include) for each in turn.given],
-            output=[shown_entry(each, response.include) for each in turn.outputs], **shown,
+            model=response.body["model"], input=[shown_entry(each, include) for each in turn.given],
+            output=[shown_entry(each, include) for each in turn.outputs], **shown,
         )  # fmt: skip
 
 
 class ChatTurnList(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of turns of all branches, oldest first; the ids of an empty page are empty."""
+    """A page of turns of all branches; the ids of an empty page are empty."""
 
     object: Literal["list"] = "list"
     data: list[ChatTurn]
@@ -172,7 +182,7 @@ class ChatRoutes:
 
     async def create(self, http: Request) -> HttpResponse:
         """Begin one."""
-        body = await read_body(http, ChatFields, self._services.max_body_bytes)
+        body = await read_body(http, CreateChatRequest, self._services.max_body_bytes)
         return replies.json(Chat.of(await self._chats.create(*_who(http), **body.chosen())))
 
     async def list(self, http: Request) -> HttpResponse:
@@ -203,7 +213,7 @@ class ChatRoutes:
 
     async def turns(self, http: Request) -> HttpResponse:
         """What was said in it."""
-        found, more = await self._chats.turns(*_named(http), **part_of(http))
+        found, more = await self._chats.turns(*_named(http), **page_of(http, descending=False))
         data = [ChatTurn.of(each) for each in found]
         ids = (data[0].id, data[-1].id) if data else ("", "")
         return replies.json(ChatTurnList(data=data, first_id=ids[0], last_id=ids[1], has_more=more))
@@ -268,7 +278,7 @@ def chat_operations(services: Services, stateful: Stateful) -> list[Operation]:
     deletes, one, turns = partial(asks, method="DELETE"), f"{path}/{{chat_id}}", f"{path}/{{chat_id}}/turns"
     page = ("page/after", "page/limit")
     return [
-        posts(path=path, handler=routes.create, name="x_chats_create", summary="Begin a chat", body=ChatFields,
+        posts(path=path, handler=routes.create, name="x_chats_create", summary="Begin a chat", body=CreateChatRequest,
               reply=Chat),
         gets(path=path, handler=routes.list, name="x_chats_list", summary="List one's chats", reply=ChatList,
              query=(*page, "chats/query", "chats/folder", "chats/tag")),
@@ -277,7 +287,7 @@ def chat_operations(services: Services, stateful: Stateful) -> list[Operation]:
               reply=Chat),
         deletes(path=one, handler=routes.delete, name="x_chats_delete", summary="Delete a chat", reply=ChatDeleted),
         gets(path=turns, handler=routes.turns, name="x_chats_turns_list", summary="List what was said in a chat",
-             reply=ChatTurnList, query=page),
+             reply=ChatTurnList, query=(*page, "page/order")),
         posts(path=turns, handler=routes.ask, name="x_chats_turns_create", summary="Say something in a chat",
               body=CreateTurnRequest, reply=Response, chunk=StreamEvent, says_done=False),
         deletes(path=f"{turns}/{{response_id}}", handler=routes.remove_turn, name="x_chats_turns_delete",

@@ -11,9 +11,11 @@ from mainspring.api.errors import Dialect, dialect_of
 from mainspring.core.types import ModelInfo, Principal, Screened, Spilled, Tier
 from mainspring.governance.sessions import Session
 
-__all__ = ["CALLER", "ROUTE", "Caller", "Context", "Work", "clean", "context_of", "header"]
+__all__ = ["CALLER", "ROUTE", "SHARED", "Caller", "Context", "Work", "clean", "context_of", "header"]
 
 PROJECTS = "/projects/"
+SHARED = "/v1/x/shared/"
+"""What links lead to: below it the path is the key."""
 ROUTE = "mainspring.route"
 """Where a route's template is noted in the scope."""
 CALLER = "mainspring.caller"

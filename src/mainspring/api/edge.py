@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mainspring.api.browser import OIDC_PATH, SESSION_PATH, mount, signed_in
-from mainspring.api.context import Context, clean, header
+from mainspring.api.context import SHARED, Context, clean, header
 from mainspring.api.errors import error_body, error_headers, error_status, from_status
 from mainspring.api.headers import common_headers, deployment_headers
 from mainspring.api.metrics import Metrics
@@ -108,7 +108,7 @@ class Edge:
 
     async def _admit(self, context: Context) -> None:
         """Every route but the public ones needs a key, unknown routes included; checked before the body is read."""
-        if context.path in self._public:
+        if context.path in self._public or context.path.startswith(SHARED):
             return
         if (caller := context.caller) is not None:
             context.principal, context.project = caller.principal, caller.project

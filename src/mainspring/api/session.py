@@ -38,7 +38,7 @@ from mainspring.governance.sign_in import FLOW_S, SignIn
 __all__ = ["session_operations"]
 
 MAX_BODY_BYTES = 64 * 1024
-MAX_KEY = 16_384
+MAX_KEY = 1024
 
 
 class CreateSessionRequest(Wire):

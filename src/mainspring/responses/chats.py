@@ -1,14 +1,17 @@
 """Chats: trees of responses with a title. What is said in one is a response in the background, so it goes on whoever
 leaves, and is followed and cancelled as every response is."""
 
+import asyncio
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mainspring.core import log
 from mainspring.core.clock import Clock
-from mainspring.core.errors import InvalidRequest, NotFound
+from mainspring.core.errors import InvalidRequest, MainspringError, NotFound
 from mainspring.core.ids import new_id
 from mainspring.responses.ask import Ask
 from mainspring.responses.ending import note_said
@@ -16,6 +19,7 @@ from mainspring.responses.items import Response
 from mainspring.responses.prompt import text_of
 from mainspring.responses.service import OPEN, Responses
 from mainspring.store import chats as kept
+from mainspring.store import shares
 from mainspring.store.chats import Chat, Wanted
 from mainspring.store.db import Database
 from mainspring.store.responses import (
@@ -26,11 +30,17 @@ from mainspring.store.responses import (
     items_by_response,
     remove_responses,
 )
+from mainspring.store.shares import Share
 
 __all__ = ["Chats", "Turn", "turns_in"]
 
+TEMPORARY_S = 86_400.0
+SWEEP_S = 600.0
 MAX_TITLE = 80
 """Characters of the first question that become a title."""
+
+
+_log = log.get("mainspring.chats")
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +60,11 @@ class Chats:
     def __init__(self, database: Database, clock: Clock, responses: Responses) -> None:
         self._database, self._clock, self._responses = database, clock, responses
 
-    async def create(self, project: str, owner: str, **fields: Any) -> Chat:
-        """Begin one: `fields` are those of `Chat` that its owner chooses."""
+    async def create(self, project: str, owner: str, *, temporary: bool = False, **fields: Any) -> Chat:
+        """Begin one: `fields` are those of `Chat` that its owner chooses. A temporary one is in no list, and forgotten
+        after `TEMPORARY_S`."""
         now_s = self._clock.now()
+        fields["expires"] = now_s + TEMPORARY_S if temporary else None
         made = Chat(id=new_id("chat_"), project=project, owner=owner, created=now_s, updated=now_s, **fields)
         async with self._database.write() as connection:
             await kept.add_chat(connection, made)
@@ -96,12 +108,12 @@ class Chats:
         self._responses.gone(gone)
 
     async def turns(
-        self, project: str, owner: str, id: str, *, after: str | None, limit: int  # noqa: A002
+        self, project: str, owner: str, id: str, *, after: str | None, limit: int, descending: bool  # noqa: A002
     ) -> tuple[list[Turn], bool]:  # fmt: skip
-        """A page of what was said in it on all branches, oldest first, and whether there is more."""
+        """A page of what was said in it on all branches, oldest or newest first, and whether there is more."""
         async with self._database.read() as connection:
             found = await kept.find_chat(connection, project, owner, id)
-            page, more = await kept.list_turns(connection, found.id, after=after, limit=limit)
+            page, more = await kept.list_turns(connection, found.id, after=after, limit=limit, descending=descending)
             return await turns_in(connection, page), more
 
     async def has_turn(self, chat: Chat, turn: str) -> bool:
@@ -143,11 +155,77 @@ class Chats:
             first = await kept.find_turn(connection, found.id, turn)
             gone = await kept.branch_of(connection, found.id, first.id)
             await remove_responses(connection, gone)
+            await shares.unshare(connection, gone)
             if found.head in gone:
                 found = msgspec.structs.replace(found, head=first.previous)
                 await kept.change_chat(connection, found)
         self._responses.gone(gone)
         return found
+
+    async def share(self, project: str, owner: str, id: str, turn: str | None) -> Share:  # noqa: A002
+        """A link to what was said up to a turn, or to the one that was looked at last.
+
+        Raises:
+            NotFound: it has no such turn.
+            InvalidRequest: nothing was said yet.
+        """
+        async with self._database.write() as connection:
+            found = await kept.find_chat(connection, project, owner, id)
+            last = turn or found.head
+            if last is None:
+                raise InvalidRequest("Nothing was said in this chat yet.", param="turn")
+            await kept.find_turn(connection, found.id, last)
+            key = f"share_{secrets.token_urlsafe(32)}"
+            made = Share(id=key, chat=found.id, turn=last, created=self._clock.now())
+            await shares.add_share(connection, made)
+        return made
+
+    async def shares(self, project: str, owner: str, id: str) -> list[Share]:  # noqa: A002
+        """The links to it."""
+        async with self._database.read() as connection:
+            found = await kept.find_chat(connection, project, owner, id)
+            return await shares.list_shares(connection, found.id)
+
+    async def unshare(self, project: str, owner: str, id: str, share: str) -> None:  # noqa: A002
+        """Withdraw a link.
+
+        Raises:
+            NotFound: it has no such link.
+        """
+        async with self._database.write() as connection:
+            found = await kept.find_chat(connection, project, owner, id)
+            await shares.remove_share(connection, found.id, share)
+
+    async def shared(self, share: str) -> tuple[Chat, list[Turn]]:
+        """What a link leads to, whoever asks.
+
+        Raises:
+            NotFound: there is no such link.
+        """
+        async with self._database.read() as connection:
+            link, found = await shares.find_shared(connection, share)
+            path = await kept.turns_of(connection, found.id, await kept.path_to(connection, found.id, link.turn))
+            return found, await turns_in(connection, path)
+
+    async def sweep(self) -> int:
+        """Forget temporary chats whose time is over; how many there were."""
+        gone: list[str] = []
+        async with self._database.write() as connection:
+            over = await kept.expired_chats(connection, self._clock.now())
+            for id in over:  # noqa: A001
+                gone += await kept.remove_chat(connection, id)
+        self._responses.gone(gone)
+        return len(over)
+
+    async def keep_swept(self) -> None:
+        """`sweep` for as long as the server runs."""
+        while True:
+            try:
+                while await self.sweep():
+                    pass
+            except MainspringError as error:
+                _log.warning("chats were not swept", error=error.message)
+            await asyncio.sleep(SWEEP_S)
 
     async def fork(self, project: str, owner: str, id: str, turn: str) -> Chat:  # noqa: A002
         """A new chat that begins with a copy of what led to a turn, and of the turn.
@@ -165,7 +243,7 @@ class Chats:
             path = await kept.turns_of(connection, found.id, await kept.path_to(connection, found.id, last.id))
             made = Chat(
                 id=new_id("chat_"), project=project, owner=owner, created=now_s, updated=now_s, title=found.title,
-                folder=found.folder, tags=found.tags, settings=found.settings,
+                folder=found.folder, tags=found.tags, settings=found.settings, expires=found.expires,
             )  # fmt: skip
             head = await _copy(connection, await turns_in(connection, path), made.id)
             made = msgspec.structs.replace(made, head=head)

@@ -6,7 +6,7 @@ from typing import Any
 from mainspring.responses.opaque import seal
 from mainspring.store.responses import Entry
 
-__all__ = ["INCLUDABLE", "shown", "shown_entry"]
+__all__ = ["INCLUDABLE", "LOGPROBS", "shown", "shown_entry"]
 
 Json = dict[str, Any]
 

@@ -116,7 +116,7 @@ class Transfer:
 
     async def _keep(self, connection: AsyncConnection, project: str, owner: str, creator: str, chat: GivenChat) -> None:
         ids = await _free(connection, [turn.id for turn in chat.turns])
-        fields = {name: getattr(chat, name) for name in Chat.__struct_fields__ if name not in ("project", "owner")}
+        fields = {name: getattr(chat, name) for name in Chat.__struct_fields__ if hasattr(chat, name)}
         fields["head"] = ids.get(chat.head or "")
         await kept.add_chat(connection, Chat(project=project, owner=owner, **fields))
         for turn in chat.turns:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.core.errors import NotFound
 from mainspring.store.responses import Kept, kept_of, remove_responses
-from mainspring.store.tables import chats, responses
+from mainspring.store.tables import chat_shares, chats, responses
 
 __all__ = [
     "Chat",
@@ -21,6 +21,8 @@ __all__ = [
     "add_chat",
     "branch_of",
     "change_chat",
+    "chat_of",
+    "expired_chats",
     "find_chat",
     "find_turn",
     "list_chats",
@@ -44,6 +46,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
         owner: a principal's `person`: nobody else sees it.
         settings: the client's own; nothing here reads it.
         head: the response that was asked for last; None if nothing was said yet.
+        expires: when it is forgotten by itself; it is in no list then, and finds nothing. None is never.
     """
 
     id: str
@@ -57,6 +60,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     settings: Json = {}
     head: str | None = None
+    expires: float | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +81,8 @@ def _columns(chat: Chat) -> Json:
     return row | {"words": "\n".join((chat.title, chat.folder, *chat.tags)).casefold()}
 
 
-def _chat(row: RowMapping) -> Chat:
+def chat_of(row: RowMapping) -> Chat:
+    """From a row of all columns."""
     fields = {name: row[name] for name in Chat.__struct_fields__}
     return Chat(**{**fields, **{name: msgspec.json.decode(fields[name]) for name in ("tags", "settings")}})
 
@@ -103,7 +108,7 @@ async def find_chat(connection: AsyncConnection, project: str, owner: str, id: s
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise NotFound(f"Chat with id '{id[:100]}' not found.", param="chat_id")
-    return _chat(row)
+    return chat_of(row)
 
 
 async def list_chats(
@@ -115,7 +120,7 @@ async def list_chats(
         NotFound: `after` is none of them.
     """
     c = chats.c
-    query = select(chats).where(c.project == project, c.owner == owner)
+    query = select(chats).where(c.project == project, c.owner == owner, c.expires.is_(None))
     if wanted.folder is not None:
         query = query.where(c.folder == wanted.folder)
     if wanted.tag is not None:
@@ -127,19 +132,27 @@ async def list_chats(
         last = await find_chat(connection, project, owner, after)
         query = query.where(or_(c.updated < last.updated, and_(c.updated == last.updated, c.id < last.id)))
     rows = (await connection.execute(query.order_by(c.updated.desc(), c.id.desc()).limit(limit + 1))).mappings().all()
-    return [_chat(row) for row in rows[:limit]], len(rows) > limit
+    return [chat_of(row) for row in rows[:limit]], len(rows) > limit
 
 
 async def remove_chat(connection: AsyncConnection, id: str) -> list[str]:  # noqa: A002
     """Forget a chat and what was said in it; the ids of those responses."""
     gone = list((await connection.execute(select(responses.c.id).where(responses.c.chat == id))).scalars())
     await remove_responses(connection, gone)
+    await connection.execute(delete(chat_shares).where(chat_shares.c.chat == id))
     await connection.execute(delete(chats).where(chats.c.id == id))
     return gone
 
 
+async def expired_chats(connection: AsyncConnection, now_s: float, limit: int = 100) -> list[str]:
+    """The ids of chats that are to be forgotten now."""
+    return list((await connection.execute(select(chats.c.id).where(chats.c.expires <= now_s).limit(limit))).scalars())
+
+
 async def remove_all_chats(connection: AsyncConnection, project: str) -> None:
     """Forget all chats of a project; what was said in them goes with the project's responses."""
+    theirs = select(chats.c.id).where(chats.c.project == project)
+    await connection.execute(delete(chat_shares).where(chat_shares.c.chat.in_(theirs)))
     await connection.execute(delete(chats).where(chats.c.project == project))
 
 
@@ -160,9 +173,9 @@ async def find_turn(connection: AsyncConnection, chat: str, id: str) -> Kept:  #
 
 
 async def list_turns(
-    connection: AsyncConnection, chat: str, *, after: str | None, limit: int
+    connection: AsyncConnection, chat: str, *, after: str | None, limit: int, descending: bool = False
 ) -> tuple[list[Kept], bool]:
-    """A page of a chat's responses, oldest first, and whether there is more.
+    """A page of a chat's responses, oldest or newest first, and whether there is more.
 
     Raises:
         NotFound: `after` is none of them.
@@ -171,8 +184,11 @@ async def list_turns(
     query = select(responses).where(c.chat == chat)
     if after is not None:
         last = await find_turn(connection, chat, after)
-        query = query.where(or_(c.created > last.created, and_(c.created == last.created, c.id > last.id)))
-    rows = (await connection.execute(query.order_by(c.created, c.id).limit(limit + 1))).mappings().all()
+        beyond = c.created < last.created if descending else c.created > last.created
+        beside = c.id < last.id if descending else c.id > last.id
+        query = query.where(or_(beyond, and_(c.created == last.created, beside)))
+    order = (c.created.desc(), c.id.desc()) if descending else (c.created, c.id)
+    rows = (await connection.execute(query.order_by(*order).limit(limit + 1))).mappings().all()
     return [kept_of(row) for row in rows[:limit]], len(rows) > limit
 
 

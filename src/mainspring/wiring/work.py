@@ -125,6 +125,7 @@ async def responses(
     stack.enter_context(running(worker.run()))
     stack.push_async_callback(worker.stop)
     conversations, chats = Conversations(database, clock), Chats(database, clock, made)
+    stack.enter_context(running(chats.keep_swept()))
     return Stateful(responses=made, conversations=conversations, chats=chats, transfer=Transfer(database, clock))
 
 

@@ -1,6 +1,6 @@
 /** Chats, their turns, and the models that answer in them. */
 
-import { infiniteQueryOptions, type QueryClient, queryOptions } from "@tanstack/react-query";
+import { type InfiniteData, infiniteQueryOptions, type QueryClient, queryOptions } from "@tanstack/react-query";
 import { get, post, remove, send } from "./client";
 import { sseData } from "./sse";
 import type { Chat, ChatSettings, ChatUpdate, Item, Model, Page, Response, ResponseEvent, Turn } from "./types";
@@ -46,8 +46,15 @@ export function noteChat(client: QueryClient, chat: Chat): void {
   void client.invalidateQueries({ queryKey: ["chats"] });
 }
 
-export function createChat(settings: ChatSettings): Promise<Chat> {
-  return post(CHATS, { settings });
+/** The folders of all chats that were listed. */
+export function knownFolders(client: QueryClient): string[] {
+  const lists = client.getQueriesData<InfiniteData<Page<Chat>>>({ queryKey: ["chats"] });
+  const chats = lists.flatMap(([, list]) => list?.pages.flatMap((page) => page.data) ?? []);
+  return [...new Set(chats.map((chat) => chat.folder))].filter(Boolean).sort();
+}
+
+export function createChat(settings: ChatSettings, temporary: boolean): Promise<Chat> {
+  return post(CHATS, { settings, temporary });
 }
 
 export function updateChat(id: string, update: ChatUpdate): Promise<Chat> {

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { SseParser, sseData } from "./sse";
 
-const STREAM = 'event: a\r\ndata: {"x":1}\r\n\r\n: comment\ndata: two\ndata:lines\n\nid: 7\n\rdata: é\r\rdata: cut';
+const STREAM =
+  'event: a\r\ndata: {"x":1}\r\n\r\n: comment\ndata: two\r\ndata:lines\r\n\r\nid: 7\n\rdata: é\r\rdata: cut';
 const EVENTS = ['{"x":1}', "two\nlines", "é"];
 
 test("a stream means the same in whatever pieces it comes", () => {

@@ -19,11 +19,7 @@ export interface Page<T> {
 
 export interface Model {
   id: string;
-  owned_by: string;
-  context_length?: number;
-  state?: string;
-  /** The model that an adapter belongs to. */
-  parent?: string;
+  state: "idle" | "starting" | "ready" | "restarting";
 }
 
 /** The page's own object, kept with a chat. What is absent is the server's to choose. */

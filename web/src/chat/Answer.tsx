@@ -4,6 +4,7 @@ import { lazy, memo, Suspense } from "react";
 import type { Item, Part, Turn } from "../api/types";
 import { Markdown } from "../markdown/Markdown";
 import { strings } from "../strings";
+import { Button } from "../ui/Button";
 import { Icon } from "../ui/Icon";
 import { partsOf, thoughtText } from "./items";
 import { isActive } from "./reduce";
@@ -13,10 +14,11 @@ const Words = lazy(() => import("./Words"));
 interface Props {
   turn: Turn;
   showsWords: boolean;
-  onRegrow: (prefix: string) => void;
+  /** Have another answer made, which begins with `prefix`; absent where one only reads. */
+  onRetry?: (prefix?: string) => void;
 }
 
-export function Answer({ turn, showsWords, onRegrow }: Props) {
+export function Answer({ turn, showsWords, onRetry }: Props) {
   const active = isActive(turn.status);
   return (
     <div className="flex flex-col gap-3" aria-busy={active}>
@@ -29,21 +31,21 @@ export function Answer({ turn, showsWords, onRegrow }: Props) {
         if (item.type !== "message") return <Note key={key}>{strings.turn.tool(item.type)}</Note>;
         return partsOf(item).map((part, place) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: parts are only ever added at the end.
-          <MessagePart key={`${key}.${place}`} part={part} showsWords={showsWords} onRegrow={onRegrow} />
+          <MessagePart key={`${key}.${place}`} part={part} showsWords={showsWords} {...(onRetry && { onRetry })} />
         ));
       })}
-      {active ? <Waiting turn={turn} /> : <Ending turn={turn} />}
+      {active ? <Waiting turn={turn} /> : <Ending turn={turn} {...(onRetry && { onRetry })} />}
     </div>
   );
 }
 
-function MessagePart({ part, showsWords, onRegrow }: { part: Part } & Omit<Props, "turn">) {
+function MessagePart({ part, showsWords, onRetry }: { part: Part } & Omit<Props, "turn">) {
   if (part.refusal !== undefined) return <Note>{part.refusal}</Note>;
   const { text = "" } = part;
-  if (!showsWords || !part.logprobs?.length) return <Markdown text={text} />;
+  if (!showsWords || !onRetry || !part.logprobs?.length) return <Markdown text={text} />;
   return (
     <Suspense fallback={<p className="whitespace-pre-wrap">{text}</p>}>
-      <Words part={part} onRegrow={onRegrow} />
+      <Words part={part} onRegrow={onRetry} />
     </Suspense>
   );
 }
@@ -69,16 +71,21 @@ function Waiting({ turn }: { turn: Turn }) {
   return <p className="pulse text-soft">{turn.status === "queued" ? strings.turn.queued : strings.turn.waiting}</p>;
 }
 
-function Ending({ turn }: { turn: Turn }) {
-  const said = {
-    queued: null,
-    in_progress: null,
-    completed: null,
-    cancelled: strings.turn.stopped,
-    failed: turn.error?.message || strings.turn.failed,
-    incomplete: whyIncomplete(turn.incomplete_details?.reason),
-  }[turn.status];
-  return said && <Note isProblem={turn.status === "failed"}>{said}</Note>;
+/** Why an answer that is over is not whole. */
+function Ending({ turn, onRetry }: Pick<Props, "turn" | "onRetry">) {
+  if (turn.status === "completed") return null;
+  if (turn.status === "cancelled") return <Note>{strings.turn.stopped}</Note>;
+  if (turn.status === "incomplete") return <Note>{whyIncomplete(turn.incomplete_details?.reason)}</Note>;
+  return (
+    <>
+      <Note isProblem>{turn.error?.message || strings.turn.failed}</Note>
+      {onRetry && (
+        <Button look="outline" className="self-start" onClick={() => onRetry()}>
+          {strings.actions.retry}
+        </Button>
+      )}
+    </>
+  );
 }
 
 function whyIncomplete(reason: string | undefined): string {

@@ -2,18 +2,20 @@
 
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useNavigate, useParams } from "@tanstack/react-router";
-import { type FormEvent, useState } from "react";
-import { deleteChat, noteChat, updateChat } from "../api/chats";
+import { type FormEvent, lazy, Suspense, useState } from "react";
+import { deleteChat, knownFolders, noteChat, updateChat } from "../api/chats";
 import type { Chat, ChatUpdate } from "../api/types";
 import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
-import { Confirm, Dialog } from "../ui/Dialog";
+import { Confirm, Dialog, DialogActions } from "../ui/Dialog";
 import { Field } from "../ui/Field";
 import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
 
+const ShareDialog = lazy(async () => ({ default: (await import("../share/ShareDialog")).ShareDialog }));
+
 export function ChatMenu({ chat, className = "" }: { chat: Chat; className?: string }) {
-  const [dialog, setDialog] = useState<"edit" | "delete" | null>(null);
+  const [dialog, setDialog] = useState<"edit" | "share" | "delete" | null>(null);
   const client = useQueryClient();
   const navigate = useNavigate();
   const { chatId } = useParams({ strict: false });
@@ -49,11 +51,19 @@ export function ChatMenu({ chat, className = "" }: { chat: Chat; className?: str
         <MenuItem icon={<Icon name="pencil" className="size-4" />} onSelect={() => setDialog("edit")}>
           {strings.chats.edit}
         </MenuItem>
+        <MenuItem icon={<Icon name="share" className="size-4" />} onSelect={() => setDialog("share")}>
+          {strings.share.menu}
+        </MenuItem>
         <MenuItem icon={<Icon name="trash" className="size-4" />} onSelect={() => setDialog("delete")}>
           {strings.chats.delete}
         </MenuItem>
       </Menu>
       {dialog === "edit" && <EditDialog chat={chat} onSave={update.mutate} onClose={() => setDialog(null)} />}
+      {dialog === "share" && (
+        <Suspense>
+          <ShareDialog chat={chat} onClose={() => setDialog(null)} />
+        </Suspense>
+      )}
       {dialog === "delete" && (
         <Confirm
           title={strings.chats.deleteTitle}
@@ -76,6 +86,7 @@ function EditDialog({ chat, onSave, onClose }: EditProps) {
   const [title, setTitle] = useState(chat.title);
   const [folder, setFolder] = useState(chat.folder);
   const [tags, setTags] = useState(chat.tags.join(", "));
+  const client = useQueryClient();
 
   const save = (event: FormEvent, close: () => void) => {
     event.preventDefault();
@@ -91,6 +102,7 @@ function EditDialog({ chat, onSave, onClose }: EditProps) {
           <Field
             label={strings.chats.folder}
             hint={strings.chats.folderHint}
+            suggestions={knownFolders(client)}
             value={folder}
             onChange={(event) => setFolder(event.target.value)}
           />
@@ -100,12 +112,12 @@ function EditDialog({ chat, onSave, onClose }: EditProps) {
             value={tags}
             onChange={(event) => setTags(event.target.value)}
           />
-          <footer className="mt-2 flex justify-end gap-2">
+          <DialogActions>
             <Button onClick={close}>{strings.actions.cancel}</Button>
             <Button look="primary" type="submit">
               {strings.actions.save}
             </Button>
-          </footer>
+          </DialogActions>
         </form>
       )}
     </Dialog>

@@ -26,7 +26,7 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
 
   useEffect(() => {
     // On a touch screen the keyboard would cover what is to be read first.
-    if (matchMedia("(pointer: fine)").matches) field.current?.focus();
+    if (!isTouched()) field.current?.focus();
   }, []);
 
   const write = (draft: string) => {
@@ -41,8 +41,8 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
     setIsSending(false);
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    // While a word is being composed, Enter chooses among its spellings.
-    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    // While a word is being composed, Enter chooses among its spellings. On a touch screen there is no Shift to hold.
+    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing || isTouched()) return;
     event.preventDefault();
     void submit();
   };
@@ -77,16 +77,11 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
           {children}
           <span className="flex-1" />
           {onStop ? (
-            <IconButton label={strings.composer.stop} onClick={onStop} className="bg-accent-soft text-accent">
+            <IconButton label={strings.composer.stop} look="soft" onClick={onStop}>
               <Icon name="stop" />
             </IconButton>
           ) : (
-            <IconButton
-              label={strings.composer.send}
-              type="submit"
-              disabled={!canSend}
-              className="bg-accent text-on-accent hover:bg-accent-strong hover:text-on-accent"
-            >
+            <IconButton label={strings.composer.send} type="submit" disabled={!canSend} look="primary">
               <Icon name="arrowUp" />
             </IconButton>
           )}
@@ -94,4 +89,8 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
       </div>
     </form>
   );
+}
+
+function isTouched(): boolean {
+  return matchMedia("(pointer: coarse)").matches;
 }

@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { modelsQuery } from "../api/chats";
+import type { Model } from "../api/types";
 import { strings } from "../strings";
 import { Icon } from "../ui/Icon";
 import { Menu, MenuChoice } from "../ui/Menu";
@@ -23,10 +24,19 @@ export function ModelPicker({ model, onChange }: Props) {
       <Icon name="chevronDown" className="size-4" />
     </button>
   );
-  const options = models.map(({ id }) => ({ value: id, label: <span className="break-all">{id}</span> }));
+  const options = models.map((each) => ({ value: each.id, label: <Label {...each} /> }));
   return (
     <Menu trigger={trigger}>
       <MenuChoice label={strings.composer.model} value={model} options={options} onChange={onChange} />
     </Menu>
+  );
+}
+
+function Label({ id, state }: Model) {
+  return (
+    <span>
+      <span className="break-all">{id}</span>
+      {state !== "ready" && <span className="block text-soft text-xs">{strings.composer.states[state]}</span>}
+    </span>
   );
 }

@@ -8,6 +8,7 @@ import { TopBar } from "../shell/Shell";
 import { strings } from "../strings";
 import { Icon } from "../ui/Icon";
 import { useTitle } from "../ui/title";
+import { useAttempt } from "./attempt";
 import { Composer } from "./Composer";
 import { question } from "./items";
 import { ModelPicker } from "./ModelPicker";
@@ -16,17 +17,17 @@ import { SettingsButton } from "./SettingsButton";
 
 export function NewChatPage() {
   const [settings, setSettings] = useState(firstSettings);
-  const [problem, setProblem] = useState<string | null>(null);
+  const [isTemporary, setIsTemporary] = useState(false);
+  const { problem, attempt } = useAttempt();
   const model = useModel(settings);
   const client = useQueryClient();
   const navigate = useNavigate();
   useTitle("");
 
-  const send = async (text: string) => {
-    if (model === undefined) return false;
-    setProblem(null);
-    try {
-      const chat = await createChat({ ...settings, model });
+  const send = (text: string) =>
+    attempt(async () => {
+      if (model === undefined) throw new Error(strings.composer.noModels);
+      const chat = await createChat({ ...settings, model }, isTemporary);
       try {
         await createTurn(chat.id, { input: question(text), previous: null, model, settings });
       } catch (error) {
@@ -35,12 +36,7 @@ export function NewChatPage() {
       }
       noteChat(client, chat);
       await navigate({ to: "/c/$chatId", params: { chatId: chat.id } });
-      return true;
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error));
-      return false;
-    }
-  };
+    });
   const chooseModel = (chosen: string) => {
     setSettings({ ...settings, model: chosen });
     rememberModel(chosen);
@@ -54,6 +50,15 @@ export function NewChatPage() {
           <Icon name="mark" className="size-12 text-brass" />
           <h1 className="font-semibold text-2xl tracking-tight">{strings.welcome.title}</h1>
           <p className="max-w-md text-balance text-soft">{strings.welcome.text}</p>
+          <label className="flex items-center gap-2 text-soft text-sm" title={strings.welcome.temporaryHint}>
+            <input
+              type="checkbox"
+              className="accent-accent"
+              checked={isTemporary}
+              onChange={(event) => setIsTemporary(event.target.checked)}
+            />
+            {strings.welcome.temporary}
+          </label>
         </div>
         <Composer draftKey="draft.new" isReady={model !== undefined} onSend={send} problem={problem}>
           <ModelPicker model={model} onChange={chooseModel} />

@@ -1,5 +1,5 @@
 import { type KeyboardEvent, memo, useRef, useState } from "react";
-import type { Turn } from "../api/types";
+import type { Item } from "../api/types";
 import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { CopyButton } from "../ui/CopyButton";
@@ -7,40 +7,46 @@ import { Icon } from "../ui/Icon";
 import { questionText } from "./items";
 
 interface Props {
-  turn: Turn;
-  onEdit: (text: string) => Promise<boolean>;
+  input: Item[];
+  /** The turn that it goes on from. */
+  previous: string | null;
+  /** Ask something else in its place; whether that could be sent. */
+  onEdit: (previous: string | null, text: string) => Promise<boolean>;
 }
 
 /** What was asked. It does not change while its answer grows. */
-export const Question = memo(
-  function Question({ turn, onEdit }: Props) {
-    const [isEdited, setIsEdited] = useState(false);
-    const pencil = useRef<HTMLButtonElement>(null);
-    const text = questionText(turn);
+export const Question = memo(function Question({ input, previous, onEdit }: Props) {
+  const [isEdited, setIsEdited] = useState(false);
+  const pencil = useRef<HTMLButtonElement>(null);
+  const text = questionText(input);
 
-    const leave = () => {
-      setIsEdited(false);
-      // The button is there again with the next frame.
-      requestAnimationFrame(() => pencil.current?.focus());
-    };
-    if (isEdited) return <Editor text={text} onSave={onEdit} onLeave={leave} />;
-    return (
-      <div className="group/question flex flex-col items-end gap-1">
-        <p className="max-w-[85%] whitespace-pre-wrap break-words rounded-2xl bg-accent-soft px-4 py-2.5" dir="auto">
-          <span className="sr-only">{strings.turn.you}: </span>
-          {text}
-        </p>
-        <div className="flex opacity-0 transition-opacity focus-within:opacity-100 group-hover/question:opacity-100 pointer-coarse:opacity-100">
-          <CopyButton label={strings.turn.copyQuestion} text={() => text} />
-          <IconButton ref={pencil} label={strings.turn.edit} onClick={() => setIsEdited(true)}>
-            <Icon name="pencil" className="size-4" />
-          </IconButton>
-        </div>
+  const leave = () => {
+    setIsEdited(false);
+    // The button is there again with the next frame.
+    requestAnimationFrame(() => pencil.current?.focus());
+  };
+  if (isEdited) return <Editor text={text} onSave={(draft) => onEdit(previous, draft)} onLeave={leave} />;
+  return (
+    <div className="group/question flex flex-col items-end gap-1">
+      <QuestionText text={text} />
+      <div className="flex opacity-0 transition-opacity focus-within:opacity-100 group-hover/question:opacity-100 pointer-coarse:opacity-100">
+        <CopyButton label={strings.turn.copyQuestion} text={() => text} />
+        <IconButton ref={pencil} label={strings.turn.edit} onClick={() => setIsEdited(true)}>
+          <Icon name="pencil" className="size-4" />
+        </IconButton>
       </div>
-    );
-  },
-  (before, after) => before.turn.input === after.turn.input && before.turn.id === after.turn.id,
-);
+    </div>
+  );
+});
+
+export function QuestionText({ text }: { text: string }) {
+  return (
+    <p className="max-w-[85%] whitespace-pre-wrap break-words rounded-2xl bg-accent-soft px-4 py-2.5" dir="auto">
+      <span className="sr-only">{strings.turn.you}: </span>
+      {text}
+    </p>
+  );
+}
 
 interface EditorProps {
   text: string;

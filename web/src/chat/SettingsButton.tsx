@@ -2,7 +2,7 @@ import { type FormEvent, useState } from "react";
 import type { ChatSettings } from "../api/types";
 import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
-import { Dialog } from "../ui/Dialog";
+import { Dialog, DialogActions } from "../ui/Dialog";
 import { Field, TextField } from "../ui/Field";
 import { Icon } from "../ui/Icon";
 
@@ -44,7 +44,7 @@ export function SettingsButton({ settings, onChange }: Props) {
                 rows={8}
                 defaultValue={settings.instructions}
               />
-              <div className="grid grid-cols-2 gap-4">
+              <div className="grid grid-cols-2 items-end gap-4">
                 {NUMBERS.map(({ name, ...field }) => (
                   <Field
                     key={name}
@@ -56,12 +56,12 @@ export function SettingsButton({ settings, onChange }: Props) {
                   />
                 ))}
               </div>
-              <footer className="mt-auto flex justify-end gap-2">
+              <DialogActions>
                 <Button onClick={close}>{strings.actions.cancel}</Button>
                 <Button look="primary" type="submit">
                   {strings.actions.save}
                 </Button>
-              </footer>
+              </DialogActions>
             </form>
           )}
         </Dialog>

@@ -9,57 +9,47 @@ import { Confirm } from "../ui/Dialog";
 import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
 import { Answer } from "./Answer";
+import type { Actions } from "./actions";
 import { answerText, hasWords } from "./items";
 import { Question } from "./Question";
 import { isActive } from "./reduce";
 import { type TurnStore, useTurn } from "./store";
 
-export interface TurnActions {
-  /** Show the branch that goes through a turn. */
-  show: (turn: string) => void;
-  /** Ask something else in a turn's place; whether that could be sent. */
-  edit: (turn: Turn, text: string) => Promise<boolean>;
-  /** Have the same question answered once more, with an answer that begins with `prefix`. */
-  retry: (turn: Turn, prefix?: string) => void;
-  fork: (turn: Turn) => void;
-  remove: (turn: Turn) => void;
-}
-
 interface Props {
   store: TurnStore;
   id: string;
   siblings: readonly string[];
-  actions: TurnActions;
+  actions: Actions;
 }
 
 export const TurnView = memo(function TurnView({ store, id, siblings, actions }: Props) {
   const turn = useTurn(store, id);
   const [showsWords, setShowsWords] = useState(false);
   if (turn === undefined) return null;
+  const text = answerText(turn);
+  const toggleWords = async () => {
+    if (showsWords || hasWords(turn) || (await actions.fetchWords(turn))) setShowsWords(!showsWords);
+  };
   return (
-    <article className="group mx-auto flex max-w-3xl flex-col gap-4 px-4 py-4 sm:px-6">
-      <Question turn={turn} onEdit={(text) => actions.edit(turn, text)} />
-      <Answer turn={turn} showsWords={showsWords} onRegrow={(prefix) => actions.retry(turn, prefix)} />
+    <article className="group mx-auto flex max-w-3xl flex-col gap-2 px-4 py-3 sm:px-6">
+      <Question input={turn.input} previous={turn.previous} onEdit={actions.ask} />
+      <Answer turn={turn} showsWords={showsWords} onRetry={(prefix) => actions.retry(turn, prefix)} />
       <footer className="-ms-2 flex min-h-9 flex-wrap items-center text-soft">
         {siblings.length > 1 && <Versions id={id} siblings={siblings} onShow={actions.show} />}
         {!isActive(turn.status) && (
           <>
             <div className="flex items-center transition-opacity group-focus-within:opacity-100 group-hover:opacity-100 pointer-fine:opacity-60">
-              <CopyButton label={strings.turn.copy} text={() => answerText(turn)} />
+              {text !== "" && <CopyButton label={strings.turn.copy} text={() => text} />}
               <IconButton label={strings.turn.retry} onClick={() => actions.retry(turn)}>
                 <Icon name="retry" className="size-4" />
               </IconButton>
-              {canContinue(turn) && (
-                <IconButton label={strings.turn.continue} onClick={() => actions.retry(turn, answerText(turn))}>
+              {text !== "" && isCut(turn) && (
+                <IconButton label={strings.turn.continue} onClick={() => actions.retry(turn, text)}>
                   <Icon name="continue" className="size-4" />
                 </IconButton>
               )}
-              {hasWords(turn) && (
-                <IconButton
-                  label={strings.turn.words}
-                  aria-pressed={showsWords}
-                  onClick={() => setShowsWords(!showsWords)}
-                >
+              {text !== "" && (
+                <IconButton label={strings.turn.words} aria-pressed={showsWords} onClick={() => void toggleWords()}>
                   <Icon name="words" className="size-4" />
                 </IconButton>
               )}
@@ -73,10 +63,9 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
   );
 });
 
-/** Whether there is an answer that broke off. */
-function canContinue(turn: Turn): boolean {
-  const isCut = turn.incomplete_details?.reason === "max_output_tokens";
-  return (isCut || turn.status === "cancelled" || turn.status === "failed") && answerText(turn) !== "";
+/** Whether the answer broke off. */
+function isCut({ status, incomplete_details }: Turn): boolean {
+  return status === "cancelled" || status === "failed" || incomplete_details?.reason === "max_output_tokens";
 }
 
 function Versions({ id, siblings, onShow }: Pick<Props, "id" | "siblings"> & { onShow: (turn: string) => void }) {
@@ -105,7 +94,7 @@ function Versions({ id, siblings, onShow }: Pick<Props, "id" | "siblings"> & { o
   );
 }
 
-function MoreMenu({ turn, actions }: { turn: Turn; actions: TurnActions }) {
+function MoreMenu({ turn, actions }: { turn: Turn; actions: Actions }) {
   const [asksToDelete, setAsksToDelete] = useState(false);
   const trigger = (
     <IconButton label={strings.turn.more}>

@@ -5,9 +5,10 @@ import { useEffect, useLayoutEffect, useRef } from "react";
 import { strings } from "../strings";
 import { IconButton } from "../ui/Button";
 import { Icon } from "../ui/Icon";
+import type { Actions } from "./actions";
 import { isActive } from "./reduce";
 import type { TurnStore } from "./store";
-import { type TurnActions, TurnView } from "./TurnView";
+import { TurnView } from "./TurnView";
 import { siblingsOf, type Tree } from "./tree";
 
 const TYPICAL_HEIGHT = 320;
@@ -18,7 +19,7 @@ interface Props {
   store: TurnStore;
   tree: Tree;
   path: string[];
-  actions: TurnActions;
+  actions: Actions;
 }
 
 export function Turns({ store, tree, path, actions }: Props) {
@@ -72,7 +73,8 @@ export function Turns({ store, tree, path, actions }: Props) {
         <IconButton
           label={strings.turn.newest}
           onClick={() => list.scrollToEnd()}
-          className="absolute inset-x-0 bottom-3 mx-auto rounded-full border border-line bg-raised shadow-md"
+          look="raised"
+          className="absolute inset-x-0 bottom-3 mx-auto"
         >
           <Icon name="arrowDown" />
         </IconButton>

@@ -26,7 +26,7 @@ export default function Words({ part, onRegrow }: Props) {
     if (word) setShown({ element: target, word });
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const step = STEPS[event.key];
+    const step = stepOf(event);
     if (event.key === "Enter") choices.current?.querySelector<HTMLElement>("button:enabled")?.focus();
     else if (step !== undefined) tokenAt(tokens.current, placeOf(event.target) + step)?.focus();
     else return;
@@ -79,7 +79,11 @@ export default function Words({ part, onRegrow }: Props) {
   );
 }
 
-const STEPS: Record<string, number> = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+/** How many tokens further a key leads. */
+function stepOf({ key, currentTarget }: KeyboardEvent): number | undefined {
+  const along = getComputedStyle(currentTarget).direction === "rtl" ? -1 : 1;
+  return { ArrowRight: along, ArrowDown: 1, ArrowLeft: -along, ArrowUp: -1 }[key];
+}
 
 /** Which token an element is; -1 if none. */
 function placeOf(target: EventTarget): number {

@@ -16,7 +16,7 @@ export function askedAgain(input: Item[]): Item[] {
   return input.map(({ id, status, ...item }) => item);
 }
 
-export function questionText({ input }: Turn): string {
+export function questionText(input: Item[]): string {
   return messageText(input.filter((item) => item.role === "user"));
 }
 

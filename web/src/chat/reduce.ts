@@ -8,7 +8,7 @@ export interface Progress {
   readonly seen: number;
 }
 
-export function isActive(status: Status): boolean {
+export function isActive(status: Status | undefined): boolean {
   return status === "queued" || status === "in_progress";
 }
 

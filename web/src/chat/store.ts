@@ -4,9 +4,11 @@
  */
 
 import { useEffect, useState, useSyncExternalStore } from "react";
-import { type Ask, cancelResponse, createTurn, deleteBranch, listTurns } from "../api/chats";
+import { type Ask, cancelResponse, createTurn, deleteBranch, getResponse, listTurns } from "../api/chats";
 import type { Turn } from "../api/types";
+import { strings } from "../strings";
 import { follow } from "./follow";
+import { hasWords } from "./items";
 import { isActive, settle } from "./reduce";
 import { branchOf, type Tree, treeOf } from "./tree";
 
@@ -56,6 +58,21 @@ export class TurnStore {
     const response = await cancelResponse(id);
     const turn = this.#turns.get(id);
     if (turn) this.#set(settle(turn, response));
+  }
+
+  /**
+   * Fetch how likely each word of an answer was, which the list of turns may leave out.
+   *
+   * @throws Error if nobody knows.
+   */
+  async fetchWords(id: string): Promise<void> {
+    const response = await getResponse(id, this.#closing.signal);
+    const turn = this.#turns.get(id);
+    if (turn === undefined) return;
+    const told = settle(turn, response);
+    if (!hasWords(told)) throw new Error(strings.words.none);
+    this.#turns.set(id, told);
+    this.#tell();
   }
 
   /** Delete a turn and all that go on from it. */

@@ -32,7 +32,8 @@ function OutwardLink({ href, children }: ComponentProps<"a">) {
   );
 }
 
-function codeOf(node: ExtraProps["node"]): { language: string; text: string } {
+/** What stands in a block of code, as Markdown has it, and the word behind its fence. */
+export function codeOf(node: ExtraProps["node"]): { language: string; text: string } {
   const code = node?.children[0];
   if (code?.type !== "element") return { language: "", text: "" };
   const classes = code.properties.className;
@@ -44,15 +45,15 @@ function codeOf(node: ExtraProps["node"]): { language: string; text: string } {
 interface Props {
   text: string;
   remarkPlugins?: NonNullable<Options["remarkPlugins"]>;
-  rehypePlugins?: NonNullable<Options["rehypePlugins"]>;
+  /** In the place of those here, or beside them. */
+  otherComponents?: Components;
 }
 
-export function Block({ text, remarkPlugins = [], rehypePlugins = [] }: Props) {
+export function Block({ text, remarkPlugins = [], otherComponents }: Props) {
   return (
     <ReactMarkdown
-      components={components}
+      components={{ ...components, ...otherComponents }}
       remarkPlugins={[remarkGfm, ...remarkPlugins]}
-      rehypePlugins={rehypePlugins}
       urlTransform={(address) => safeHref(address) ?? ""}
     >
       {text}

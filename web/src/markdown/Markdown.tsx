@@ -4,11 +4,10 @@ import { lazy, memo, Suspense, useMemo } from "react";
 import { strings } from "../strings";
 import { Boundary } from "../ui/Boundary";
 import { Block } from "./Block";
-import { splitBlocks } from "./blocks";
+import { isCostly, splitBlocks } from "./blocks";
 import { hasMath } from "./math";
 
-/** Beyond these, in characters, text is shown as it is: a table of a hundred thousand cells would freeze the page. */
-const MAX_BLOCK = 20_000;
+/** In characters: all of a longer text is one block, which is shown as it is. */
 const MAX_TEXT = 400_000;
 
 const MathBlock = lazy(() => import("./MathBlock"));
@@ -27,7 +26,7 @@ export const Markdown = memo(function Markdown({ text }: { text: string }) {
 
 const AnyBlock = memo(function AnyBlock({ text }: { text: string }) {
   const plain = <p className="whitespace-pre-wrap">{text}</p>;
-  if (text.length > MAX_BLOCK && !text.startsWith("```")) {
+  if (isCostly(text) || text.length > MAX_TEXT) {
     return (
       <>
         <p className="text-soft text-sm">{strings.turn.plain}</p>

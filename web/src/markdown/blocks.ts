@@ -10,11 +10,23 @@ const INDENTED = /^(?: {2}|\t)/;
 const DEFINITION = /^ {0,3}\[[^\]]+\]:/m;
 const MATH_OPENS = /^\s*(?:\$\$|\\\[)/;
 
+/** Beyond these, in characters, containers within containers, and marks of emphasis, parsing takes seconds. */
+const MAX_LENGTH = 20_000;
+const TOO_DEEP = /^ {0,3}(?:>[ \t]?|[-*+][ \t]+|\d{1,9}[.)][ \t]+){30}/m;
+const MAX_MARKS = 1_500;
+
 export function splitBlocks(text: string): string[] {
-  if (DEFINITION.test(text)) return [text];
+  if (text.length <= MAX_LENGTH && DEFINITION.test(text)) return [text];
   const cutter = new Cutter();
   for (const line of text.split("\n")) cutter.add(line);
   return cutter.finish();
+}
+
+/** Whether a block is to be shown as it is. Nobody writes such; a model may, and again with every word that it adds. */
+export function isCostly(block: string): boolean {
+  if (FENCE.test(block)) return false;
+  const numMarks = block.match(/[*_~]+/g)?.length ?? 0;
+  return block.length > MAX_LENGTH || numMarks > MAX_MARKS || TOO_DEEP.test(block);
 }
 
 class Cutter {
@@ -24,11 +36,15 @@ class Cutter {
   #closes: ((line: string) => boolean) | null = null;
   #isAfterBlank = false;
   #hasList = false;
+  /** Whether what is open is a fence that is a block of its own. */
+  #isFence = false;
 
   add(line: string): void {
     if (this.#closes !== null) {
       this.#lines.push(line);
-      if (this.#closes(line)) this.#closes = null;
+      if (!this.#closes(line)) return;
+      this.#closes = null;
+      if (this.#isFence) this.#cut();
       return;
     }
     if (line.trim() === "") {
@@ -36,7 +52,8 @@ class Cutter {
       this.#lines.push(line);
       return;
     }
-    if (this.#isAfterBlank && !this.#goesOn(line)) this.#cut();
+    this.#isFence = !this.#hasList && FENCE.test(line);
+    if (this.#isFence || (this.#isAfterBlank && !this.#goesOn(line))) this.#cut();
     this.#isAfterBlank = false;
     this.#lines.push(line);
     this.#hasList ||= LIST_ITEM.test(line);

@@ -7,6 +7,7 @@ import { hasMath, normalizeMath } from "./math";
 
 const TEXTS = {
   paragraphs: "# Title\n\nOne\ntwo\n\n\nThree\n***\nFour",
+  fenceWithin: "Before\n```\ncode\n```\nAfter\n- item\n```\ncode\n```\nEnd",
   fence: "Before\n\n```py\na = 1\n\n\nb = '```'\n```\n\nAfter\n\n~~~~\n```\n\n~~~\n\n~~~~\nend",
   openFence: "Before\n\n```js\nlet a\n\nlet b",
   looseList: "Text:\n- one\n\n- two\n\n  still two\n\n      code\n\n- three\n\nAfter",
@@ -64,9 +65,23 @@ test("links lead outside, and tell nobody where from", () => {
   );
 });
 
-test("a huge table is not rendered as one", () => {
-  const table = `|a|\n|-|\n${"|x|\n".repeat(20_000)}`;
-  expect(renderToStaticMarkup(<Markdown text={table} />)).not.toContain("<table");
+const COSTLY = {
+  table: `|a|\n|-|\n${"|x|\n".repeat(20_000)}`,
+  quotes: "> ".repeat(2_000),
+  lists: `\`\`\`\ncode\n\`\`\`\n${"- ".repeat(2_000)}x`,
+  emphasis: "*a_".repeat(2_000),
+};
+
+test.each(Object.entries(COSTLY))("what would freeze the page is shown as it is: %s", (_, text) => {
+  const markup = renderToStaticMarkup(<Markdown text={text} />);
+  expect(markup).toContain('<pre class="max-h-96');
+  expect(markup).not.toMatch(/<(?:table|blockquote|ul|em)/);
+});
+
+test("long code is code", () => {
+  const text = `Before\n\`\`\`c\n${"int snake_case = *p;\n".repeat(2_000)}\`\`\`\nAfter`;
+  expect(splitBlocks(text).map((block) => block.length)).toEqual([6, text.length - 13, 5]);
+  expect(renderToStaticMarkup(<Markdown text={text} />)).toContain("<figure");
 });
 
 test("formulas are found in every form that models write them in, and prices are none", () => {

@@ -1,5 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRouter } from "@tanstack/react-router";
+import { useRef, useState } from "react";
+import { ApiError, url } from "../api/client";
 import { sessionQuery, signOut } from "../api/session";
 import { strings } from "../strings";
 import { setTheme, THEMES, useTheme } from "../theme";
@@ -13,6 +15,8 @@ export function AccountMenu() {
   const theme = useTheme();
   const client = useQueryClient();
   const router = useRouter();
+  const chooser = useRef<HTMLInputElement>(null);
+  const [told, setTold] = useState("");
 
   const leave = async (everywhere: boolean) => {
     const signedOut = await signOut(everywhere);
@@ -21,6 +25,16 @@ export function AccountMenu() {
     client.clear();
     client.setQueryData(sessionQuery.queryKey, signedOut);
     await router.navigate({ to: "/sign-in" });
+  };
+
+  const take = async (file: File) => {
+    try {
+      const { importChats } = await import("./transfer");
+      setTold(strings.shell.imported(await importChats(file)));
+      await client.invalidateQueries({ queryKey: ["chats"] });
+    } catch (error) {
+      setTold(error instanceof ApiError ? error.message : strings.shell.importFailed);
+    }
   };
 
   const trigger = (
@@ -36,8 +50,32 @@ export function AccountMenu() {
   );
   return (
     <div className="flex flex-col border-line border-t">
+      <p role="status" className="px-4 text-soft text-sm not-empty:pt-2">
+        {told}
+      </p>
+      <input
+        ref={chooser}
+        type="file"
+        accept="application/json,.json"
+        hidden
+        onChange={(event) => {
+          const [file] = event.target.files ?? [];
+          event.target.value = "";
+          if (file) void take(file);
+        }}
+      />
       <Menu trigger={trigger}>
         <MenuChoice label={strings.shell.theme} value={theme} options={OPTIONS} onChange={setTheme} />
+        <MenuSeparator />
+        <MenuItem
+          icon={<Icon name="download" className="size-4" />}
+          onSelect={() => location.assign(url("v1/x/chats/export"))}
+        >
+          {strings.shell.export}
+        </MenuItem>
+        <MenuItem icon={<Icon name="upload" className="size-4" />} onSelect={() => chooser.current?.click()}>
+          {strings.shell.import}
+        </MenuItem>
         {session?.kind && (
           <>
             <MenuSeparator />

@@ -147,7 +147,7 @@ function ChatRow({ chat, onSearch, onLeave }: Omit<ListProps, "search"> & { chat
       ))}
       <ChatMenu
         chat={chat}
-        className="size-7 opacity-0 focus-visible:opacity-100 group-focus-within:opacity-100 group-hover:opacity-100 data-[state=open]:opacity-100 pointer-coarse:opacity-100"
+        className="opacity-0 focus-visible:opacity-100 group-focus-within:opacity-100 group-hover:opacity-100 data-[state=open]:opacity-100 pointer-coarse:opacity-100"
       />
     </li>
   );

@@ -21,21 +21,29 @@ export function Button({ look = "quiet", className = "", ...rest }: Base & { loo
   );
 }
 
-export function IconButton({
-  label,
-  children,
-  className = "",
-  ...rest
-}: Base & { label: string; children: ReactNode }) {
+const ICON_LOOKS = {
+  quiet:
+    "text-soft hover:bg-hover hover:text-ink aria-pressed:bg-accent-soft aria-pressed:text-accent disabled:opacity-40",
+  soft: "bg-accent-soft text-accent hover:bg-hover",
+  primary:
+    "enabled:bg-accent enabled:text-on-accent enabled:hover:bg-accent-strong disabled:bg-hover disabled:text-soft",
+  raised: "border border-line bg-raised text-soft shadow-md hover:text-ink",
+};
+
+interface IconButtonProps extends Base {
+  label: string;
+  look?: keyof typeof ICON_LOOKS;
+  children: ReactNode;
+}
+
+export function IconButton({ label, look = "quiet", className = "", ...rest }: IconButtonProps) {
   return (
     <button
       type="button"
       aria-label={label}
       title={label}
-      className={`inline-flex size-9 shrink-0 items-center justify-center rounded-lg text-soft transition-colors hover:bg-hover hover:text-ink disabled:opacity-40 aria-pressed:bg-accent-soft aria-pressed:text-accent ${className}`}
+      className={`inline-flex size-9 shrink-0 items-center justify-center rounded-lg transition-colors ${ICON_LOOKS[look]} ${className}`}
       {...rest}
-    >
-      {children}
-    </button>
+    />
   );
 }

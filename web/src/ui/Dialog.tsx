@@ -30,10 +30,10 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
   const close = () => dialog?.close();
 
   useEffect(() => {
-    // A menu that is just closing gives the focus back first; the dialog then knows where to give it back to.
-    const timer = setTimeout(() => dialog?.showModal());
-    return () => clearTimeout(timer);
-  }, [dialog]);
+    dialog?.showModal();
+    // To where one goes on, and not to the button that closes.
+    if (!bare) dialog?.querySelector<HTMLElement>("input, textarea, [data-actions] button")?.focus();
+  }, [dialog, bare]);
 
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside the dialog; with the keyboard, Escape does it.
@@ -51,19 +51,28 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
           children(close)
         ) : (
           <div className="flex min-h-full flex-col gap-4 p-5">
-            <header className="flex items-center justify-between gap-2">
+            <div className="flex items-center justify-between gap-2">
               <h2 id={heading} className="font-semibold text-lg">
                 {title}
               </h2>
               <IconButton label={strings.actions.close} onClick={close} className="-me-2">
                 <Icon name="close" />
               </IconButton>
-            </header>
+            </div>
             {children(close)}
           </div>
         )}
       </Layer>
     </dialog>
+  );
+}
+
+/** The buttons at the end of a dialog. */
+export function DialogActions({ children }: { children: ReactNode }) {
+  return (
+    <div data-actions="" className="mt-auto flex justify-end gap-2 pt-2">
+      {children}
+    </div>
   );
 }
 
@@ -87,12 +96,12 @@ export function Confirm({ title, text, label = strings.actions.delete, onConfirm
       {(close) => (
         <>
           <p className="text-soft">{text}</p>
-          <footer className="mt-2 flex justify-end gap-2">
+          <DialogActions>
             <Button onClick={close}>{strings.actions.cancel}</Button>
             <Button look="danger" onClick={() => confirm(close)}>
               {label}
             </Button>
-          </footer>
+          </DialogActions>
         </>
       )}
     </Dialog>

@@ -10,11 +10,27 @@ interface Words {
   hint?: string;
 }
 
-export function Field({ label, hint, ...rest }: Words & InputHTMLAttributes<HTMLInputElement>) {
+interface InputProps extends Words, InputHTMLAttributes<HTMLInputElement> {
+  /** What may be chosen instead of writing it. */
+  suggestions?: readonly string[];
+}
+
+export function Field({ label, hint, suggestions = [], ...rest }: InputProps) {
   const id = useId();
   return (
     <Labelled id={id} label={label} hint={hint}>
-      <input id={id} aria-describedby={hint && `${id}-hint`} className={FIELD} {...rest} />
+      <input
+        id={id}
+        aria-describedby={hint && `${id}-hint`}
+        list={suggestions.length > 0 ? `${id}-list` : undefined}
+        className={FIELD}
+        {...rest}
+      />
+      <datalist id={`${id}-list`}>
+        {suggestions.map((each) => (
+          <option key={each} value={each} />
+        ))}
+      </datalist>
     </Labelled>
   );
 }

@@ -21,8 +21,12 @@ const SHAPES = {
       <path d="M15 5.5V5a2 2 0 0 0-2-2H5a2 2 0 0 0-2 2v8a2 2 0 0 0 2 2h.5" />
     </>
   ),
-  download: "M12 4v11m-5-5 5 5 5-5M5 20h14",
-  dots: "M5 12h.01M12 12h.01M19 12h.01",
+  download: "M12 4v11m-4-4 4 4 4-4M5 20h14",
+  dots: (
+    <g strokeWidth={3}>
+      <path d="M5 12h.01M12 12h.01M19 12h.01" />
+    </g>
+  ),
   fork: "M6 4v16M6 14c0-5 12-3 12-9m0 0-3 3m3-3 3 3",
   gauge: "M4.5 18.5a9 9 0 1 1 15 0M12 14l4-5M12 14.5v-.01",
   /** A coiled spring: the mark of the product. */
@@ -34,6 +38,7 @@ const SHAPES = {
   retry: "M20 12a8 8 0 1 1-2.5-5.8M20 3v4.5h-4.5",
   search: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14Zm5-2 4.5 4.5",
   settings: "M4 7h9m4 0h3M4 17h3m4 0h9M15 4.5v5m-6 5v5",
+  share: "M12 15V4m-4 4 4-4 4 4M5 12v6a2 2 0 0 0 2 2h10a2 2 0 0 0 2-2v-6",
   sidebar: (
     <>
       <rect x="3" y="4" width="18" height="16" rx="2.5" />
@@ -44,6 +49,7 @@ const SHAPES = {
   stop: <rect x="6" y="6" width="12" height="12" rx="2" fill="currentColor" />,
   trash:
     "M4 6.5h16M9 6V4.5A1.5 1.5 0 0 1 10.5 3h3A1.5 1.5 0 0 1 15 4.5V6m3 .5-.8 12a2 2 0 0 1-2 1.9H8.8a2 2 0 0 1-2-1.9L6 6.5M10 11v5m4-5v5",
+  upload: "M12 15V4m-4 4 4-4 4 4M5 20h14",
   user: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8Zm-7.5 8.5a7.5 7.5 0 0 1 15 0",
   words: "M4 19V9m5.3 10V5m5.4 14v-7M20 19v-4",
 } satisfies Record<string, ReactNode>;

@@ -4,7 +4,7 @@ from sqlalchemy import Boolean, Column, Float, Index, String, Table, Text
 
 from mainspring.store.tables.base import metadata
 
-__all__ = ["chats"]
+__all__ = ["chat_shares", "chats"]
 
 # See store/chats.py.
 chats = Table(
@@ -22,6 +22,17 @@ chats = Table(
     Column("settings", Text, nullable=False),  # JSON that is the client's own
     Column("head", String(64)),  # the response that was looked at last
     Column("words", Text, nullable=False),  # title, folder and tags as a search compares them
+    Column("expires", Float, index=True),  # of one that is to be forgotten by itself
 )
 
 Index("chats_in_order", chats.c.project, chats.c.owner, chats.c.updated, chats.c.id)
+
+# Who has such an id may read a chat up to a turn, signed in or not. See store/shares.py.
+chat_shares = Table(
+    "chat_shares",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("chat", String(64), nullable=False, index=True),
+    Column("turn", String(64), nullable=False),
+    Column("created", Float, nullable=False),
+)

@@ -1,10 +1,16 @@
 import { queryOptions } from "@tanstack/react-query";
 import { get } from "../../api/client";
-import type { Model } from "../../api/types";
 import { CALM_MS, inProject } from "./lists";
 
-export interface ConsoleModel extends Model {
+export interface ConsoleModel {
+  id: string;
   created: number;
+  owned_by: string;
+  context_length: number;
+  /** Whether a request would have to wait for it to be loaded. */
+  state: string;
+  /** The model that an adapter belongs to. */
+  parent?: string;
 }
 
 export function projectModels(project: string) {

@@ -68,16 +68,16 @@ function Tree({ nodes, isBelow = false, ...rest }: TreeProps) {
 function ModelCard({ node: { model }, project, isBelow = false, onDelete }: Omit<TreeProps, "nodes"> & { node: Node }) {
   const facts = [
     model.owned_by,
-    model.context_length && words.models.context(format.whole(model.context_length)),
+    words.models.context(format.whole(model.context_length)),
     words.models.created(format.dateTime(model.created)),
   ];
   return (
     <div className="flex flex-wrap items-center gap-x-3 gap-y-2 rounded-xl border border-line bg-raised px-4 py-2.5">
       <div className="min-w-0 flex-1 basis-60">
         <p className="break-all font-medium text-sm">{model.id}</p>
-        <p className="text-soft text-xs">{facts.filter(Boolean).join(" · ")}</p>
+        <p className="text-soft text-xs">{facts.join(" · ")}</p>
       </div>
-      {model.state && <Status of={model.state} />}
+      <Status of={model.state} />
       {isBelow && <JobLink project={project} model={model.id} />}
       {model.owned_by === project && isBelow && (
         <AskButton

@@ -180,12 +180,12 @@ function Models() {
           keyOf={({ id }) => id}
           columns={[
             { title: words.overview.name, cell: ({ id }) => <span className="break-all font-medium">{id}</span> },
-            { title: words.overview.state, cell: ({ state }) => state && <Status of={state} /> },
+            { title: words.overview.state, cell: ({ state }) => <Status of={state} /> },
             { title: words.overview.owner, cell: ({ owned_by }) => owned_by },
             {
               title: words.overview.context,
               isNumber: true,
-              cell: ({ context_length }) => (context_length ? format.whole(context_length) : words.none),
+              cell: ({ context_length }) => format.whole(context_length),
             },
           ]}
         />

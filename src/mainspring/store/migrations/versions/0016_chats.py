@@ -1,4 +1,4 @@
-"""Chats, and which responses are turns of one."""
+"""Chats, which responses are turns of one, and links to read one with."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,17 @@ def upgrade() -> None:
         sa.Column("settings", sa.Text, nullable=False),
         sa.Column("head", sa.String(64)),
         sa.Column("words", sa.Text, nullable=False),
+        sa.Column("expires", sa.Float),
     )
+    op.create_index("ix_chats_expires", "chats", ["expires"])
+    op.create_table(
+        "chat_shares",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("chat", sa.String(64), nullable=False),
+        sa.Column("turn", sa.String(64), nullable=False),
+        sa.Column("created", sa.Float, nullable=False),
+    )
+    op.create_index("ix_chat_shares_chat", "chat_shares", ["chat"])
     op.create_index("chats_in_order", "chats", ["project", "owner", "updated", "id"])
     op.add_column("responses", sa.Column("chat", sa.String(64)))
     op.add_column("responses", sa.Column("words", sa.Text))

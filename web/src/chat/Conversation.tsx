@@ -1,0 +1,91 @@
+/** The turns of the branch that is shown, and the field below that goes on from the last. */
+
+import { useQueryClient } from "@tanstack/react-query";
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { chatQuery, noteChat, updateChat } from "../api/chats";
+import type { Chat, ChatSettings, Status } from "../api/types";
+import { strings } from "../strings";
+import { useActions } from "./actions";
+import { useAttempt } from "./attempt";
+import { Composer } from "./Composer";
+import { ModelPicker } from "./ModelPicker";
+import { rememberModel, useModel } from "./model";
+import { Notice } from "./Notice";
+import { isActive } from "./reduce";
+import { SettingsButton } from "./SettingsButton";
+import { type TurnStore, useTree } from "./store";
+import { Turns } from "./Turns";
+import { pathThrough } from "./tree";
+
+interface Props {
+  chat: Chat;
+  store: TurnStore;
+  /** A turn on the branch that is to be shown; otherwise it is the one that was looked at last. */
+  at: string | undefined;
+}
+
+export function Conversation({ chat, store, at }: Props) {
+  const client = useQueryClient();
+  const { problem, attempt } = useAttempt();
+  const model = useModel(chat.settings);
+  const actions = useActions(chat, store, model, attempt);
+  const isLoaded = useSyncExternalStore(store.subscribe, store.isLoaded);
+  const failure = useSyncExternalStore(store.subscribe, store.problem);
+  const tree = useTree(store);
+  const path = useMemo(() => {
+    const shown = [at, chat.head].find((id) => id && tree.previous.has(id)) ?? null;
+    return pathThrough(tree, shown);
+  }, [tree, at, chat.head]);
+  const last = path.at(-1) ?? null;
+  const status = useStatus(store, last);
+
+  const change = (settings: ChatSettings) =>
+    void attempt(async () => {
+      client.setQueryData(chatQuery(chat.id).queryKey, { ...chat, settings });
+      noteChat(client, await updateChat(chat.id, { settings }));
+    });
+  const chooseModel = (chosen: string) => {
+    rememberModel(chosen);
+    change({ ...chat.settings, model: chosen });
+  };
+
+  if (!isLoaded && failure) return <Notice text={failure.message} onRetry={() => void store.load()} />;
+  if (!isLoaded) return <Notice text={strings.turn.loading} />;
+  return (
+    <>
+      <Turns store={store} tree={tree} path={path} actions={actions} />
+      <Announcements status={status} />
+      <Composer
+        draftKey={`draft.${chat.id}`}
+        isReady={model !== undefined}
+        onStop={last !== null && isActive(status) ? () => void attempt(() => store.cancel(last)) : undefined}
+        onSend={(text) => actions.ask(last, text)}
+        problem={problem}
+      >
+        <ModelPicker model={model} onChange={chooseModel} />
+        <SettingsButton settings={chat.settings} onChange={change} />
+      </Composer>
+    </>
+  );
+}
+
+/** Of the turn alone, so that an answer that grows does not render the whole conversation. */
+function useStatus(store: TurnStore, id: string | null): Status | undefined {
+  return useSyncExternalStore(store.subscribe, () => (id === null ? undefined : store.turn(id)?.status));
+}
+
+/** Tells those who listen that an answer has begun or ended. Its words they read when they want to. */
+function Announcements({ status }: { status: Status | undefined }) {
+  const [text, setText] = useState("");
+  const wasActive = useRef(false);
+  const active = isActive(status);
+  useEffect(() => {
+    if (active !== wasActive.current) setText(active ? strings.turn.began : strings.turn.ended);
+    wasActive.current = active;
+  }, [active]);
+  return (
+    <p aria-live="polite" className="sr-only">
+      {text}
+    </p>
+  );
+}

@@ -1,0 +1,73 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { type Ask, chatQuery, forkChat, noteChat, updateChat } from "../api/chats";
+import type { Chat, Turn } from "../api/types";
+import { strings } from "../strings";
+import type { Attempt } from "./attempt";
+import { askedAgain, question } from "./items";
+import type { TurnStore } from "./store";
+
+/** What can be done in a conversation. */
+export interface Actions {
+  /** Ask something that goes on from `previous`; whether that could be sent. */
+  ask: (previous: string | null, text: string) => Promise<boolean>;
+  /** Have the same question answered once more, with an answer that begins with `prefix`. */
+  retry: (turn: Turn, prefix?: string) => void;
+  /** Show the branch that goes through a turn. */
+  show: (turn: string) => void;
+  /** Have the probabilities of an answer's words fetched; whether there are any. */
+  fetchWords: (turn: Turn) => Promise<boolean>;
+  fork: (turn: Turn) => void;
+  /** Delete a turn and all that go on from it. */
+  remove: (turn: Turn) => void;
+}
+
+/** The same object for as long as model and settings are the same: the turns are rendered with it. */
+export function useActions(chat: Chat, store: TurnStore, model: string | undefined, attempt: Attempt): Actions {
+  const client = useQueryClient();
+  const navigate = useNavigate();
+
+  return useMemo(() => {
+    const open = (chatId: string, at?: string) =>
+      navigate({
+        to: "/c/$chatId",
+        params: { chatId },
+        search: at === undefined ? {} : { at },
+        replace: chatId === chat.id,
+      });
+    const ask = (what: Pick<Ask, "input" | "previous" | "prefix">) =>
+      attempt(async () => {
+        if (model === undefined) throw new Error(strings.composer.noModels);
+        const turn = await store.ask({ ...what, model, settings: chat.settings });
+        await open(chat.id, turn.id);
+        // The title may come from this question, and the chat is the newest now.
+        await client.invalidateQueries({ queryKey: ["chat", chat.id] });
+        await client.invalidateQueries({ queryKey: ["chats"] });
+      });
+    return {
+      ask: (previous, text) => ask({ input: question(text), previous }),
+      retry: ({ input, previous }, prefix) =>
+        void ask({ input: askedAgain(input), previous, ...(prefix !== undefined && { prefix }) }),
+      show: (turn) =>
+        void attempt(async () => {
+          await open(chat.id, turn);
+          // Whoever comes back to the chat finds the branch that they left.
+          client.setQueryData(chatQuery(chat.id).queryKey, await updateChat(chat.id, { head: turn }));
+        }),
+      fetchWords: (turn) => attempt(() => store.fetchWords(turn.id)),
+      fork: (turn) =>
+        void attempt(async () => {
+          const fork = await forkChat(chat.id, turn.id);
+          noteChat(client, fork);
+          await open(fork.id);
+        }),
+      remove: (turn) =>
+        void attempt(async () => {
+          await store.remove(turn.id);
+          await open(chat.id, turn.previous ?? undefined);
+          await client.invalidateQueries({ queryKey: ["chat", chat.id] });
+        }),
+    };
+  }, [chat.id, chat.settings, store, model, attempt, client, navigate]);
+}
