@@ -5,6 +5,7 @@ import {
   createRootRouteWithContext,
   createRoute,
   createRouter,
+  lazyRouteComponent,
   redirect,
   retainSearchParams,
 } from "@tanstack/react-router";
@@ -83,6 +84,13 @@ const chat = createRoute({
   },
 });
 
+const playground = createRoute({
+  getParentRoute: () => shell,
+  path: "/playground",
+  validateSearch: ({ tab }): { tab?: string } => (typeof tab === "string" ? { tab } : {}),
+  component: lazyRouteComponent(() => import("./playground/PlaygroundPage"), "PlaygroundPage"),
+});
+
 const consoleLayout = createRoute({
   getParentRoute: () => signedIn,
   path: "/console",
@@ -96,7 +104,10 @@ const consoleLayout = createRoute({
 const routes = root.addChildren([
   signIn,
   shared,
-  signedIn.addChildren([shell.addChildren([newChat, chat]), consoleLayout.addChildren(consolePages(consoleLayout))]),
+  signedIn.addChildren([
+    shell.addChildren([newChat, chat, playground]),
+    consoleLayout.addChildren(consolePages(consoleLayout)),
+  ]),
 ]);
 
 export function createAppRouter(context: Context) {

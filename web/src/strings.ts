@@ -42,6 +42,7 @@ export const strings = {
     closeNavigation: "Hide chats",
     navigation: "Chats",
     skip: "Skip to the message box",
+    playground: "Playground",
     account: "Account",
     console: "Console",
     theme: "Theme",

@@ -50,6 +50,8 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
   return (
     <form
       onSubmit={(event) => {
+        // React tells of the forms of dialogs that were opened from here, too.
+        if (event.target !== event.currentTarget) return;
         event.preventDefault();
         void submit();
       }}

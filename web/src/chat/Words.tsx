@@ -7,7 +7,7 @@ import * as Popover from "@radix-ui/react-popover";
 import { type KeyboardEvent, memo, type SyntheticEvent, useMemo, useRef, useState } from "react";
 import type { Part } from "../api/types";
 import { strings } from "../strings";
-import { surprise, type Word, wordsOf } from "./words";
+import { surprise, type Word, type Words as WordList, wordsOf } from "./words";
 
 interface Props {
   part: Part;
@@ -15,7 +15,16 @@ interface Props {
 }
 
 export default function Words({ part, onRegrow }: Props) {
-  const { head, words } = useMemo(() => wordsOf(part), [part]);
+  return <WordsView list={useMemo(() => wordsOf(part), [part])} onRegrow={onRegrow} />;
+}
+
+interface ViewProps {
+  list: WordList;
+  /** Null where an answer cannot regrow. */
+  onRegrow: ((prefix: string) => void) | null;
+}
+
+export function WordsView({ list: { head, words }, onRegrow }: ViewProps) {
   const [shown, setShown] = useState<{ element: HTMLElement; word: Word } | null>(null);
   const tokens = useRef<HTMLDivElement>(null);
   const choices = useRef<HTMLDivElement>(null);
@@ -106,6 +115,8 @@ const Tokens = memo(function Tokens({ words }: { words: Word[] }) {
       data-word={index}
       data-surprise={surprise(word.probability)}
       aria-haspopup="dialog"
+      // White space, and a piece of a character, would be a button without a name.
+      aria-label={word.text.trim() === "" ? visible(word.text) || "…" : undefined}
       className="word cursor-default rounded-xs hover:outline hover:outline-accent"
     >
       {word.text}
@@ -114,7 +125,7 @@ const Tokens = memo(function Tokens({ words }: { words: Word[] }) {
   ));
 });
 
-function Alternatives({ word, onRegrow }: { word: Word; onRegrow: (prefix: string) => void }) {
+function Alternatives({ word, onRegrow }: { word: Word; onRegrow: ViewProps["onRegrow"] }) {
   return (
     <ul>
       {word.alternatives.map(({ text, probability, isChosen, prefix }, index) => (
@@ -122,9 +133,9 @@ function Alternatives({ word, onRegrow }: { word: Word; onRegrow: (prefix: strin
         <li key={index}>
           <button
             type="button"
-            disabled={isChosen || prefix === null}
-            title={strings.words.regrow(text)}
-            onClick={() => prefix !== null && onRegrow(prefix)}
+            disabled={isChosen || prefix === null || onRegrow === null}
+            title={onRegrow ? strings.words.regrow(text) : undefined}
+            onClick={() => prefix !== null && onRegrow?.(prefix)}
             className="relative flex min-h-9 w-full items-center gap-2 rounded-md px-2.5 text-start enabled:hover:bg-hover"
           >
             <code className="min-w-0 flex-1 truncate whitespace-pre">{visible(text)}</code>

@@ -56,7 +56,17 @@ export function Sidebar({ onClose, onLeave }: Props) {
         </label>
       </div>
       <ChatList search={useDeferredValue(search)} onSearch={setSearch} onLeave={onLeave} />
-      <ConsoleLink onLeave={onLeave} />
+      <div className="border-line border-t p-2">
+        <Link
+          to="/playground"
+          onClick={onLeave}
+          className="flex min-h-9 items-center gap-2.5 rounded-lg px-2 py-1.5 hover:bg-hover aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium"
+        >
+          <Icon name="flask" className="size-4 text-soft" />
+          {strings.shell.playground}
+        </Link>
+        <ConsoleLink onLeave={onLeave} />
+      </div>
       <AccountMenu />
     </nav>
   );
@@ -70,7 +80,7 @@ function ConsoleLink({ onLeave }: Pick<ListProps, "onLeave">) {
     <Link
       to="/console"
       onClick={onLeave}
-      className="mx-2 mb-1 flex min-h-9 items-center gap-2.5 rounded-lg px-3 hover:bg-hover"
+      className="flex min-h-9 items-center gap-2.5 rounded-lg px-2 py-1.5 hover:bg-hover"
     >
       <Icon name="gauge" className="size-4 text-soft" />
       {strings.shell.console}

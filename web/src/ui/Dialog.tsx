@@ -1,12 +1,14 @@
 /** Modal dialogs: the browser's own, which keep the focus inside, close with Escape, and give the focus back. */
 
 import { createContext, type ReactNode, useEffect, useId, useState } from "react";
+import { createPortal } from "react-dom";
 import { strings } from "../strings";
 import { Button, IconButton } from "./Button";
 import { Icon } from "./Icon";
 
 const PLACES = {
   center: "m-auto w-[min(28rem,calc(100vw-2rem))] rounded-2xl border border-line",
+  wide: "m-auto w-[min(52rem,calc(100vw-2rem))] rounded-2xl border border-line",
   start: "me-auto h-dvh max-h-none w-[min(20rem,calc(100vw-3rem))]",
   end: "ms-auto h-dvh max-h-none w-[min(24rem,calc(100vw-2rem))] border-line border-s",
 };
@@ -35,7 +37,8 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
     if (!bare) dialog?.querySelector<HTMLElement>("input, textarea, [data-actions] button")?.focus();
   }, [dialog, bare]);
 
-  return (
+  // At the end of the page: a form in it is not to lie in another one, where browsers let nobody hear it being sent.
+  return createPortal(
     // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside the dialog; with the keyboard, Escape does it.
     <dialog
       ref={setDialog}
@@ -63,7 +66,8 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
           </div>
         )}
       </Layer>
-    </dialog>
+    </dialog>,
+    document.body,
   );
 }
 

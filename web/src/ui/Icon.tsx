@@ -14,6 +14,7 @@ const SHAPES = {
   /** To where reading comes from. */
   chevronStart: "m14 7-5 5 5 5",
   close: "m6 6 12 12M18 6 6 18",
+  code: "m8 7-5 5 5 5m8-10 5 5-5 5",
   continue: "M5 6v12l7-6ZM13 6v12l7-6Z",
   copy: (
     <>
@@ -27,6 +28,7 @@ const SHAPES = {
       <path d="M5 12h.01M12 12h.01M19 12h.01" />
     </g>
   ),
+  flask: "M9 3h6m-5 0v6l-5.4 9a2 2 0 0 0 1.7 3h11.4a2 2 0 0 0 1.7-3L14 9V3M7.6 15h8.8",
   fork: "M6 4v16M6 14c0-5 12-3 12-9m0 0-3 3m3-3 3 3",
   gauge: "M4.5 18.5a9 9 0 1 1 15 0M12 14l4-5M12 14.5v-.01",
   /** A coiled spring: the mark of the product. */
