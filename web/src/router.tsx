@@ -7,11 +7,13 @@ import {
   createRouter,
   lazyRouteComponent,
   redirect,
+  retainSearchParams,
 } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { sessionQuery } from "./api/session";
 import { ChatPage } from "./chat/ChatPage";
 import { NewChatPage } from "./chat/NewChatPage";
+import { consolePages, Layout } from "./console/routes";
 import { Failure, NotFound, Root } from "./Root";
 import { SignInPage } from "./SignInPage";
 import { Shell } from "./shell/Shell";
@@ -53,8 +55,9 @@ const signedIn = createRoute({
     const session = await context.queryClient.ensureQueryData(sessionQuery);
     if (!session.signed_in) throw redirect({ to: "/sign-in", search: { to: location.href } });
   },
-  component: Shell,
 });
+
+const shell = createRoute({ getParentRoute: () => signedIn, id: "shell", component: Shell });
 
 const shared = createRoute({
   getParentRoute: () => root,
@@ -68,10 +71,10 @@ const shared = createRoute({
   },
 });
 
-const newChat = createRoute({ getParentRoute: () => signedIn, path: "/", component: NewChatPage });
+const newChat = createRoute({ getParentRoute: () => shell, path: "/", component: NewChatPage });
 
 const chat = createRoute({
-  getParentRoute: () => signedIn,
+  getParentRoute: () => shell,
   path: "/c/$chatId",
   validateSearch: ({ at }): { at?: string } => (typeof at === "string" ? { at } : {}),
   component: function Chat() {
@@ -82,13 +85,30 @@ const chat = createRoute({
 });
 
 const playground = createRoute({
-  getParentRoute: () => signedIn,
+  getParentRoute: () => shell,
   path: "/playground",
   validateSearch: ({ tab }): { tab?: string } => (typeof tab === "string" ? { tab } : {}),
   component: lazyRouteComponent(() => import("./playground/PlaygroundPage"), "PlaygroundPage"),
 });
 
-const routes = root.addChildren([signIn, shared, signedIn.addChildren([newChat, chat, playground])]);
+const consoleLayout = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/console",
+  // Whose deployments, keys and jobs are shown; without it, those of the session's own project.
+  validateSearch: ({ project }): { project?: string } =>
+    typeof project === "string" && project !== "" ? { project } : {},
+  search: { middlewares: [retainSearchParams(["project"])] },
+  component: Layout,
+});
+
+const routes = root.addChildren([
+  signIn,
+  shared,
+  signedIn.addChildren([
+    shell.addChildren([newChat, chat, playground]),
+    consoleLayout.addChildren(consolePages(consoleLayout)),
+  ]),
+]);
 
 export function createAppRouter(context: Context) {
   return createRouter({

@@ -44,6 +44,7 @@ export const strings = {
     skip: "Skip to the message box",
     playground: "Playground",
     account: "Account",
+    console: "Console",
     theme: "Theme",
     themes: { light: "Light", dark: "Dark", system: "Like the system" },
     export: "Export all chats",

@@ -63,7 +63,7 @@ interface Options {
  * @throws ApiError if the server refuses, TypeError if it cannot be reached.
  */
 export async function send(
-  method: "GET" | "POST" | "DELETE",
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE",
   path: string,
   { body, signal }: Options = {},
 ): Promise<globalThis.Response> {

@@ -25,7 +25,7 @@ const ABILITIES: Record<Tab, Ability> = { chat: "chat_completion", completion: "
 const OPTIONS = TABS.map((tab) => ({ value: tab, label: strings.tabs[tab] }));
 
 export function PlaygroundPage() {
-  const { tab: named } = useSearch({ from: "/signed-in/playground" });
+  const { tab: named } = useSearch({ from: "/signed-in/shell/playground" });
   const navigate = useNavigate();
   const tab = TABS.find((each) => each === named) ?? "chat";
   const [state, setState] = useState(() => load(sessionStorage));

@@ -1,7 +1,8 @@
-import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
+import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useDeferredValue, useState } from "react";
 import { type ChatFilter, chatsQuery } from "../api/chats";
+import { sessionQuery } from "../api/session";
 import type { Chat } from "../api/types";
 import { ChatMenu } from "../chat/ChatMenu";
 import { sectionsOf } from "../chat/groups";
@@ -64,9 +65,26 @@ export function Sidebar({ onClose, onLeave }: Props) {
           <Icon name="flask" className="size-4 text-soft" />
           {strings.shell.playground}
         </Link>
+        <ConsoleLink onLeave={onLeave} />
       </div>
       <AccountMenu />
     </nav>
+  );
+}
+
+/** For those whose roles let them do more than ask models. */
+function ConsoleLink({ onLeave }: Pick<ListProps, "onLeave">) {
+  const { data: session } = useQuery(sessionQuery);
+  if (!session?.roles.some((role) => role !== "user")) return null;
+  return (
+    <Link
+      to="/console"
+      onClick={onLeave}
+      className="flex min-h-9 items-center gap-2.5 rounded-lg px-2 py-1.5 hover:bg-hover"
+    >
+      <Icon name="gauge" className="size-4 text-soft" />
+      {strings.shell.console}
+    </Link>
   );
 }
 

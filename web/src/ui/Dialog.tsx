@@ -83,12 +83,14 @@ export function DialogActions({ children }: { children: ReactNode }) {
 interface ConfirmProps {
   title: string;
   text: string;
+  /** What the button says that does it. */
+  label?: string;
   onConfirm: () => void;
   onClose: () => void;
 }
 
 /** Asks before something is deleted. */
-export function Confirm({ title, text, onConfirm, onClose }: ConfirmProps) {
+export function Confirm({ title, text, label = strings.actions.delete, onConfirm, onClose }: ConfirmProps) {
   const confirm = (close: () => void) => {
     close();
     onConfirm();
@@ -101,7 +103,7 @@ export function Confirm({ title, text, onConfirm, onClose }: ConfirmProps) {
           <DialogActions>
             <Button onClick={close}>{strings.actions.cancel}</Button>
             <Button look="danger" onClick={() => confirm(close)}>
-              {strings.actions.delete}
+              {label}
             </Button>
           </DialogActions>
         </>
