@@ -105,6 +105,8 @@ export const strings = {
     /** Of a model that does not answer at once. */
     states: { idle: "loads with the first question", starting: "loading…", restarting: "restarting…" },
     settings: "Settings of this chat",
+    attach: "Attach files",
+    filesBusy: "Files are being read. They can be asked about once they are.",
   },
 
   settings: {
@@ -134,6 +136,7 @@ export const strings = {
     thinking: "Thinking…",
     thought: "Thoughts",
     tool: (type: string) => `Used a tool: ${type.replace(/_call$/, "").replaceAll("_", " ")}`,
+    searched: (queries: string) => `Searched the files for ${queries}`,
     began: "An answer has begun.",
     ended: "The answer is complete.",
     stopped: "You stopped this answer.",

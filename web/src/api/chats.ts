@@ -89,16 +89,31 @@ export interface Ask {
 
 /** Ask something in a chat. The answer is made in the background, and followed like one that another tab asked for. */
 export async function createTurn(chat: string, { input, previous, model, settings, prefix }: Ask): Promise<Turn> {
+  const { vector_store, ...sampling } = settings;
   const body = {
-    ...settings,
+    ...sampling,
     model,
     input,
     previous_response_id: previous,
-    include: ["message.output_text.logprobs"],
+    include: ["message.output_text.logprobs", ...(vector_store ? ["file_search_call.results"] : [])],
     top_logprobs: 5,
     ...(prefix && { prefix }),
+    ...(vector_store && searching(vector_store, prefix !== undefined)),
   };
   return { ...(await post<Response>(`${CHATS}/${chat}/turns`, body)), previous, input };
+}
+
+/** A model is shown some 3,000 tokens of what was found: more is kept for nobody. */
+const MOST_PASSAGES = 5;
+
+/**
+ * What makes an answer cite the files of a store. The search is forced, since small models such as the default one answer
+ * from nowhere if the choice is theirs; only the first step of an answer is, so the next one is free to speak. An answer
+ * that goes on from words that stand already cannot begin with a call.
+ */
+function searching(store: string, isBegun: boolean): object {
+  const tool = { type: "file_search", vector_store_ids: [store], max_num_results: MOST_PASSAGES };
+  return { tools: [tool], tool_choice: isBegun ? "auto" : { type: "file_search" }, truncation: "auto" };
 }
 
 export function getResponse(id: string, signal: AbortSignal): Promise<Response> {

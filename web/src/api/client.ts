@@ -102,6 +102,34 @@ export async function remove<T>(path: string): Promise<T> {
   return (await send("DELETE", path)).json();
 }
 
+/**
+ * Send a form with a file, and be told how much of it has arrived: from 0 to 1. `fetch` does not tell.
+ *
+ * @throws ApiError if the server refuses, TypeError if it cannot be reached or `signal` says no.
+ */
+export function upload<T>(path: string, form: FormData, tell: (part: number) => void, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", url(path));
+    request.setRequestHeader("x-csrf-token", csrf);
+    request.responseType = "text";
+    request.upload.onprogress = ({ loaded, total }) => tell(total > 0 ? loaded / total : 0);
+    request.onload = () => {
+      const { status, statusText, responseText } = request;
+      if (status >= 200 && status < 300) return resolve(JSON.parse(responseText));
+      if (status === 401) signedOut();
+      errorOf(new Response(responseText, { status, statusText })).then(reject);
+    };
+    request.onerror = () => {
+      setReachable(false);
+      reject(new TypeError(`${path} cannot be reached`));
+    };
+    request.onabort = () => reject(new TypeError("Stopped."));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}
+
 /** From the body that all errors of the server share, or from the status if a proxy has answered in its place. */
 async function errorOf(response: globalThis.Response): Promise<ApiError> {
   const body = await response.json().catch(() => null);

@@ -30,6 +30,8 @@ export interface ChatSettings {
   top_p?: number;
   max_output_tokens?: number;
   seed?: number;
+  /** Of the files that the chat is asked about. The page's own: no setting of a turn. */
+  vector_store?: string;
 }
 
 export interface Chat {
@@ -89,6 +91,15 @@ export interface Item {
   status?: string;
   content?: Part[] | string;
   summary?: Part[];
+  /** Of a search in files: what was looked for, and what was found, best first. */
+  queries?: string[];
+  results?: Passage[] | null;
+}
+
+export interface Passage {
+  file_id: string;
+  filename: string;
+  text: string;
 }
 
 export interface Part {
@@ -96,6 +107,18 @@ export interface Part {
   text?: string;
   refusal?: string;
   logprobs?: LogProb[];
+  annotations?: Annotation[];
+}
+
+/** What a text cites. Of types other than `file_citation` only the type is known. */
+export interface Annotation {
+  type: string;
+  file_id?: string;
+  filename?: string;
+  /** Where in the text: code points, of which JavaScript counts some as two. */
+  index?: number;
+  /** Whether the passage bears the sentence out. */
+  supported?: boolean;
 }
 
 /** Natural logarithms. The bytes of one token need not be whole characters. */
@@ -128,6 +151,11 @@ export type ResponseEvent =
   | ({ type: "response.output_item.added" | "response.output_item.done"; item: Item } & OfItem)
   | ({ type: "response.content_part.added" | "response.content_part.done"; part: Part } & OfPart)
   | ({ type: "response.output_text.delta"; delta: string; logprobs?: LogProb[] } & OfPart)
+  | ({
+      type: "response.output_text.annotation.added";
+      annotation_index: number;
+      annotation: Annotation;
+    } & OfPart)
   | ({ type: "response.refusal.delta" | "response.reasoning_text.delta"; delta: string } & OfPart)
   | ({ type: "response.reasoning_summary_part.added" | "response.reasoning_summary_part.done"; part: Part } & OfSummary)
   | ({ type: "response.reasoning_summary_text.delta"; delta: string } & OfSummary)

@@ -1,14 +1,16 @@
 /** What the model has made of a question so far: text, thoughts, tools, and why it ended if not by itself. */
 
-import { lazy, memo, Suspense } from "react";
-import type { Item, Part, Turn } from "../api/types";
+import { lazy, memo, Suspense, useMemo } from "react";
+import type { Item, Part, Passage, Turn } from "../api/types";
 import { Markdown } from "../markdown/Markdown";
 import { strings } from "../strings";
 import { Button } from "../ui/Button";
 import { Icon } from "../ui/Icon";
+import { passagesOf } from "./files/cite";
 import { partsOf, thoughtText } from "./items";
 import { isActive } from "./reduce";
 
+const Cited = lazy(() => import("./files/Cited"));
 const Words = lazy(() => import("./Words"));
 
 interface Props {
@@ -20,6 +22,7 @@ interface Props {
 
 export function Answer({ turn, showsWords, onRetry }: Props) {
   const active = isActive(turn.status);
+  const passages = useMemo(() => passagesOf(turn.output), [turn.output]);
   return (
     <div className="flex flex-col gap-3" aria-busy={active}>
       <p className="sr-only">{turn.model}:</p>
@@ -28,10 +31,16 @@ export function Answer({ turn, showsWords, onRetry }: Props) {
         if (item.type === "reasoning") {
           return <Thought key={key} item={item} isGrowing={active && index === turn.output.length - 1} />;
         }
-        if (item.type !== "message") return <Note key={key}>{strings.turn.tool(item.type)}</Note>;
+        if (item.type !== "message") return <Note key={key}>{toolText(item)}</Note>;
         return partsOf(item).map((part, place) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: parts are only ever added at the end.
-          <MessagePart key={`${key}.${place}`} part={part} showsWords={showsWords} {...(onRetry && { onRetry })} />
+          <MessagePart
+            // biome-ignore lint/suspicious/noArrayIndexKey: parts are only ever added at the end.
+            key={`${key}.${place}`}
+            part={part}
+            passages={passages}
+            showsWords={showsWords}
+            {...(onRetry && { onRetry })}
+          />
         ));
       })}
       {active ? <Waiting turn={turn} /> : <Ending turn={turn} {...(onRetry && { onRetry })} />}
@@ -39,15 +48,32 @@ export function Answer({ turn, showsWords, onRetry }: Props) {
   );
 }
 
-function MessagePart({ part, showsWords, onRetry }: { part: Part } & Omit<Props, "turn">) {
+interface PartProps extends Omit<Props, "turn"> {
+  part: Part;
+  passages: Passage[];
+}
+
+function MessagePart({ part, passages, showsWords, onRetry }: PartProps) {
   if (part.refusal !== undefined) return <Note>{part.refusal}</Note>;
   const { text = "" } = part;
-  if (!showsWords || !onRetry || !part.logprobs?.length) return <Markdown text={text} />;
+  if (!showsWords || !onRetry || !part.logprobs?.length) {
+    if (!part.annotations?.length) return <Markdown text={text} />;
+    return (
+      <Suspense fallback={<Markdown text={text} />}>
+        <Cited text={text} annotations={part.annotations} passages={passages} />
+      </Suspense>
+    );
+  }
   return (
     <Suspense fallback={<p className="whitespace-pre-wrap">{text}</p>}>
       <Words part={part} onRegrow={onRetry} />
     </Suspense>
   );
+}
+
+function toolText({ type, queries = [] }: Item): string {
+  if (type !== "file_search_call" || queries.length === 0) return strings.turn.tool(type);
+  return strings.turn.searched(queries.map((query) => `“${query}”`).join(", "));
 }
 
 const Thought = memo(function Thought({ item, isGrowing }: { item: Item; isGrowing: boolean }) {

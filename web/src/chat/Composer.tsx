@@ -1,9 +1,23 @@
 /** Where questions are written. What is typed stays in here, so that a keystroke renders nothing else. */
 
-import { type KeyboardEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import {
+  type ClipboardEvent,
+  type KeyboardEvent,
+  lazy,
+  type ReactNode,
+  Suspense,
+  useEffect,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
 import { strings } from "../strings";
 import { IconButton } from "../ui/Button";
 import { Icon } from "../ui/Icon";
+import { AttachButton, useDropped } from "./files/Attach";
+import type { Shelf } from "./files/shelf";
+
+const Chips = lazy(() => import("./files/Chips"));
 
 interface Props {
   /** What the draft is kept under until the tab is closed. */
@@ -15,13 +29,18 @@ interface Props {
   /** Whether it was sent; if not, the text stays. */
   onSend: (text: string) => Promise<boolean>;
   problem: string | null;
+  /** The files that go with all questions of the chat. */
+  shelf: Shelf;
   /** Choices that go with the question. */
   children: ReactNode;
 }
 
-export function Composer({ draftKey, isReady, onStop, onSend, problem, children }: Props) {
+export function Composer({ draftKey, isReady, onStop, onSend, problem, shelf, children }: Props) {
   const [text, setText] = useState(() => sessionStorage.getItem(draftKey) ?? "");
   const [isSending, setIsSending] = useState(false);
+  const hasFiles = useSyncExternalStore(shelf.subscribe, shelf.hasFiles);
+  const isBusy = useSyncExternalStore(shelf.subscribe, shelf.isBusy);
+  const isDropping = useDropped((files) => shelf.add(files));
   const field = useRef<HTMLTextAreaElement>(null);
 
   useEffect(() => {
@@ -33,7 +52,7 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
     setText(draft);
     sessionStorage.setItem(draftKey, draft);
   };
-  const canSend = isReady && !isSending && onStop === undefined && text.trim() !== "";
+  const canSend = isReady && !isBusy && !isSending && onStop === undefined && text.trim() !== "";
   const submit = async () => {
     if (!canSend) return;
     setIsSending(true);
@@ -45,6 +64,14 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
     if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing || isTouched()) return;
     event.preventDefault();
     void submit();
+  };
+
+  const onPaste = (event: ClipboardEvent) => {
+    const { files, types } = event.clipboardData;
+    // Copied text of some programs comes with a picture of itself.
+    if (files.length === 0 || types.includes("text/plain")) return;
+    event.preventDefault();
+    shelf.add(files);
   };
 
   return (
@@ -60,7 +87,14 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
       <p role="alert" className="mb-2 rounded-lg bg-danger-soft px-3 py-2 text-danger text-sm empty:hidden">
         {problem}
       </p>
-      <div className="rounded-2xl border border-line-strong bg-raised p-1.5 shadow-sm focus-within:border-accent">
+      {hasFiles && (
+        <Suspense>
+          <Chips shelf={shelf} />
+        </Suspense>
+      )}
+      <div
+        className={`rounded-2xl border bg-raised p-1.5 shadow-sm focus-within:border-accent ${isDropping ? "border-accent border-dashed" : "border-line-strong"}`}
+      >
         <div className="grows max-h-[40dvh] overflow-y-auto" data-text={text}>
           <textarea
             id="message"
@@ -72,12 +106,16 @@ export function Composer({ draftKey, isReady, onStop, onSend, problem, children 
             value={text}
             onChange={(event) => write(event.target.value)}
             onKeyDown={onKeyDown}
+            onPaste={onPaste}
             className="bg-transparent outline-none placeholder:text-soft"
           />
         </div>
         <div className="flex items-center gap-1">
+          <AttachButton onFiles={(files) => shelf.add(files)} />
           {children}
-          <span className="flex-1" />
+          <span className="min-w-0 flex-1 truncate ps-1 text-end text-soft text-xs">
+            {hasFiles && isBusy && strings.composer.filesBusy}
+          </span>
           {onStop ? (
             <IconButton label={strings.composer.stop} look="soft" onClick={onStop}>
               <Icon name="stop" />

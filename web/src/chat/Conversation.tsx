@@ -8,6 +8,7 @@ import { strings } from "../strings";
 import { useActions } from "./actions";
 import { useAttempt } from "./attempt";
 import { Composer } from "./Composer";
+import { useAskedSettings, useShelf } from "./files/shelf";
 import { ModelPicker } from "./ModelPicker";
 import { rememberModel, useModel } from "./model";
 import { Notice } from "./Notice";
@@ -28,7 +29,13 @@ export function Conversation({ chat, store, at }: Props) {
   const client = useQueryClient();
   const { problem, attempt } = useAttempt();
   const model = useModel(chat.settings);
-  const actions = useActions(chat, store, model, attempt);
+  const keep = async (settings: ChatSettings) => {
+    client.setQueryData(chatQuery(chat.id).queryKey, { ...chat, settings });
+    noteChat(client, await updateChat(chat.id, { settings }));
+  };
+  const shelf = useShelf(chat.settings.vector_store, (made) => keep({ ...chat.settings, vector_store: made }));
+  const asked = useAskedSettings(chat.settings, shelf);
+  const actions = useActions(chat.id, store, model, asked, attempt);
   const isLoaded = useSyncExternalStore(store.subscribe, store.isLoaded);
   const failure = useSyncExternalStore(store.subscribe, store.problem);
   const tree = useTree(store);
@@ -39,11 +46,7 @@ export function Conversation({ chat, store, at }: Props) {
   const last = path.at(-1) ?? null;
   const status = useStatus(store, last);
 
-  const change = (settings: ChatSettings) =>
-    void attempt(async () => {
-      client.setQueryData(chatQuery(chat.id).queryKey, { ...chat, settings });
-      noteChat(client, await updateChat(chat.id, { settings }));
-    });
+  const change = (settings: ChatSettings) => void attempt(() => keep(settings));
   const chooseModel = (chosen: string) => {
     rememberModel(chosen);
     change({ ...chat.settings, model: chosen });
@@ -61,6 +64,7 @@ export function Conversation({ chat, store, at }: Props) {
         onStop={last !== null && isActive(status) ? () => void attempt(() => store.cancel(last)) : undefined}
         onSend={(text) => actions.ask(last, text)}
         problem={problem}
+        shelf={shelf}
       >
         <ModelPicker model={model} onChange={chooseModel} />
         <SettingsButton settings={chat.settings} onChange={change} />

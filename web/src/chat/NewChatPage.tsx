@@ -10,18 +10,30 @@ import { Icon } from "../ui/Icon";
 import { useTitle } from "../ui/title";
 import { useAttempt } from "./attempt";
 import { Composer } from "./Composer";
+import { useAskedSettings, useShelf } from "./files/shelf";
 import { question } from "./items";
 import { ModelPicker } from "./ModelPicker";
 import { firstSettings, rememberModel, useModel } from "./model";
 import { SettingsButton } from "./SettingsButton";
 
+/** Under this the store of files for the chat is kept until there is one: as long as what is typed is. */
+const DRAFT_STORE = "draft.new.store";
+
 export function NewChatPage() {
-  const [settings, setSettings] = useState(firstSettings);
+  const [settings, setSettings] = useState(() => {
+    const store = sessionStorage.getItem(DRAFT_STORE);
+    return store === null ? firstSettings() : { ...firstSettings(), vector_store: store };
+  });
   const [isTemporary, setIsTemporary] = useState(false);
   const { problem, attempt } = useAttempt();
   const model = useModel(settings);
   const client = useQueryClient();
   const navigate = useNavigate();
+  const shelf = useShelf(settings.vector_store, async (made) => {
+    sessionStorage.setItem(DRAFT_STORE, made);
+    setSettings((now) => ({ ...now, vector_store: made }));
+  });
+  const asked = useAskedSettings(settings, shelf);
   useTitle("");
 
   const send = (text: string) =>
@@ -29,11 +41,12 @@ export function NewChatPage() {
       if (model === undefined) throw new Error(strings.composer.noModels);
       const chat = await createChat({ ...settings, model }, isTemporary);
       try {
-        await createTurn(chat.id, { input: question(text), previous: null, model, settings });
+        await createTurn(chat.id, { input: question(text), previous: null, model, settings: asked });
       } catch (error) {
         await deleteChat(chat.id);
         throw error;
       }
+      sessionStorage.removeItem(DRAFT_STORE);
       noteChat(client, chat);
       await navigate({ to: "/c/$chatId", params: { chatId: chat.id } });
     });
@@ -60,7 +73,7 @@ export function NewChatPage() {
             {strings.welcome.temporary}
           </label>
         </div>
-        <Composer draftKey="draft.new" isReady={model !== undefined} onSend={send} problem={problem}>
+        <Composer draftKey="draft.new" isReady={model !== undefined} onSend={send} problem={problem} shelf={shelf}>
           <ModelPicker model={model} onChange={chooseModel} />
           <SettingsButton settings={settings} onChange={setSettings} />
         </Composer>

@@ -2,7 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { type Ask, chatQuery, forkChat, noteChat, updateChat } from "../api/chats";
-import type { Chat, Turn } from "../api/types";
+import type { ChatSettings, Turn } from "../api/types";
 import { strings } from "../strings";
 import type { Attempt } from "./attempt";
 import { askedAgain, question } from "./items";
@@ -24,7 +24,13 @@ export interface Actions {
 }
 
 /** The same object for as long as model and settings are the same: the turns are rendered with it. */
-export function useActions(chat: Chat, store: TurnStore, model: string | undefined, attempt: Attempt): Actions {
+export function useActions(
+  chat: string,
+  store: TurnStore,
+  model: string | undefined,
+  settings: ChatSettings,
+  attempt: Attempt,
+): Actions {
   const client = useQueryClient();
   const navigate = useNavigate();
 
@@ -34,15 +40,15 @@ export function useActions(chat: Chat, store: TurnStore, model: string | undefin
         to: "/c/$chatId",
         params: { chatId },
         search: at === undefined ? {} : { at },
-        replace: chatId === chat.id,
+        replace: chatId === chat,
       });
     const ask = (what: Pick<Ask, "input" | "previous" | "prefix">) =>
       attempt(async () => {
         if (model === undefined) throw new Error(strings.composer.noModels);
-        const turn = await store.ask({ ...what, model, settings: chat.settings });
-        await open(chat.id, turn.id);
+        const turn = await store.ask({ ...what, model, settings });
+        await open(chat, turn.id);
         // The title may come from this question, and the chat is the newest now.
-        await client.invalidateQueries({ queryKey: ["chat", chat.id] });
+        await client.invalidateQueries({ queryKey: ["chat", chat] });
         await client.invalidateQueries({ queryKey: ["chats"] });
       });
     return {
@@ -51,23 +57,23 @@ export function useActions(chat: Chat, store: TurnStore, model: string | undefin
         void ask({ input: askedAgain(input), previous, ...(prefix !== undefined && { prefix }) }),
       show: (turn) =>
         void attempt(async () => {
-          await open(chat.id, turn);
+          await open(chat, turn);
           // Whoever comes back to the chat finds the branch that they left.
-          client.setQueryData(chatQuery(chat.id).queryKey, await updateChat(chat.id, { head: turn }));
+          client.setQueryData(chatQuery(chat).queryKey, await updateChat(chat, { head: turn }));
         }),
       fetchWords: (turn) => attempt(() => store.fetchWords(turn.id)),
       fork: (turn) =>
         void attempt(async () => {
-          const fork = await forkChat(chat.id, turn.id);
+          const fork = await forkChat(chat, turn.id);
           noteChat(client, fork);
           await open(fork.id);
         }),
       remove: (turn) =>
         void attempt(async () => {
           await store.remove(turn.id);
-          await open(chat.id, turn.previous ?? undefined);
-          await client.invalidateQueries({ queryKey: ["chat", chat.id] });
+          await open(chat, turn.previous ?? undefined);
+          await client.invalidateQueries({ queryKey: ["chat", chat] });
         }),
     };
-  }, [chat.id, chat.settings, store, model, attempt, client, navigate]);
+  }, [chat, settings, store, model, attempt, client, navigate]);
 }

@@ -59,6 +59,13 @@ function advance(turn: Turn, event: ResponseEvent): Turn {
           logprobs: [...(part.logprobs ?? []), ...(event.logprobs ?? [])],
         })),
       );
+    case "response.output_text.annotation.added":
+      return inParts(turn, event.output_index, "content", (parts) =>
+        change(parts, event.content_index, (part) => ({
+          ...part,
+          annotations: put(part.annotations ?? [], event.annotation_index, event.annotation),
+        })),
+      );
     case "response.reasoning_text.delta":
       return inParts(turn, event.output_index, "content", (parts) =>
         change(parts, event.content_index, (part) => ({ ...part, text: (part.text ?? "") + event.delta })),

@@ -45,15 +45,17 @@ export function codeOf(node: ExtraProps["node"]): { language: string; text: stri
 interface Props {
   text: string;
   remarkPlugins?: NonNullable<Options["remarkPlugins"]>;
+  rehypePlugins?: NonNullable<Options["rehypePlugins"]>;
   /** In the place of those here, or beside them. */
   otherComponents?: Components;
 }
 
-export function Block({ text, remarkPlugins = [], otherComponents }: Props) {
+export function Block({ text, remarkPlugins = [], rehypePlugins = [], otherComponents }: Props) {
   return (
     <ReactMarkdown
       components={{ ...components, ...otherComponents }}
       remarkPlugins={[remarkGfm, ...remarkPlugins]}
+      rehypePlugins={rehypePlugins}
       urlTransform={(address) => safeHref(address) ?? ""}
     >
       {text}

@@ -24,7 +24,7 @@ export const Markdown = memo(function Markdown({ text }: { text: string }) {
   );
 });
 
-const AnyBlock = memo(function AnyBlock({ text }: { text: string }) {
+export const AnyBlock = memo(function AnyBlock({ text }: { text: string }) {
   const plain = <p className="whitespace-pre-wrap">{text}</p>;
   if (isCostly(text) || text.length > MAX_TEXT) {
     return (
