@@ -60,3 +60,26 @@ test("thoughts, refusals and errors are heard", () => {
   expect(end.output[1]?.content).toEqual([{ type: "refusal", refusal: "No." }]);
   expect(end).toMatchObject({ status: "failed", error: { message: "It broke." } });
 });
+
+test("a search and what is cited of it are heard", () => {
+  const at = { output_index: 1, content_index: 0 };
+  const call = { type: "file_search_call", id: "fs_1", status: "in_progress", queries: ["oil"], results: null };
+  const results = [{ file_id: "f1", filename: "light.md", text: "Whale oil." }];
+  const cited = (index: number) => ({ type: "file_citation", file_id: "f1", filename: "light.md", index });
+  const events = [
+    { type: "response.output_item.added", output_index: 0, item: call },
+    { type: "response.file_search_call.searching", output_index: 0, item_id: "fs_1" },
+    { type: "response.output_item.done", output_index: 0, item: { ...call, status: "completed", results } },
+    { type: "response.output_item.added", output_index: 1, item: { type: "message", content: [] } },
+    { type: "response.content_part.added", ...at, part: { type: "output_text", text: "", annotations: [] } },
+    { type: "response.output_text.delta", ...at, delta: "Oil." },
+    { type: "response.output_text.annotation.added", ...at, annotation_index: 0, annotation: cited(3) },
+    { type: "response.output_text.delta", ...at, delta: " Yes." },
+    { type: "response.output_text.annotation.added", ...at, annotation_index: 1, annotation: cited(9) },
+  ].map((event, sequence_number) => ({ ...event, sequence_number }) as ResponseEvent);
+  const { output } = told(events).turn;
+  expect(output[0]).toMatchObject({ status: "completed", results });
+  expect(output[1]?.content).toEqual([
+    { type: "output_text", text: "Oil. Yes.", logprobs: [], annotations: [cited(3), cited(9)] },
+  ]);
+});
