@@ -12,6 +12,7 @@ import pytest
 from tests.contract.spec import check
 from tests.contract.target import GovernedTarget, governed
 from tests.contract.test_responses import told
+from tests.contract.test_vector_stores import filled
 
 OVER = ("completed", "failed", "cancelled", "incomplete")
 
@@ -144,6 +145,26 @@ def test_an_answer_begins_with_what_it_is_to_begin_with(target: GovernedTarget, 
     ):
         given = {"model": "fake", "input": "JSON", "prefix": "{", **body}
         refused(client.post(f"/v1/x/chats/{chat}/turns", json=given), 400, param)
+
+
+def test_files_are_searched_before_the_model_is_asked(target: GovernedTarget, client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    store, _ = filled(target.sdk("openai", client.headers["api-key"]))
+    searches: Any = {"tools": [{"type": "file_search", "vector_store_ids": [store]}], "search": "what do penguins eat?"}
+    turn = ask(client, chat, "Penguins?", **searches)
+    call, *_, message = turn["output"]
+    assert (call["type"], call["status"]) == ("file_search_call", "completed")
+    assert call["queries"] == ["what do penguins eat?"]
+    assert message["type"] == "message"
+    assert target.engine is not None
+    asked = target.engine.requests[-1].prompt.messages  # type: ignore[union-attr]
+    assert [each.role for each in asked] == ["user", "assistant", "tool"]
+    assert "[1] penguins.md" in str(asked[-1].content)
+    again = ask(client, chat, "Thank you.", previous_response_id=turn["id"])
+    assert [each["type"] for each in again["output"]] == ["message"]
+    body = {"model": "fake", "input": "Hello", **searches}
+    for wrong in ({"tools": []}, {"prefix": "So"}):
+        refused(client.post(f"/v1/x/chats/{chat}/turns", json={**body, **wrong}), 400, "search")
 
 
 def test_a_seed_gives_the_same_answer_again(target: GovernedTarget, client: httpx.Client) -> None:

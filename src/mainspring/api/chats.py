@@ -36,6 +36,7 @@ __all__ = ["MAX_SETTINGS_BYTES", "Tag", "Title", "chat_operations"]
 
 MAX_SETTINGS_BYTES = 32 * 1024
 MAX_PREFIX = 200_000
+MAX_SEARCH = 2048
 NO_NUL = r"^[^\x00]*$"
 
 Title = Annotated[str, Field(max_length=256, pattern=NO_NUL)]
@@ -79,6 +80,9 @@ class CreateTurnRequest(CreateResponseRequest):
 
     prefix: str | None = Field(
         None, max_length=MAX_PREFIX, description="What the answer begins with: it goes on from there."
+    )
+    search: str | None = Field(
+        None, max_length=MAX_SEARCH, description="What 'file_search' looks for before the model is asked."
     )
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1, description="The same seed gives the same answer again.")
 
@@ -243,13 +247,20 @@ class ChatRoutes:
             raise InvalidRequest("'prefix' begins a free text: leave 'text.format' out.", param="prefix")
         if prefix and any(tool.type == "mcp" for tool in body.tools or ()):
             raise InvalidRequest("'prefix' cannot stand before what an MCP server lists.", param="prefix")
+        search = body.search if body.search and body.search.strip() else ""
+        if search and not any(tool.type == "file_search" for tool in body.tools or ()):
+            raise InvalidRequest("'search' is only allowed with the tool 'file_search'.", param="search")
+        if search and prefix:
+            raise InvalidRequest("Nothing is searched for behind a 'prefix': leave one of the two out.", param="search")
         context = context_of(http)
         found = deployment(http, context, self._services, body.model)
         background = body.model_copy(update={"background": True})
         deadline_s = self._services.request_timeout_s
         made = ask_of(background, context, found, id=f"resp_{context.request_id}", deadline_s=deadline_s)
         sampling = msgspec.structs.replace(made.sampling, seed=body.seed)
-        return msgspec.structs.replace(made, prefix=prefix, sampling=sampling)
+        arguments = msgspec.json.encode({"queries": [search]}).decode()
+        opening = (("file_search", arguments),) if search else ()
+        return msgspec.structs.replace(made, prefix=prefix, opening=opening, sampling=sampling)
 
     async def remove_turn(self, http: Request) -> HttpResponse:
         """Forget a turn and all that go on from it."""

@@ -39,6 +39,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         chat: whose turn it is; empty if it is no chat's.
         owner: the person who asks, who stays when keys change: turns of their chats are theirs to go on from.
         prefix: what the answer begins with.
+        opening: calls of tools that the server carries out before the model is asked, each a name and JSON arguments.
         deadline_s: seconds that a generation may take.
     """
 
@@ -68,6 +69,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     chat: str = ""
     owner: str = ""
     prefix: str = ""
+    opening: tuple[tuple[str, str], ...] = ()
     stores: bool = True
     streams: bool = False
     background: bool = False

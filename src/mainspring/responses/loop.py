@@ -156,6 +156,9 @@ class Loop:
                 if (owner := self._box.owner(made.name)) is not None:
                     item = new_id(owner.prefix)
                     self.state.calls.append(Pending(made.id, item, made.name, made.arguments, request))
+            for name, arguments in self._ask.opening:
+                if (owner := self._box.owner(name)) is not None:
+                    self.state.calls.append(Pending(new_id("call_"), new_id(owner.prefix), name, arguments))
 
     def _shown(self, item: msgspec.Struct) -> Json:
         return shown(msgspec.to_builtins(item), self._ask.include)

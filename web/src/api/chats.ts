@@ -1,6 +1,7 @@
 /** Chats, their turns, and the models that answer in them. */
 
 import { type InfiniteData, infiniteQueryOptions, type QueryClient, queryOptions } from "@tanstack/react-query";
+import { questionText } from "../chat/items";
 import { get, post, remove, send } from "./client";
 import { sseData } from "./sse";
 import type { Chat, ChatSettings, ChatUpdate, Item, Model, Page, Response, ResponseEvent, Turn } from "./types";
@@ -98,22 +99,26 @@ export async function createTurn(chat: string, { input, previous, model, setting
     include: ["message.output_text.logprobs", ...(vector_store ? ["file_search_call.results"] : [])],
     top_logprobs: 5,
     ...(prefix && { prefix }),
-    ...(vector_store && searching(vector_store, prefix !== undefined)),
+    ...(vector_store && searching(vector_store, input, Boolean(prefix))),
   };
   return { ...(await post<Response>(`${CHATS}/${chat}/turns`, body)), previous, input };
 }
 
-/** A model is shown some 3,000 tokens of what was found: more is kept for nobody. */
+/** A model is shown some 3,000 tokens of what was found: more would be kept for nobody. */
 const MOST_PASSAGES = 5;
+/** The most characters that are searched for. */
+const LONGEST_SEARCH = 2048;
 
 /**
- * What makes an answer cite the files of a store. The search is forced, since small models such as the default one answer
- * from nowhere if the choice is theirs; only the first step of an answer is, so the next one is free to speak. An answer
- * that goes on from words that stand already cannot begin with a call.
+ * What makes an answer cite the files of a store. The server looks for the question's own words before the model is asked:
+ * small models, as the default one is, do not search if it is left to them, and if a call is forced, look for a comma. A
+ * large one may still search again, in its own words. An answer that goes on from words that stand already has no place
+ * for a search before them.
  */
-function searching(store: string, isBegun: boolean): object {
+function searching(store: string, input: Item[], isBegun: boolean): object {
   const tool = { type: "file_search", vector_store_ids: [store], max_num_results: MOST_PASSAGES };
-  return { tools: [tool], tool_choice: isBegun ? "auto" : { type: "file_search" }, truncation: "auto" };
+  const search = isBegun ? "" : questionText(input).slice(0, LONGEST_SEARCH);
+  return { tools: [tool], truncation: "auto", ...(search && { search }) };
 }
 
 export function getResponse(id: string, signal: AbortSignal): Promise<Response> {

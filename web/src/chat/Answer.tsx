@@ -31,7 +31,14 @@ export function Answer({ turn, showsWords, onRetry }: Props) {
         if (item.type === "reasoning") {
           return <Thought key={key} item={item} isGrowing={active && index === turn.output.length - 1} />;
         }
-        if (item.type !== "message") return <Note key={key}>{toolText(item)}</Note>;
+        if (item.type === "file_search_call") {
+          return (
+            <Note key={key} icon="search">
+              {searchText(item)}
+            </Note>
+          );
+        }
+        if (item.type !== "message") return <Note key={key}>{strings.turn.tool(item.type)}</Note>;
         return partsOf(item).map((part, place) => (
           <MessagePart
             // biome-ignore lint/suspicious/noArrayIndexKey: parts are only ever added at the end.
@@ -71,8 +78,7 @@ function MessagePart({ part, passages, showsWords, onRetry }: PartProps) {
   );
 }
 
-function toolText({ type, queries = [] }: Item): string {
-  if (type !== "file_search_call" || queries.length === 0) return strings.turn.tool(type);
+function searchText({ queries = [] }: Item): string {
   return strings.turn.searched(queries.map((query) => `“${query}”`).join(", "));
 }
 
@@ -119,13 +125,19 @@ function whyIncomplete(reason: string | undefined): string {
   return reason === "content_filter" ? strings.turn.filtered : strings.turn.incomplete;
 }
 
-function Note({ children, isProblem = false }: { children: string; isProblem?: boolean }) {
+interface NoteProps {
+  children: string;
+  isProblem?: boolean;
+  icon?: "alert" | "search";
+}
+
+function Note({ children, isProblem = false, icon = "alert" }: NoteProps) {
   return (
     <p
       className={`flex items-start gap-2 rounded-xl px-3.5 py-2 text-sm ${isProblem ? "bg-danger-soft text-danger" : "bg-panel text-soft"}`}
       dir="auto"
     >
-      <Icon name="alert" className="mt-0.5 size-4" />
+      <Icon name={icon} className="mt-0.5 size-4" />
       <span className="min-w-0 whitespace-pre-wrap break-words">{children}</span>
     </p>
   );

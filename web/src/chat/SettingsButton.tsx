@@ -26,7 +26,8 @@ export function SettingsButton({ settings, onChange }: Props) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     close();
-    onChange({ ...(settings.model !== undefined && { model: settings.model }), ...entered(form) });
+    const { model, vector_store } = settings;
+    onChange({ ...(model && { model }), ...(vector_store && { vector_store }), ...entered(form) });
   };
   return (
     <>
