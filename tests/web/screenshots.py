@@ -12,7 +12,7 @@ from tests.web.browsing import Api, answers, begun, composer, ended, made_chat, 
 from tests.web.conftest import CHROMIUM
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
-QUESTION = "Write a Python function that tells whether a number is prime, and explain how it works."
+QUESTION = "Write a short Python function that adds two numbers, and explain it."
 OLDER = (
     "Names for a sailing boat",
     "Why is the sky blue?",
