@@ -63,6 +63,19 @@ def _sheet(size: int) -> bytes:
     return made.xlsx({"Data": rows})
 
 
+def _slides(size: int) -> bytes:
+    """A hundred paragraphs to a slide: an archive of more than 20,000 files is refused."""
+    texts = list(paragraphs(size))
+    slides = [texts[at : at + 100] for at in range(0, len(texts), 100)]
+    return made.pptx([made.shape("T", "title") + "".join(map(made.shape, slide)) for slide in slides])
+
+
+def _pages(size: int) -> bytes:
+    """Ten paragraphs to a page: a document of more than 50,000 pages is refused."""
+    texts = [text.replace(". ", ".\n") for text in paragraphs(size)]
+    return made.pdf(["\n".join(texts[at : at + 10]) for at in range(0, len(texts), 10)])
+
+
 MAKERS: dict[str, Callable[[int], bytes]] = {
     "txt": lambda size: "\n\n".join(paragraphs(size)).encode(),
     "md": lambda size: "\n\n".join(f"## Section {n}\n\n{p}" for n, p in enumerate(paragraphs(size))).encode(),
@@ -73,8 +86,8 @@ MAKERS: dict[str, Callable[[int], bytes]] = {
     "jsonl": lambda size: _json(size, lines=True),
     "docx": lambda size: made.docx("".join(made.paragraph(p) for p in paragraphs(size))),
     "xlsx": _sheet,
-    "pptx": lambda size: made.pptx([made.shape("T", "title") + made.shape(p) for p in paragraphs(size)]),
-    "pdf": lambda size: made.pdf([p.replace(". ", ".\n") for p in paragraphs(size)]),
+    "pptx": _slides,
+    "pdf": _pages,
 }
 """Ending -> a file whose text has about so many bytes."""
 

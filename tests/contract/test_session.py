@@ -236,7 +236,7 @@ def test_signing_out(target: GovernedTarget, browser: Browser) -> None:
     error(httpx.get(f"{target.base_url}/v1/models", cookies=stolen), 401, "signed_out")
     told = httpx.get(target.base_url + PATH, cookies=stolen)
     assert told.json() == SIGNED_OUT
-    assert morsel(told)["max-age"] == "0"
+    assert "set-cookie" not in told.headers  # it may be another server's, on another port
     assert browser.delete(PATH).json() == SIGNED_OUT  # once more
 
 

@@ -86,11 +86,12 @@ class SessionRoutes:
         self._sessions, self._clock, self._oidc = sessions, clock, oidc
 
     async def show(self, http: Request) -> Response:
-        """Who is signed in. A session that is used lasts longer, and so does its cookie."""
+        """Who is signed in. A session that is used lasts longer, and so does its cookie. One that is not known here is
+        left with the browser: it may be that of another server on this host, and cookies know no ports."""
         if not is_from_here("GET", http.scope["headers"]):
             return self._state(None)
         session = await _session_of(self._sessions, http)
-        return self._state(session, http, cookie_of(http.scope["headers"]))
+        return self._state(session, http if session else None, cookie_of(http.scope["headers"]))
 
     async def create(self, http: Request) -> Response:
         """Sign in; the session that the browser had ends."""

@@ -287,7 +287,7 @@ def _manifest(data: bytes) -> Manifest:
                 f"This archive was made by Mainspring {about.mainspring}, which is newer: upgrade, then restore it."
             )
         return msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _damaged("its manifest cannot be read") from error
 
 
