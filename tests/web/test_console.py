@@ -67,6 +67,13 @@ def show(page: Any, server: Server, path: str) -> None:
     page.get_by_text("Loading…").first.wait_for(state="detached", timeout=PATIENCE_MS)
 
 
+def is_too_wide(page: Any) -> bool:
+    """Whether more than tables, which do so within themselves, has to be scrolled sideways."""
+    return page.evaluate(
+        "[document.documentElement, document.querySelector('main')].some(it => it.scrollWidth > it.clientWidth)"
+    )
+
+
 def confirm(page: Any, label: str) -> None:
     page.get_by_role("dialog").get_by_role("button", name=label, exact=True).last.click()
 
@@ -86,12 +93,7 @@ def test_axe(chromium: Any, server: Server, model: str, theme: str, width: int) 
     for path in PAGES:
         show(page, server, path)
         assert (path, axe(page)) == (path, [])
-        assert (
-            page.evaluate(
-                "(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector('main'))"
-            )
-            == 0
-        )
+        assert not is_too_wide(page)
     context.close()
 
 
@@ -218,6 +220,8 @@ def test_a_batch(page: Any, server: Server, model: str) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="Output").click()
     assert len(Path(download.value.path()).read_text().splitlines()) == 3
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert not is_too_wide(page)
 
 
 def test_whoever_only_asks_models_finds_no_console_and_is_told_why(chromium: Any, server: Server) -> None:
@@ -238,5 +242,5 @@ def test_what_was_changed_is_in_the_audit_log(page: Any, server: Server) -> None
         client.post("/v1/organization/projects", json={"name": "Found again"})
     show(page, server, "/audit")
     page.get_by_label("Search").fill("project.create found-again")
-    page.get_by_role("row", name="project.create").wait_for()
-    assert page.locator("tbody tr").count() == 1
+    page.wait_for_function("() => document.querySelectorAll('tbody tr').length === 1")
+    page.get_by_role("row", name="project.create found-again").wait_for()

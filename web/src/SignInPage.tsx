@@ -9,7 +9,15 @@ import { Field } from "./ui/Field";
 import { Icon } from "./ui/Icon";
 import { useTitle } from "./ui/title";
 
-export function SignInPage({ to, linkFailed }: { to: string; linkFailed: boolean }) {
+interface Props {
+  /** Where to go then. */
+  to: string;
+  linkFailed: boolean;
+  /** Somebody comes back from their organisation, and was not signed in there or is not known here. */
+  issuerFailed: boolean;
+}
+
+export function SignInPage({ to, linkFailed, issuerFailed }: Props) {
   const router = useRouter();
   const client = useQueryClient();
   const session = useQuery(sessionQuery);
@@ -29,7 +37,8 @@ export function SignInPage({ to, linkFailed }: { to: string; linkFailed: boolean
     event.preventDefault();
     if (key.trim() !== "") enter.mutate({ key: key.trim() });
   };
-  const problem = enter.error?.message ?? (linkFailed ? strings.signIn.linkFailed : null);
+  const before = (linkFailed && strings.signIn.linkFailed) || (issuerFailed && strings.signIn.issuerFailed);
+  const problem = enter.error?.message ?? (before || null);
 
   return (
     <main className="grid h-full place-items-center overflow-y-auto bg-panel p-4">

@@ -36,15 +36,18 @@ const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
   // Where to go then: a path of these pages, and never the address of another site.
-  validateSearch: ({ to }): { to?: string } => (typeof to === "string" && /^\/(?!\/)/.test(to) ? { to } : {}),
+  validateSearch: ({ to, error }): { to?: string; error?: string } => ({
+    ...(typeof to === "string" && /^\/(?!\/)/.test(to) && { to }),
+    ...(typeof error === "string" && { error }),
+  }),
   beforeLoad: async ({ context }) => {
     const session = await context.queryClient.ensureQueryData(sessionQuery);
     if (session.signed_in) throw redirect({ to: "/" });
   },
   component: function SignIn() {
-    const { to } = signIn.useSearch();
+    const { to, error } = signIn.useSearch();
     const { linkFailed } = signIn.useRouteContext();
-    return <SignInPage to={to ?? "/"} linkFailed={linkFailed} />;
+    return <SignInPage to={to ?? "/"} linkFailed={linkFailed} issuerFailed={error !== undefined} />;
   },
 });
 

@@ -34,6 +34,7 @@ export const strings = {
     submit: "Sign in",
     or: "or",
     organisation: "Sign in with your organisation",
+    issuerFailed: "Your organisation’s sign-in did not work. Try again, or use a key; the server’s log has the reason.",
     linkFailed: "That link has been used or is too old. Sign in with a key, or ask for another link.",
   },
 

@@ -39,7 +39,8 @@ ANNOTATED = 240
 PROTECTED_EVERY, PROTECTED_TAIL = 120, 1500
 
 _CLAUSE = re.compile(r"[.!?;:\n][\"')\]]*\s")
-_SPACE = re.compile(r"\s+")
+_BETWEEN = re.compile(r"\s+|(?<=[\"}\]])[,:]|[,:](?=[\"{\[])")
+"""What stands between two words: in JSON without spaces its commas and colons."""
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -164,9 +165,9 @@ class Hold:
         if at_end:
             until = len(fresh)
         else:
-            spaces = [match.start() for match in _SPACE.finditer(fresh)]
+            ends = [match.start() for match in _BETWEEN.finditer(fresh)]
             clauses = [match.end() - 1 for match in _CLAUSE.finditer(fresh)]
-            until = max(spaces[-1] if len(spaces) > WORDS else 0, clauses[-1] if clauses else 0)
+            until = max(ends[-1] if len(ends) > WORDS else 0, clauses[-1] if clauses else 0)
             if len(fresh) > TAIL and not until:
                 until = len(fresh)  # no words at all
         if not until:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from mainspring.governance.filters.blocklist import Blocklist, BlocklistItem
 from mainspring.governance.filters.fold import fold
 from mainspring.governance.filters.hold import Annotation, Released
-from mainspring.governance.filters.policy import FilterRule, Policy
+from mainspring.governance.filters.policy import DEFAULT_V2, FilterRule, Policy
 from mainspring.governance.filters.screen import Screen
 
 LETTERS = "abcAB é\u0301\u200b-_.1日本ß  \n"
@@ -111,6 +112,15 @@ def test_ordinary_text_is_not_held():
     assert hold.feed("ine") == [Released("fine")]
     assert hold.feed(" forbidden ") == [Released(" ")]
     assert hold.feed("city") == [Released("forbidden city")]
+
+
+def test_json_without_spaces_is_not_held_to_its_end():
+    """What judges words by their neighbours must find words in it."""
+    text = '{"items":[' + ",".join(f'{{"name":"fruit {at}","n":{at},"ok":true}}' for at in range(12)) + "]}"
+    prefixes, blocked = emitted(Screen(DEFAULT_V2, {}), pieces(text, [4]))
+    assert (prefixes[-1], blocked) == (text, False)
+    assert len(prefixes) > 15
+    assert max(len(after) - len(before) for before, after in pairwise(prefixes)) < 100
 
 
 def test_a_hit_says_what_matched_and_where():
