@@ -116,7 +116,12 @@ export class Shelf {
     this.#making ??= createStore().then(async (store) => {
       // Before it is kept, so that nobody takes it for one that is to be loaded.
       this.#store = store;
-      await this.#onStore(store);
+      try {
+        await this.#onStore(store);
+      } catch (error) {
+        this.#store = undefined;
+        throw error;
+      }
       return store;
     });
     try {
