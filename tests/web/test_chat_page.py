@@ -387,7 +387,7 @@ def test_everything_is_exported_wiped_and_imported(chromium: Any, server: Server
     page.get_by_role("link", name="Two").click()
     answers(page).first.wait_for()
     (tmp_path / "no.json").write_text("[1, 2")
-    page.locator("input[type=file]").set_input_files(tmp_path / "no.json")
+    page.get_by_role("navigation").locator("input[type=file]").set_input_files(tmp_path / "no.json")
     page.get_by_text("This is no export of chats").wait_for()
     context.close()
 
