@@ -220,7 +220,7 @@ def test_an_answer_grows_anew_from_another_word(page: Any, server: Server, api: 
     answers(page).get_by_text("2 / 2").wait_for()
     ended(page)
     first, second = api.turns(chat)
-    words_of = first["output"][0]["content"][0]["logprobs"]
+    words_of = api.ask("GET", f"/v1/responses/{first['id']}")["output"][0]["content"][0]["logprobs"]
     kept = "".join(each["token"] for each in words_of[:2])
     assert text_of(second).startswith(kept)
     taken = [each["token"] for each in words_of[2]["top_logprobs"] if text_of(second).startswith(kept + each["token"])]
