@@ -13,6 +13,7 @@ from mainspring.core.types import Embeddings, EmbedRequest, ModelInfo
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
 from mainspring.retrieval.attaching import AUTO, Attaching, Chunking, Wish
 from mainspring.retrieval.chunk import chunks
+from mainspring.retrieval.embedded import Embedded
 from mainspring.retrieval.held import Indexes
 from mainspring.retrieval.indexing import KIND, Indexing
 from mainspring.retrieval.passages import Passage
@@ -63,7 +64,7 @@ class Installation:
         clock: Clock = more.pop("clock", None) or SystemClock()
         self.database, self.models = database, models
         self.files = Files(database, Directory(home / "blobs"), SystemClock())
-        self.indexes = Indexes(database, home / more.pop("folder", "indexes"))
+        self.indexes = Indexes(database, more.pop("engine", None) or Embedded(home / more.pop("folder", "indexes")))
         self.vectors = Vectors(embed=models.embed, models=models)
         self.indexing = Indexing(
             database, clock, self.files, self.indexes, vectors=self.vectors, parse=more.pop("parse", parse),
