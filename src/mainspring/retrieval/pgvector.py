@@ -52,8 +52,10 @@ from mainspring.retrieval.pgvector_rows import (
     TABLES,
     VECTORS,
     Adding,
+    best,
     each,
     joined,
+    rows,
     scalar,
 )
 from mainspring.retrieval.words import MOST, gains, slowness_of, weight, words
@@ -65,6 +67,9 @@ EXACT = 10_000
 """Vectors of a store, or among which a search looks, that are all compared."""
 MAX_WORDS = 64
 """Of a query; the others are not looked for."""
+SHARE = 20
+"""One part in so many of the vectors, at least, has to pass a filter for the graph to be asked: pgvector looks at
+20,000 before it gives up."""
 LEAST_EF, MOST_EF = 200, 1000
 """How many vectors HNSW keeps in sight; pgvector takes no more than the latter."""
 MOST_DIMENSIONS = 2000
@@ -219,6 +224,7 @@ class PgvectorIndex:
     def __init__(self, engine: Pgvector, store: str, dimensions: int) -> None:
         self._engine, self._store, self._schema = engine, store, schema_of(store)
         self._dimensions = engine.run(self._prepare(dimensions))
+        self._has_graphs = 0 < self._dimensions <= MOST_DIMENSIONS
 
     async def _prepare(self, dimensions: int) -> int:
         async with self._engine.changing(self._store) as connection:
@@ -245,7 +251,7 @@ class PgvectorIndex:
     def add(self, entry: str, chunks: Iterator[Sequence[Indexed]]) -> None:
         """See `index.Index`."""
         self._engine.run(self._add(entry, chunks))
-        if 0 < self._dimensions <= MOST_DIMENSIONS:
+        if self._has_graphs:
             self._engine.run(self._graph())
 
     async def _add(self, entry: str, chunks: Iterator[Sequence[Indexed]]) -> None:
@@ -302,7 +308,7 @@ class PgvectorIndex:
                 chunks, gained = chunks[there], gained[there]
             each_chunks.append(chunks)
             each_gains.append(gained * np.float32(weighs))
-        return _best(each_chunks, each_gains, limit, most)
+        return best(each_chunks, each_gains, limit, most)
 
     async def _postings(
         self, wanted: list[str], among: set[str] | None
@@ -310,8 +316,8 @@ class PgvectorIndex:
         """How many chunks there are, their mean length, the numbers of the entries to look among, and rows by word."""
         found: dict[str, list[tuple[int, bytes]]] = {}
         async with self._engine.reading() as connection:
-            num_chunks, num_words = (await connection.exec_driver_sql(self._sql(SUMS))).one()
-            for word, number, block in await connection.exec_driver_sql(self._sql(POSTINGS), (wanted,)):
+            num_chunks, num_words = (await rows(connection, self._sql(SUMS)))[0]
+            for word, number, block in await rows(connection, self._sql(POSTINGS), wanted):
                 found.setdefault(word, []).append((number, block))
             numbers = None if among is None else np.array(await self._numbers(connection, among), np.int64)
         return num_chunks, num_words / max(num_chunks, 1), numbers, found
@@ -335,23 +341,24 @@ class PgvectorIndex:
             if await self._is_large(connection, None if among is None else given[2]):
                 some = await self._near(connection, limit)
                 asked = self._sql(NEAREST, among=where, some=some)
-            found = (await connection.exec_driver_sql(asked, tuple(given))).all()
+            found = await rows(connection, asked, *given)
         # A vector of zeros is no distance away from anything: NaN.
         return [Hit(chunk, min(max(1.0 - far, 0.0), 1.0) if not math.isnan(far) else 0.0) for chunk, far in found]
 
     async def _is_large(self, connection: AsyncConnection, numbers: list[int] | None) -> bool:
-        """Whether to ask the graph. Before pgvector 0.8 it finds too little of what passes a filter."""
-        if numbers is not None and not self._engine.scans_on:
-            return False
-        if numbers is None:
-            return await scalar(connection, self._sql(NUM_VECTORS)) > EXACT
-        return await scalar(connection, self._sql(NUM_VECTORS_AMONG), numbers) > EXACT
+        """Whether to ask the graph, which finds too little if most of it does not pass a filter."""
+        every = await scalar(connection, self._sql(NUM_VECTORS))
+        if numbers is None or every <= EXACT:
+            return every > EXACT and self._has_graphs
+        some = await scalar(connection, self._sql(NUM_VECTORS_AMONG), numbers)
+        return self._has_graphs and self._engine.scans_on and some > EXACT and some * SHARE >= every
 
     async def _near(self, connection: AsyncConnection, limit: int) -> int:
         """How many vectors to ask the graph for, which is told to see as many: a chunk may have several."""
         some = limit * int(await scalar(connection, self._sql(SEVERAL)))
         sight = min(max(2 * some, LEAST_EF), MOST_EF)
         await connection.exec_driver_sql(f"SET LOCAL hnsw.ef_search = {sight}")
+        await connection.exec_driver_sql("SET LOCAL enable_sort = off")  # nothing but the graph gives them in order
         if self._engine.scans_on:  # goes on until there are enough that pass the filter
             await connection.exec_driver_sql("SET LOCAL hnsw.iterative_scan = strict_order")
         return some
@@ -363,9 +370,7 @@ class PgvectorIndex:
     async def _fetch(self, chunks: list[int]) -> dict[int, tuple[str, Indexed]]:
         found: dict[int, tuple[str, Indexed]] = {}
         async with self._engine.reading() as connection:
-            for chunk, entry, heading, text, begins, ends, page in await connection.exec_driver_sql(
-                self._sql(CHUNKS), (chunks,)
-            ):
+            for chunk, entry, heading, text, begins, ends, page in await rows(connection, self._sql(CHUNKS), chunks):
                 path = msgspec.json.decode(heading, type=tuple[str, ...])
                 found[chunk] = entry, Indexed(text=text, start=begins, end=ends, page=page, heading=path)
         return found
@@ -381,15 +386,3 @@ def schema_of(store: str) -> str:
     """The schema with a store's tables, as SQL writes it."""
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,50}", store), store
     return f'"{PREFIX}{store}"'
-
-
-def _best(
-    chunks: Sequence[NDArray[np.int64]], gained: Sequence[NDArray[np.float32]], limit: int, most: float
-) -> list[Hit]:
-    """The chunks whose gains have the highest sums."""
-    if not chunks:
-        return []
-    every, at = np.unique(np.concatenate(chunks), return_inverse=True)
-    scores = np.bincount(at, np.concatenate(gained), len(every))
-    best = np.argsort(-scores, kind="stable")[:limit]
-    return [Hit(int(every[at]), min(float(scores[at]) / most, 1.0)) for at in best if scores[at] > 0]

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mainspring.retrieval.index import Indexed
+from mainspring.retrieval.index import Hit, Indexed
 from mainspring.retrieval.words import counted
 
 __all__ = [
     "ADD_ENTRY", "ALL", "CHUNKS", "DIMENSIONS", "ENTRIES", "GRAPH", "NEAREST", "NUMBERS", "NUM_VECTORS",
     "NUM_VECTORS_AMONG", "PLACES", "POSTINGS", "REMOVE_ENTRY", "REMOVE_ROWS", "SEVERAL", "SUMS", "TABLES", "VECTORS",
-    "Adding", "each", "joined", "scalar",
+    "Adding", "best", "each", "joined", "rows", "scalar",
 ]  # fmt: skip
 
 MAX_COUNT = 255
@@ -91,18 +91,18 @@ class Adding:
 
     async def put(self, page: Sequence[Indexed]) -> None:
         """Some more chunks."""
-        rows, vectors = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        made_of, vectors = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
         for chunk, counts in zip(page, await asyncio.to_thread(_counted, page), strict=True):
             made, length = self._number << PLACES | self._num_chunks, max(counts.total(), 1)
             heading = msgspec.json.encode(chunk.heading).decode()
-            rows.append((made, self._number, heading, chunk.text, chunk.start, chunk.end, chunk.page))
+            made_of.append((made, self._number, heading, chunk.text, chunk.start, chunk.end, chunk.page))
             for word, count in counts.items():
                 self._found.setdefault(word, []).append((self._num_chunks, min(count, MAX_COUNT), length))
             if chunk.vectors and self._dimensions:
                 each = np.frombuffer(chunk.vectors, "<f2").reshape(-1, self._dimensions).astype(np.float32)
                 vectors += [(made, self._number, vector) for vector in each.tolist()]
             self._num_chunks, self._num_words = self._num_chunks + 1, self._num_words + length
-        await self._many(ADD_CHUNK, rows)
+        await self._many(ADD_CHUNK, made_of)
         await self._many(ADD_VECTOR, vectors)
         self._num_vectors += len(vectors)
         if self._num_chunks - self._first >= BLOCK:
@@ -122,21 +122,38 @@ class Adding:
         self._found.clear()
         self._first = self._num_chunks
 
-    async def _many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        if rows:
-            await self._connection.exec_driver_sql(statement.format(schema=self._schema), rows)
+    async def _many(self, statement: str, given: list[tuple[Any, ...]]) -> None:
+        if given:
+            await self._connection.exec_driver_sql(statement.format(schema=self._schema), given)
 
 
 def _counted(page: Sequence[Indexed]) -> list[Any]:
     return [counted(chunk.text, chunk.heading) for chunk in page]
 
 
-def joined(rows: Sequence[tuple[int, bytes]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def joined(found: Sequence[tuple[int, bytes]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """The chunks that a word is in, and its postings."""
-    postings = np.frombuffer(b"".join(block for _, block in rows), _POSTING)
-    sizes = [len(block) // _POSTING.itemsize for _, block in rows]
-    numbers = np.repeat(np.array([number for number, _ in rows], np.int64), sizes)
+    postings = np.frombuffer(b"".join(block for _, block in found), _POSTING)
+    sizes = [len(block) // _POSTING.itemsize for _, block in found]
+    numbers = np.repeat(np.array([number for number, _ in found], np.int64), sizes)
     return (numbers << PLACES) | postings["place"].astype(np.int64), postings
+
+
+def best(
+    chunks: Sequence[NDArray[np.int64]], gained: Sequence[NDArray[np.float32]], limit: int, most: float
+) -> list[Hit]:
+    """The chunks whose gains have the highest sums."""
+    if not chunks:
+        return []
+    every, at = np.unique(np.concatenate(chunks), return_inverse=True)
+    scores = np.bincount(at, np.concatenate(gained), len(every))
+    order = np.argsort(-scores, kind="stable")[:limit]
+    return [Hit(int(every[at]), min(float(scores[at]) / most, 1.0)) for at in order if scores[at] > 0]
+
+
+async def rows(connection: AsyncConnection, statement: str, *given: Any) -> list[Any]:
+    """All that is found."""
+    return list(await connection.exec_driver_sql(statement, given))
 
 
 async def scalar(connection: AsyncConnection, statement: str, *given: Any) -> Any:

@@ -17,6 +17,7 @@ from mainspring.retrieval.embedded import Embedded
 from mainspring.retrieval.held import Indexes
 from mainspring.retrieval.indexing import KIND, Indexing
 from mainspring.retrieval.passages import Passage
+from mainspring.retrieval.pgvector import opened
 from mainspring.retrieval.rewriting import Rewriting
 from mainspring.retrieval.rows import Attached
 from mainspring.retrieval.searching import Searching
@@ -143,9 +144,13 @@ async def until(done: Callable[[], Awaitable[bool]], limit_s: float = 90) -> Non
 
 
 @contextlib.asynccontextmanager
-async def installation(home: Path, url: str, models: Models | None = None, **more: Any) -> AsyncGenerator[Installation]:
+async def installation(
+    home: Path, url: str, models: Models | None = None, *, pgvector: bool = False, **more: Any
+) -> AsyncGenerator[Installation]:
     """Opened, and closed again."""
     database = await Database.open(home, url)
+    if pgvector:
+        more["engine"] = await asyncio.to_thread(opened, database)
     made = Installation(home, database, models or Models(FakeEmbedder(dimensions=32)), **more)
     try:
         yield made
