@@ -133,11 +133,10 @@ async def test_servers_that_share_an_index_take_out_nothing_that_another_put_in(
         store, entries = await filled(here, TEXTS[0]), PgvectorIndex.entries
 
         def slowly(index: PgvectorIndex) -> set[str]:
-            """Between this server's look at the index and its next, another one adds to both."""
+            """Just before this server looks, another one adds to the database and to the index."""
             PgvectorIndex.entries = entries
-            found = entries(index)
             asyncio.run_coroutine_threadsafe(add(), loop).result()
-            return found
+            return entries(index)
 
         async def add() -> None:
             async with there.working():
