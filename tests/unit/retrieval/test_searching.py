@@ -11,7 +11,7 @@ from mainspring.core.clock import FakeClock
 from mainspring.core.errors import InvalidRequest, NotFound, Unavailable
 from mainspring.core.search import Comparison, Ranking
 from mainspring.engine.fake import FakeEmbedder
-from mainspring.retrieval import searching
+from mainspring.retrieval import rows, searching
 from mainspring.retrieval.passages import Chunk, Passage
 from mainspring.retrieval.pgvector import PgvectorIndex
 from mainspring.retrieval.vectors import estimate, parts
@@ -145,9 +145,12 @@ async def test_servers_that_share_an_index_take_out_nothing_that_another_put_in(
         loop = asyncio.get_running_loop()
         async with there.working():
             await there.ended(await there.put(store, TEXTS[1]))
+        async with here.database.read() as connection:
+            kept = await rows.find_store(connection, store)
+        assert kept is not None
         PgvectorIndex.entries = slowly  # type: ignore[method-assign]
         try:
-            assert (await here.search(store, query="steam")).found[0].text == TEXTS[1]
+            await here.indexes.refresh(kept)
         finally:
             PgvectorIndex.entries = entries
         for installed in (there, here):
