@@ -54,9 +54,18 @@ def embedding_folder() -> Path:
 @pytest.fixture(scope="session")
 def postgres_server() -> Generator[postgres.Postgres]:
     """A PostgreSQL server of our own."""
-    with postgres.running() as server:
+    with postgres.running(postgres.programs()) as server:
         if server is None:
             pytest.skip("PostgreSQL is not installed: scripts/test says how")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgvector_server() -> Generator[postgres.Postgres]:
+    """One with the extension vector."""
+    with postgres.running(postgres.programs_with_vectors()) as server:
+        if server is None:
+            pytest.skip("PostgreSQL with pgvector is not here: scripts/test says how")
         yield server
 
 

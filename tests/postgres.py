@@ -13,6 +13,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 NOBODY = "postgres"
+WITH_VECTORS = Path(".cache/pgvector")
+"""Where `scripts/test` puts a PostgreSQL that has the extension vector, if the machine's has none."""
 
 
 def programs() -> Path | None:
@@ -21,6 +23,15 @@ def programs() -> Path | None:
         return Path(found).resolve().parent
     newest = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parent.parent.name))
     return newest[-1].parent if newest else None
+
+
+def programs_with_vectors() -> Path | None:
+    """The same of a PostgreSQL that has the extension vector."""
+    control = "extension/vector.control"
+    if (found := programs()) and (Path("/usr/share/postgresql") / found.parent.name / control).exists():
+        return found
+    controls = WITH_VECTORS.resolve().glob(f"lib/python*/site-packages/*/pginstall/share/postgresql/{control}")
+    return next((each.parents[3] / "bin" for each in controls), None)
 
 
 class Postgres:
@@ -87,9 +98,8 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def running() -> Generator[Postgres | None]:
-    """A server; None if it is not installed."""
-    binaries = programs()
+def running(binaries: Path | None) -> Generator[Postgres | None]:
+    """A server of these programs; None if they are not installed."""
     if binaries is None:
         yield None
         return

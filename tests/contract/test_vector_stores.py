@@ -1,17 +1,25 @@
 """vector_stores with the official clients in every dialect, over all of governance: from files to what is found."""
 
+import asyncio
 import json
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
 
+from mainspring import wiring
+from mainspring.core.config import Settings
+from mainspring.core.config_vector_stores import VectorStoreSettings
+from mainspring.core.errors import UserMistake
+from mainspring.models.catalog import Catalog
 from tests.contract.observed import run
 from tests.contract.spec import check
-from tests.contract.target import API_VERSION, GovernedTarget, governed
+from tests.contract.target import API_VERSION, GovernedTarget, Served, governed
 from tests.contract.test_node import FOLDER, NODE, PACKAGE
+from tests.postgres import Postgres
 
 FOLDERS = {"openai": "/v1", "azure_v1": "/openai/v1", "azure": "/openai"}
 DOCUMENTS = {
@@ -339,3 +347,41 @@ def test_items_39_40_and_53_with_the_npm_package(target: GovernedTarget, monkeyp
         assert len(set(found["stores"])) == len(found["stores"]) >= 1
         assert found["deleted"]["deleted"] is True
         assert found["after"] == {"kind": "NotFoundError", "status": 404}
+
+
+def test_file_search_over_an_index_that_servers_share(tmp_path: Path, pgvector_server: Postgres, dialect: str) -> None:
+    """One server fills the store, the other one searches it, and neither has a file of it."""
+    shared: dict[str, Any] = {
+        "database": pgvector_server.url(), "vector_stores": VectorStoreSettings(index="pgvector")  # pyright: ignore
+    }  # fmt: skip
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    with governed(tmp_path / "a", **shared) as one, governed(tmp_path / "b", **shared) as other:
+        store, ids = filled(one.sdk(dialect))
+        client = other.sdk(dialect, key=one.key)
+        page = client.vector_stores.search(store, query="What do penguins eat?")
+        assert page.data[0].filename == "penguins.md"
+        among: Any = {"type": "eq", "key": "topic", "value": "engines"}
+        client.vector_stores.files.update(ids["engines.md"], vector_store_id=store, attributes={"topic": "engines"})
+        page = client.vector_stores.search(store, query="What do penguins eat?", filters=among)
+        assert {each.filename for each in page.data} == {"engines.md"}
+        client.vector_stores.files.delete(ids["penguins.md"], vector_store_id=store)
+        names = {each.filename for each in one.sdk(dialect).vector_stores.search(store, query="penguins").data}
+        assert "penguins.md" not in names
+        answer: Any = client.responses.create(
+            model=other.model, input='!call file_search {"queries": ["How is bread made?"]}',
+            tools=[{"type": "file_search", "vector_store_ids": [store]}], include=["file_search_call.results"],
+        )  # fmt: skip
+        assert answer.output[0].results[0].filename == "bread.txt"
+        assert not list(tmp_path.glob("*/indexes/*"))
+
+
+def test_an_index_that_cannot_be_there_is_told_at_the_start(tmp_path: Path) -> None:
+    wanted = VectorStoreSettings(index="pgvector")  # pyright: ignore
+    with pytest.raises(UserMistake, match="the database is SQLite"):
+        asyncio.run(opened(Settings(home=tmp_path, vector_stores=wanted)))
+
+
+async def opened(settings: Settings) -> None:
+    async with wiring.governed(settings, Served(Catalog(settings.home / "models")), ""):
+        pass

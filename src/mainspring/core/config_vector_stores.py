@@ -1,5 +1,7 @@
 """The settings of vector stores."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["VectorStoreSettings"]
@@ -22,3 +24,8 @@ class VectorStoreSettings(BaseModel):
     )
     concurrent: int = Field(2, ge=0, le=64, description="Indexing jobs that one server works on at once.")
     max_file_tokens: int = Field(5_000_000, ge=1, description="The most tokens of one file that is indexed.")
+    index: Literal["embedded", "pgvector"] = Field(
+        "embedded",
+        description="Where what is searched lies: `embedded`, in files of each server; or `pgvector`, in the "
+        "PostgreSQL database that `database` names, with its extension vector, where all servers share it.",
+    )

@@ -14,6 +14,7 @@ of chunks that are gone stay until the index is made anew, which happens once th
 
 import errno
 import os
+import shutil
 import sqlite3
 import struct
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from mainspring.core.errors import StorageFull, Unavailable
 from mainspring.retrieval.index import Hit, Index, IndexBroken, Indexed
 from mainspring.retrieval.words import MOST, counted, gains, slowness, weight, words
 
-__all__ = ["EmbeddedIndex", "open_embedded"]
+__all__ = ["Embedded", "EmbeddedIndex"]
 
 VERSION = 1
 MAX_WORDS = 64
@@ -60,9 +61,30 @@ _PACK = struct.Struct("<IB").pack
 T = TypeVar("T")
 
 
-def open_embedded(folder: Path, dimensions: int) -> Index:
-    """See `index.Open`."""
-    return EmbeddedIndex(folder, dimensions)
+class Embedded:
+    """See `index.Engine`: a folder for each store.
+
+    Args:
+        root: where they are.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def open(self, store: str, dimensions: int) -> Index:
+        """See `index.Engine`."""
+        return EmbeddedIndex(self._root / store, dimensions)
+
+    def drop(self, store: str) -> None:
+        """See `index.Engine`."""
+        shutil.rmtree(self._root / store, ignore_errors=True)
+
+    def stores(self) -> list[str]:
+        """See `index.Engine`."""
+        return [each.name for each in self._root.glob("vs_*")]
+
+    def close(self) -> None:
+        """See `index.Engine`."""
 
 
 class EmbeddedIndex:

@@ -1,23 +1,22 @@
 """The indexes of this server: opened when they are needed, brought up to the database's rows before they are asked.
 
-    HOME/indexes/STORE/    the index of one store; made of rows, so it may be deleted while no server runs
+    HOME/indexes/STORE/    the embedded index of one store; made of rows, so it may be deleted while no server runs
 
-Servers that share a database have an index each: whatever one of them changes, the others see before their next search.
+Servers that share a database have an embedded index each, or all the same one in PostgreSQL: whatever one of them
+changes, the others see before their next search. So that none takes out what another has just put in, an index is
+asked what it holds before the rows are read: an entry that is held and has no row then never gets one.
 """
 
 import asyncio
-import shutil
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mainspring.core import log
 from mainspring.core.threads import drawn, in_thread
 from mainspring.retrieval import rows
-from mainspring.retrieval.embedded import open_embedded
-from mainspring.retrieval.index import Index, IndexBroken, Indexed, Open
+from mainspring.retrieval.index import Engine, Index, IndexBroken, Indexed
 from mainspring.retrieval.rows import Attached, Findable, Store
 from mainspring.store.db import Database
 
@@ -52,11 +51,11 @@ class Indexes:
     """The open indexes of one server.
 
     Args:
-        root: their folder.
+        engine: keeps them; it is closed with them.
     """
 
-    def __init__(self, database: Database, root: Path, open_index: Open = open_embedded) -> None:
-        self._database, self._root, self._open = database, root, open_index
+    def __init__(self, database: Database, engine: Engine) -> None:
+        self._database, self._engine = database, engine
         self._held: OrderedDict[str, _Held] = OrderedDict()
 
     @asynccontextmanager
@@ -91,8 +90,8 @@ class Indexes:
         self._held.pop(store, None)
 
     async def kept(self) -> list[str]:
-        """Stores that there are indexes of on the disk."""
-        return await in_thread(lambda: [each.name for each in self._root.glob("vs_*")])
+        """Stores that there are indexes of."""
+        return await in_thread(self._engine.stores)
 
     async def close(self) -> None:
         """Close all of them."""
@@ -100,19 +99,16 @@ class Indexes:
             async with held.lock:
                 await self._shut(held)
         self._held.clear()
+        await in_thread(self._engine.close)
 
     async def _refresh(self, store: Store, held: _Held) -> None:
         async with self._database.read() as connection:
             state = await rows.findable_state(connection, store.id)
             if held.index is not None and held.state == state:
                 return
-            found = await rows.findable(connection, store.id)
             kept = await rows.find_store(connection, store.id)
         dimensions = kept.dimensions if kept is not None else store.dimensions
-        files = {each.entry: each for each in found}
-        await self._mended(store.id, held, lambda: self._bring_up(store.id, held, files, dimensions))
-        held.files = files
-        held.state = Findable(len(found), max((each.revision for each in found), default=0))
+        await self._mended(store.id, held, lambda: self._bring_up(store.id, held, dimensions))
 
     async def _mended(self, store: str, held: _Held, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -122,16 +118,21 @@ class Indexes:
             await self._drop(store, held)
             await work()
 
-    async def _bring_up(self, store: str, held: _Held, files: dict[str, Attached], dimensions: int) -> None:
+    async def _bring_up(self, store: str, held: _Held, dimensions: int) -> None:
         if held.index is None or held.dimensions != dimensions:
             await self._shut(held)
-            held.index = await in_thread(self._open, self._root / store, dimensions)
+            held.index = await in_thread(self._engine.open, store, dimensions)
             held.dimensions = dimensions
         index, loop = held.index, asyncio.get_running_loop()
         has = await in_thread(index.entries)
+        async with self._database.read() as connection:
+            found = await rows.findable(connection, store)
+        files = {each.entry: each for each in found}
         await in_thread(index.remove, sorted(has - files.keys()))
         for entry in [entry for entry in files if entry not in has]:
             await in_thread(index.add, entry, drawn(loop, self._chunks(entry)))
+        held.files = files
+        held.state = Findable(len(found), max((each.revision for each in found), default=0))
 
     async def _chunks(self, entry: str) -> AsyncGenerator[list[Indexed]]:
         start = 0
@@ -157,4 +158,4 @@ class Indexes:
 
     async def _drop(self, store: str, held: _Held) -> None:
         await self._shut(held)
-        await in_thread(lambda: shutil.rmtree(self._root / store, ignore_errors=True))
+        await in_thread(self._engine.drop, store)

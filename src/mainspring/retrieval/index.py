@@ -1,19 +1,18 @@
 """The protocol of an index: what finds chunks of one store by their words and by their vectors.
 
 An index is made of the database's rows and holds nothing that is not there: it may be thrown away at any time. Whoever
-searches makes sure first that it holds what it should (`retrieval/search.py`). Its methods block; they are called in a
+searches makes sure first that it holds what it should (`retrieval/held.py`). Its methods block; they are called in a
 thread, one at a time, and raise `IndexBroken`, `StorageFull` or `Unavailable`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Hit", "Index", "IndexBroken", "Indexed", "Open"]
+__all__ = ["Engine", "Hit", "Index", "IndexBroken", "Indexed"]
 
 
 class Indexed(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +38,7 @@ class IndexBroken(Exception):
 
 
 class Index(Protocol):
-    """One store's index. `retrieval/embedded.py` is the one that ships."""
+    """One store's index: `retrieval/embedded.py` in a folder, `retrieval/pgvector.py` in the database."""
 
     def entries(self) -> set[str]:
         """What it holds, whole: the entries of files in the store."""
@@ -70,9 +69,28 @@ class Index(Protocol):
         ...
 
 
-class Open(Protocol):
-    """Opens the index in a folder, which is made if need be; whoever removes the folder has dropped it."""
+class Engine(Protocol):
+    """Keeps the indexes of stores, by the stores' ids. Its methods block as those of `Index` do."""
 
-    def __call__(self, folder: Path, dimensions: int) -> Index:
-        """Raises `IndexBroken`. `dimensions`: of vectors; 0 if the store has none."""
+    def open(self, store: str, dimensions: int) -> Index:
+        """A store's index, which is made if need be.
+
+        Args:
+            dimensions: of vectors; 0 if the store has none.
+
+        Raises:
+            IndexBroken: it is there, and of no use.
+        """
+        ...
+
+    def drop(self, store: str) -> None:
+        """Delete a store's index, which nobody has open here."""
+        ...
+
+    def stores(self) -> list[str]:
+        """The stores that there are indexes of."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; no index is open any more."""
         ...

@@ -9,13 +9,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.graders.stem import stem
 
-__all__ = ["K1", "MOST", "B", "counted", "gains", "weight", "words"]
+__all__ = ["K1", "MOST", "B", "counted", "gains", "slowness", "slowness_of", "weight", "words"]
 
 K1, B = 1.2, 0.75
 MOST = K1 + 1
@@ -63,8 +64,12 @@ def weight(num_texts: int, num_with: int) -> float:
 
 def slowness(lengths: NDArray[np.int64]) -> NDArray[np.float32]:
     """Of each text, how slowly what a word adds grows with how often it is there: long texts have more of all."""
-    mean = max(float(lengths.mean()), 1.0) if len(lengths) else 1.0
-    return (K1 * (1 - B + B * lengths / mean)).astype(np.float32)
+    return slowness_of(lengths, float(lengths.mean()) if len(lengths) else 1.0)
+
+
+def slowness_of(lengths: NDArray[Any], mean: float) -> NDArray[np.float32]:
+    """The same of some of the texts; `mean` is the length of all."""
+    return (K1 * (1 - B + B * lengths / max(mean, 1.0))).astype(np.float32)
 
 
 def gains(counts: NDArray[np.float32], slow: NDArray[np.float32]) -> NDArray[np.float32]:

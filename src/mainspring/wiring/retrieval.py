@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import Settings
 from mainspring.core.errors import ModelNotFound
+from mainspring.core.threads import in_thread
 from mainspring.models.catalog import Catalog
 from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
     from mainspring.api.services import VectorStores
     from mainspring.core.seams import Deployments, Embed, Generate
+    from mainspring.retrieval.index import Engine
     from mainspring.retrieval.vectors import Count
     from mainspring.store.db import Database
     from mainspring.store.files import Files
@@ -24,12 +26,16 @@ async def vector_stores(
     settings: Settings, database: "Database", files: "Files", models: "Deployments", *, generate: "Generate",
     embed: "Embed", stack: AsyncExitStack,
 ) -> "VectorStores":  # fmt: skip
-    """Everything about vector stores; what works on them stops when the stack is closed."""
+    """Everything about vector stores; what works on them stops when the stack is closed.
+
+    Raises:
+        UserMistake: their index cannot be where the settings want it.
+    """
     from mainspring.api.services import VectorStores
     from mainspring.retrieval.aligning import Aligning
     from mainspring.retrieval.attaching import Attaching
     from mainspring.retrieval.chunk import chunks
-    from mainspring.retrieval.held import INDEXES, Indexes
+    from mainspring.retrieval.held import Indexes
     from mainspring.retrieval.indexing import KIND, Indexing
     from mainspring.retrieval.parser import Parser
     from mainspring.retrieval.rewriting import Rewriting
@@ -39,7 +45,7 @@ async def vector_stores(
     from mainspring.store.worker import Worker
 
     clock, wanted = SystemClock(), settings.vector_stores
-    indexes = Indexes(database, settings.home / INDEXES)
+    indexes = Indexes(database, await _engine(settings, database))
     stack.push_async_callback(indexes.close)
     vectors = Vectors(
         embed=embed, models=models, wanted=wanted.embedding, tokenizer=Tokenizers(Catalog(settings.home / "models"))
@@ -62,6 +68,22 @@ async def vector_stores(
         stores=stores, attaching=Attaching(database, clock, stores, worker.poke), search=searching.search,
         align=Aligning(vectors),
     )  # fmt: skip
+
+
+async def _engine(settings: Settings, database: "Database") -> "Engine":
+    """What keeps the indexes.
+
+    Raises:
+        UserMistake: it is to be pgvector, which cannot be had.
+    """
+    if settings.vector_stores.index == "pgvector":
+        from mainspring.retrieval.pgvector import opened
+
+        return await in_thread(opened, database)
+    from mainspring.retrieval.embedded import Embedded
+    from mainspring.retrieval.held import INDEXES
+
+    return Embedded(settings.home / INDEXES)
 
 
 class Tokenizers:

@@ -13,9 +13,11 @@ from mainspring.core.types import Embeddings, EmbedRequest, ModelInfo
 from mainspring.engine.fake import FakeEmbedder, FakeEngine
 from mainspring.retrieval.attaching import AUTO, Attaching, Chunking, Wish
 from mainspring.retrieval.chunk import chunks
+from mainspring.retrieval.embedded import Embedded
 from mainspring.retrieval.held import Indexes
 from mainspring.retrieval.indexing import KIND, Indexing
 from mainspring.retrieval.passages import Passage
+from mainspring.retrieval.pgvector import opened
 from mainspring.retrieval.rewriting import Rewriting
 from mainspring.retrieval.rows import Attached
 from mainspring.retrieval.searching import Searching
@@ -63,7 +65,7 @@ class Installation:
         clock: Clock = more.pop("clock", None) or SystemClock()
         self.database, self.models = database, models
         self.files = Files(database, Directory(home / "blobs"), SystemClock())
-        self.indexes = Indexes(database, home / more.pop("folder", "indexes"))
+        self.indexes = Indexes(database, more.pop("engine", None) or Embedded(home / more.pop("folder", "indexes")))
         self.vectors = Vectors(embed=models.embed, models=models)
         self.indexing = Indexing(
             database, clock, self.files, self.indexes, vectors=self.vectors, parse=more.pop("parse", parse),
@@ -142,9 +144,13 @@ async def until(done: Callable[[], Awaitable[bool]], limit_s: float = 90) -> Non
 
 
 @contextlib.asynccontextmanager
-async def installation(home: Path, url: str, models: Models | None = None, **more: Any) -> AsyncGenerator[Installation]:
+async def installation(
+    home: Path, url: str, models: Models | None = None, *, pgvector: bool = False, **more: Any
+) -> AsyncGenerator[Installation]:
     """Opened, and closed again."""
     database = await Database.open(home, url)
+    if pgvector:
+        more["engine"] = await asyncio.to_thread(opened, database)
     made = Installation(home, database, models or Models(FakeEmbedder(dimensions=32)), **more)
     try:
         yield made

@@ -1,6 +1,7 @@
 """Hybrid search over stores: order, thresholds, servers that share a database, indexes that break."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from mainspring.core.clock import FakeClock
 from mainspring.core.errors import InvalidRequest, NotFound, Unavailable
 from mainspring.core.search import Comparison, Ranking
 from mainspring.engine.fake import FakeEmbedder
-from mainspring.retrieval import searching
+from mainspring.retrieval import rows, searching
 from mainspring.retrieval.passages import Chunk, Passage
+from mainspring.retrieval.pgvector import PgvectorIndex
 from mainspring.retrieval.vectors import estimate, parts
 from mainspring.store import worker
+from tests.postgres import Postgres
 from tests.unit.retrieval.installation import Installation, Models, installation
 
 TEXTS = ("Penguins eat krill.", "A boiler makes steam.", "Bread needs flour.")
@@ -24,6 +27,15 @@ def hurry(monkeypatch) -> None:
     monkeypatch.setattr(worker, "LOOK_S", 0.01)
 
 
+@pytest.fixture(params=["sqlite", "postgresql", "pgvector"])
+def place(request: pytest.FixtureRequest) -> Generator[dict[str, Any]]:
+    """Both kinds of database with the embedded index, and the one that is an index itself: for `installation`."""
+    if request.param != "pgvector":
+        yield {"url": "" if request.param == "sqlite" else request.getfixturevalue("postgres_server").url()}
+        return
+    yield {"url": request.getfixturevalue("pgvector_server").url(), "pgvector": True}
+
+
 async def filled(installed: Installation, *texts: str) -> str:
     store = await installed.store()
     async with installed.working():
@@ -32,8 +44,8 @@ async def filled(installed: Installation, *texts: str) -> str:
     return store
 
 
-async def test_stores_are_searched_together(tmp_path: Path, database_url: str) -> None:
-    async with installation(tmp_path, database_url) as installed:
+async def test_stores_are_searched_together(tmp_path: Path, place: dict[str, Any]) -> None:
+    async with installation(tmp_path, **place) as installed:
         one, other = await filled(installed, *TEXTS[:2]), await filled(installed, TEXTS[2])
         found = (await installed.search(one, other, query="flour and krill and steam")).found
         assert {each.text for each in found} == set(TEXTS)
@@ -46,8 +58,10 @@ async def test_stores_are_searched_together(tmp_path: Path, database_url: str) -
             await installed.search(one, "vs_none", query="x")
 
 
-async def test_the_exact_text_is_best_and_a_threshold_leaves_out_the_rest(tmp_path: Path) -> None:
-    async with installation(tmp_path, "") as installed:
+async def test_the_exact_text_is_best_and_a_threshold_leaves_out_the_rest(
+    tmp_path: Path, place: dict[str, Any]
+) -> None:
+    async with installation(tmp_path, **place) as installed:
         store = await filled(installed, *TEXTS)
         found = (await installed.search(store, query=TEXTS[1])).found
         assert found[0].text == TEXTS[1]
@@ -60,10 +74,10 @@ async def test_the_exact_text_is_best_and_a_threshold_leaves_out_the_rest(tmp_pa
         assert len(by_vectors.found) == 2
 
 
-async def test_servers_that_share_a_database_see_each_other_s_files(tmp_path: Path, database_url: str) -> None:
+async def test_servers_that_share_a_database_see_each_other_s_files(tmp_path: Path, place: dict[str, Any]) -> None:
     async with (
-        installation(tmp_path, database_url) as here,
-        installation(tmp_path, database_url, folder="there") as there,
+        installation(tmp_path, **place) as here,
+        installation(tmp_path, **place, folder="there") as there,
     ):
         store = await filled(here, *TEXTS[:2])
         assert (await there.search(store, query="krill")).found[0].text == TEXTS[0]
@@ -92,6 +106,55 @@ async def test_an_index_that_is_broken_or_gone_is_made_anew(tmp_path: Path) -> N
         await installed.indexes.drop(store)
         assert not folder.exists()
         assert (await installed.search(store, query="krill")).found[0].text == TEXTS[0]
+
+
+async def test_a_shared_index_that_another_server_drops_is_made_anew(tmp_path: Path, pgvector_server: Postgres) -> None:
+    url = pgvector_server.url()
+    async with (
+        installation(tmp_path, url, pgvector=True) as here,
+        installation(tmp_path, url, pgvector=True) as there,
+    ):
+        store = await filled(here, *TEXTS)
+        assert (await there.search(store, query="krill")).found[0].text == TEXTS[0]
+        await here.indexes.drop(store)
+        assert await there.indexes.kept() == []
+        assert (await there.search(store, query="krill")).found[0].text == TEXTS[0]
+        assert await here.indexes.kept() == [store]
+
+
+async def test_servers_that_share_an_index_take_out_nothing_that_another_put_in(
+    tmp_path: Path, pgvector_server: Postgres
+) -> None:
+    url = pgvector_server.url()
+    async with (
+        installation(tmp_path, url, pgvector=True) as here,
+        installation(tmp_path, url, pgvector=True) as there,
+    ):
+        store, entries = await filled(here, TEXTS[0]), PgvectorIndex.entries
+
+        def slowly(index: PgvectorIndex) -> set[str]:
+            """Just before this server looks, another one adds to the database and to the index."""
+            PgvectorIndex.entries = entries
+            asyncio.run_coroutine_threadsafe(add(), loop).result()
+            return entries(index)
+
+        async def add() -> None:
+            async with there.working():
+                await there.ended(await there.put(store, TEXTS[2]))
+
+        loop = asyncio.get_running_loop()
+        async with there.working():
+            await there.ended(await there.put(store, TEXTS[1]))
+        async with here.database.read() as connection:
+            kept = await rows.find_store(connection, store)
+        assert kept is not None
+        PgvectorIndex.entries = slowly  # type: ignore[method-assign]
+        try:
+            await here.indexes.refresh(kept)
+        finally:
+            PgvectorIndex.entries = entries
+        for installed in (there, here):
+            assert (await installed.search(store, query="flour")).found[0].text == TEXTS[2]
 
 
 async def test_a_reranker_has_the_last_word(tmp_path: Path) -> None:
@@ -132,9 +195,9 @@ async def test_queries_are_rewritten_if_that_makes_sense(tmp_path: Path) -> None
             assert result.found[0].text == TEXTS[1]
 
 
-async def test_what_is_not_used_expires(tmp_path: Path, database_url: str) -> None:
+async def test_what_is_not_used_expires(tmp_path: Path, place: dict[str, Any]) -> None:
     clock = FakeClock()
-    async with installation(tmp_path, database_url, clock=clock) as installed:
+    async with installation(tmp_path, **place, clock=clock) as installed:
         store = await installed.store(expires_days=2)
         async with installed.working():
             await installed.ended(await installed.put(store, TEXTS[0]))
