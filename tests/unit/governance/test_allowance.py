@@ -24,7 +24,7 @@ from mainspring.governance.quota import Amount, Charge, Quota, Share
 from mainspring.governance.windows import start_of
 from mainspring.store.db import Database
 from mainspring.store.tables import allowances
-from tests.postgres import Postgres, running
+from tests.postgres import Postgres, programs, running
 
 NUMBERS = itertools.count()
 MIDNIGHT = 1_700_006_400.0  # 2023-11-15T00:00:00Z
@@ -320,7 +320,7 @@ async def test_rows_that_are_over_are_removed(servers: list[Server], clock: Fake
 @pytest.fixture
 def mortal_server() -> Iterator[Postgres]:
     """One of its own for a test that kills it: it holds little, so it is soon back."""
-    with running() as server:
+    with running(programs()) as server:
         if server is None:
             pytest.skip("PostgreSQL is not installed: scripts/test says how")
         yield server
