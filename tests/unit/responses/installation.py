@@ -67,6 +67,7 @@ class McpCall(msgspec.Struct, kw_only=True, tag_field="type", tag="mcp_call"):
     approval_request_id: str | None = None
 
 
+OWNER = "somebody"
 SEARCH = Tool(
     name="search", parameters='{"type":"object","properties":{"query":{"const":"cats"}},"required":["query"]}'
 )  # fmt: skip
@@ -230,9 +231,9 @@ class Installation:
     async def over(self, name: str, project: str = "default") -> dict[str, Any]:
         """A response in the background, once it is over."""
         async with asyncio.timeout(60):
-            async for _ in self.responses.follow(project, name):
+            async for _ in self.responses.follow(project, name, OWNER):
                 pass
-        return await self.responses.get(project, name)
+        return await self.responses.get(project, name, OWNER)
 
     async def log(self, name: str) -> list[Told]:
         """What its log has by now."""

@@ -22,7 +22,7 @@ from mainspring.store.conversations import remove_conversations
 from mainspring.store.jobs import find_job
 from mainspring.store.responses import remove_all
 from mainspring.store.tables import outbox, response_events, response_items, responses
-from tests.unit.responses.installation import MADE, Installation, ask_of, blank, installed
+from tests.unit.responses.installation import MADE, OWNER, Installation, ask_of, blank, installed
 
 SEARCH = {"type": "file_search", "vector_store_ids": ["vs_1"]}
 
@@ -72,7 +72,7 @@ def check_log(told: list[Told], body: dict[str, Any]) -> None:
 async def test_what_is_kept_is_what_was_told(here: Installation) -> None:
     told, body = await here.make(ask_of("resp_1", include=("message.output_text.logprobs",)))
     check_log(told, body)
-    assert await here.responses.get("default", "resp_1") == body
+    assert await here.responses.get("default", "resp_1", OWNER) == body
     assert await here.log("resp_1") == told
     before = await count(here, response_items)
     await here.make(ask_of("resp_2", stores=False))
@@ -91,7 +91,7 @@ async def test_a_chain_is_remembered_whole_and_kept_as_long_as_its_last(here: In
     here.clock.advance(900)  # the first two would have expired by themselves
     await here.responses.sweep()
     await here.make(ask_of("resp_4", "Four", previous="resp_3"))
-    await here.responses.remove("default", "resp_2")
+    await here.responses.remove("default", "resp_2", OWNER)
     with pytest.raises(InvalidRequest, match="resp_2"):
         await here.make(ask_of("resp_5", previous="resp_3"))
     assert third["status"] == "completed"
@@ -103,7 +103,7 @@ async def test_what_has_expired_is_gone_and_swept(here: Installation) -> None:
     await here.wait_for("resp_2", "response.output_text.delta")
     here.clock.advance(1001)
     with pytest.raises(NotFound):
-        await here.responses.get("default", "resp_1")
+        await here.responses.get("default", "resp_1", OWNER)
     assert await here.responses.sweep() == 1  # what is not over stays
     assert await count(here, responses) == 1
 
@@ -150,7 +150,7 @@ async def test_what_cannot_be_continued_is_told_whole(here: Installation) -> Non
         assert not any(each.type.endswith("delta") for each in told)
         await here.stop()
         here.start()
-    await here.responses.cancel("default", "resp_1")
+    await here.responses.cancel("default", "resp_1", OWNER)
     await enqueue(here, "resp_2", constraint=schema)
     assert text_of(await here.over("resp_2")) == '{"a": "long enough"}'
 
@@ -158,8 +158,8 @@ async def test_what_cannot_be_continued_is_told_whole(here: Installation) -> Non
 async def test_cancelled_it_ends_at_once_and_stays_so(here: Installation) -> None:
     await enqueue(here, "resp_1", "Hello !hang after 5")
     await here.wait_for("resp_1", "response.output_text.delta")
-    first = await here.responses.cancel("default", "resp_1")
-    assert await here.responses.cancel("default", "resp_1") == first
+    first = await here.responses.cancel("default", "resp_1", OWNER)
+    assert await here.responses.cancel("default", "resp_1", OWNER) == first
     check_log(await here.log("resp_1"), first)
     assert (first["status"], first["output"][0]["status"]) == ("cancelled", "incomplete")
     assert await asyncio.to_thread(here.engine.wait_idle, 10)
@@ -170,17 +170,17 @@ async def test_cancelled_it_ends_at_once_and_stays_so(here: Installation) -> Non
     assert (job.status, job.until) == ("cancelled", 0.0)
     await here.stop()
     await enqueue(here, "resp_2")  # nobody takes it up
-    assert (await here.responses.cancel("default", "resp_2"))["output"] == []
+    assert (await here.responses.cancel("default", "resp_2", OWNER))["output"] == []
     here.start()
     await here.make(ask_of("resp_3"))
     with pytest.raises(InvalidRequest, match="not created with 'background'"):
-        await here.responses.cancel("default", "resp_3")
+        await here.responses.cancel("default", "resp_3", OWNER)
 
 
 async def test_deleted_in_the_middle_it_is_given_up(here: Installation) -> None:
     await enqueue(here, "resp_1", "Hello !hang after 5")
     await here.wait_for("resp_1", "response.output_text.delta")
-    await here.responses.remove("default", "resp_1")
+    await here.responses.remove("default", "resp_1", OWNER)
     assert await asyncio.to_thread(here.engine.wait_idle, 10)
     assert [await count(here, table) for table in (responses, response_items, response_events)] == [0, 0, 0]
 
@@ -204,7 +204,7 @@ async def test_there_is_a_limit_to_what_waits(tmp_path: Path) -> None:
         await enqueue(here, "resp_1", "!hang after 1")
         with pytest.raises(Overloaded):
             await enqueue(here, "resp_2")
-        await here.responses.cancel("default", "resp_1")
+        await here.responses.cancel("default", "resp_1", OWNER)
         await enqueue(here, "resp_2")
         await here.over("resp_2")
 
@@ -244,10 +244,10 @@ async def test_a_project_goes_with_all_that_it_has(here: Installation) -> None:
         await remove_conversations(connection, "default")
     assert await count(here, responses) == 1
     with pytest.raises(NotFound):
-        await here.responses.get("default", "resp_1")
+        await here.responses.get("default", "resp_1", OWNER)
     with pytest.raises(NotFound):
-        await here.responses.get("default", "resp_2")
-    assert (await here.responses.get("other", "resp_2"))["id"] == "resp_2"
+        await here.responses.get("default", "resp_2", OWNER)
+    assert (await here.responses.get("other", "resp_2", OWNER))["id"] == "resp_2"
 
 
 # -- tools of the server -----------------------------------------------------------------------------------------------
