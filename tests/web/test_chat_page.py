@@ -320,11 +320,12 @@ def test_everything_is_done_with_the_keyboard(page: Any, server: Server, api: Ap
     ended(page)
 
 
-def test_who_signs_out_everywhere_is_out_in_every_tab(chromium: Any, server: Server) -> None:
+def test_who_signs_out_everywhere_is_out_in_every_tab(chromium: Any, server: Server, api: Api) -> None:
+    key = api.person("leaving")  # of nobody else's: this ends every session of it
     contexts = [chromium.new_context() for _ in range(2)]
     pages = [context.new_page() for context in contexts]
     for each in pages:
-        sign_in(each, server.base_url, server.key)
+        sign_in(each, server.base_url, key)
     pages[0].get_by_role("button", name="Account").click()
     pages[0].get_by_role("menuitem", name="Sign out everywhere").click()
     pages[0].get_by_label("API key").wait_for()
@@ -360,12 +361,12 @@ def test_a_link_is_read_by_whoever_has_it_until_it_is_withdrawn(
 
 
 def test_everything_is_exported_wiped_and_imported(chromium: Any, server: Server, api: Api, tmp_path: Path) -> None:
-    made = api.ask("POST", "/v1/organization/projects/default/service_accounts", json={"name": "ada"})
-    own = Api(server.base_url, made["api_key"]["value"])
+    key = api.person("ada")
+    own = Api(server.base_url, key)
     own.take(made_chat("one", ("Ünicode 🙂?", "Yes."), ("More?", "No.")), made_chat("two", ("A", "B"), title="Two"))
     context = chromium.new_context()
     page = context.new_page()
-    sign_in(page, server.base_url, made["api_key"]["value"])
+    sign_in(page, server.base_url, key)
     exports = []
     for name in ("before", "after"):
         page.get_by_role("button", name="Account").click()
