@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.server import Server
+from tests.web.browsing import sign_in
+
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
 PAGES = Path(str(resources.files("mainspring"))) / "pages" / "index.html"
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def why_not() -> str | None:
@@ -34,3 +36,26 @@ def chromium() -> Generator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def context(chromium: Any, server: Server) -> Generator[Any]:
+    """A browser that is signed in at the `server` of its file."""
+    found = chromium.new_context(accept_downloads=True)
+    found.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = found.new_page()
+    sign_in(page, server.base_url, server.key)
+    page.close()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def page(context: Any) -> Generator[Any]:
+    """A tab in which no script fails."""
+    found = context.new_page()
+    problems: list[str] = []
+    found.on("pageerror", lambda error: problems.append(str(error)))
+    yield found
+    found.close()
+    assert problems == []

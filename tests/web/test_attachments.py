@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import Server, running
-from tests.web.browsing import PATIENCE_MS, Api, answers, axe, begun, chat_in, composer, ended, say, sign_in
+from tests.web.browsing import PATIENCE_MS, Api, answers, axe, begun, chat_in, composer, ended, say
 from tests.web.conftest import why_not
 
 pytestmark = [pytest.mark.model, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -34,16 +34,11 @@ def server(model_file: Path, embedding_folder: Path) -> Generator[Server]:
 
 
 @pytest.fixture
-def page(chromium: Any, server: Server) -> Generator[Any]:
-    """A page that is signed in, and logs no error."""
-    context = chromium.new_context()
-    found = context.new_page()
-    problems: list[str] = []
-    found.on("pageerror", lambda error: problems.append(str(error)))
-    sign_in(found, server.base_url, server.key)
-    yield found
-    context.close()
-    assert problems == []
+def page(page: Any, server: Server) -> Any:
+    """A chat that has not begun."""
+    page.goto(server.base_url)
+    composer(page).wait_for()
+    return page
 
 
 def chip(page: Any, name: str) -> Any:

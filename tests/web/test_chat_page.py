@@ -52,28 +52,6 @@ def api(server: Server) -> Api:
     return Api(server.base_url, server.key)
 
 
-@pytest.fixture(scope="module")
-def context(chromium: Any, server: Server) -> Generator[Any]:
-    """A browser that is signed in."""
-    found = chromium.new_context()
-    found.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = found.new_page()
-    sign_in(page, server.base_url, server.key)
-    page.close()
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def page(context: Any) -> Generator[Any]:
-    found = context.new_page()
-    problems: list[str] = []
-    found.on("pageerror", lambda error: problems.append(str(error)))
-    yield found
-    found.close()
-    assert problems == []
-
-
 def opened(page: Any, server: Server, api: Api, **settings: Any) -> str:
     """A new chat whose answers are short, shown by the page."""
     chat = api.chat(settings={**SETTINGS, **settings})

@@ -41,26 +41,6 @@ def model(server: Server) -> str:
     return name
 
 
-@pytest.fixture(scope="module")
-def context(chromium: Any, server: Server) -> Generator[Any]:
-    found = chromium.new_context(accept_downloads=True)
-    page = found.new_page()
-    sign_in(page, server.base_url, server.key)
-    page.close()
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def page(context: Any) -> Generator[Any]:
-    found = context.new_page()
-    problems: list[str] = []
-    found.on("pageerror", lambda error: problems.append(str(error)))
-    yield found
-    found.close()
-    assert problems == []
-
-
 def show(page: Any, server: Server, path: str) -> None:
     page.goto(f"{server.base_url}/console{path}")
     page.get_by_role("heading", level=1).wait_for()

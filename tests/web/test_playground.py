@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import Server, running
-from tests.web.browsing import PATIENCE_MS, axe, sign_in
+from tests.web.browsing import PATIENCE_MS, axe
 from tests.web.conftest import why_not
 
 pytestmark = [pytest.mark.model, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -41,28 +41,12 @@ def server(model_file: Path, embedding_folder: Path) -> Generator[Server]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def context(chromium: Any, server: Server) -> Generator[Any]:
-    """A browser that is signed in."""
-    found = chromium.new_context()
-    page = found.new_page()
-    sign_in(page, server.base_url, server.key)
-    page.close()
-    yield found
-    found.close()
-
-
 @pytest.fixture
-def page(context: Any, server: Server) -> Generator[Any]:
-    """A playground that nobody has used, and that logs no error."""
-    found = context.new_page()
-    problems: list[str] = []
-    found.on("pageerror", lambda error: problems.append(str(error)))
-    found.goto(f"{server.base_url}/playground")
-    panel(found).wait_for()
-    yield found
-    found.close()
-    assert problems == []
+def page(page: Any, server: Server) -> Any:
+    """A playground that nobody has used."""
+    page.goto(f"{server.base_url}/playground")
+    panel(page).wait_for()
+    return page
 
 
 def panel(page: Any) -> Any:

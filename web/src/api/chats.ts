@@ -8,6 +8,8 @@ import type { Chat, ChatSettings, ChatUpdate, Item, Model, Page, Response, Respo
 
 const CHATS = "v1/x/chats";
 const CHATS_A_PAGE = 60;
+/** The most that the server lists at once. */
+const MOST_CHATS = 100;
 const TURNS_A_PAGE = 100;
 
 export interface ChatFilter {
@@ -32,6 +34,17 @@ export function chatsQuery(filter: ChatFilter) {
     initialPageParam: "",
     getNextPageParam: (page) => (page.has_more ? page.last_id : null),
   });
+}
+
+/** All chats, page by page. */
+export async function* everyChat(): AsyncGenerator<Chat> {
+  for (let after = "", more = true; more; ) {
+    const query = new URLSearchParams({ limit: String(MOST_CHATS), ...(after && { after }) });
+    const page = await get<Page<Chat>>(`${CHATS}?${query}`);
+    yield* page.data;
+    after = page.last_id;
+    more = page.has_more;
+  }
 }
 
 export function chatQuery(id: string) {

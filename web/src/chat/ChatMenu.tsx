@@ -26,7 +26,10 @@ export function ChatMenu({ chat, className = "" }: { chat: Chat; className?: str
     onSuccess: (updated) => noteChat(client, updated),
   });
   const remove = useMutation({
-    mutationFn: () => deleteChat(chat.id),
+    mutationFn: async () => {
+      await deleteChat(chat.id);
+      await (await import("./files/forget")).forgetFiles(chat);
+    },
     onSuccess: async () => {
       if (chatId === chat.id) await navigate({ to: "/" });
       client.removeQueries({ queryKey: ["chat", chat.id] });

@@ -6,6 +6,7 @@ import { useState } from "react";
 import { createChat, createTurn, deleteChat, noteChat } from "../api/chats";
 import { TopBar } from "../shell/Shell";
 import { strings } from "../strings";
+import { Check } from "../ui/Check";
 import { Icon } from "../ui/Icon";
 import { useTitle } from "../ui/title";
 import { useAttempt } from "./attempt";
@@ -63,15 +64,12 @@ export function NewChatPage() {
           <Icon name="mark" className="size-12 text-brass" />
           <h1 className="font-semibold text-2xl tracking-tight">{strings.welcome.title}</h1>
           <p className="max-w-md text-balance text-soft">{strings.welcome.text}</p>
-          <label className="flex items-center gap-2 text-soft text-sm" title={strings.welcome.temporaryHint}>
-            <input
-              type="checkbox"
-              className="accent-accent"
-              checked={isTemporary}
-              onChange={(event) => setIsTemporary(event.target.checked)}
-            />
-            {strings.welcome.temporary}
-          </label>
+          <Check
+            label={strings.welcome.temporary}
+            hint={strings.welcome.temporaryHint}
+            isChecked={isTemporary}
+            onChange={setIsTemporary}
+          />
         </div>
         <Composer draftKey="draft.new" isReady={model !== undefined} onSend={send} problem={problem} shelf={shelf}>
           <ModelPicker model={model} onChange={chooseModel} />

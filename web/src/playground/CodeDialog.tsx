@@ -1,8 +1,8 @@
 import { useId, useState } from "react";
 import { CodeBlock } from "../markdown/CodeBlock";
+import { Check } from "../ui/Check";
 import { Dialog } from "../ui/Dialog";
 import { codeOf, DIALECTS, type Dialect, KEY_VARIABLE, LANGUAGES, type Language, type Operation } from "./code/code";
-import { Check } from "./Parts";
 import type { Built } from "./request";
 import { strings } from "./strings";
 import { TabPanel, Tabs, useTabsId } from "./Tabs";

@@ -1,5 +1,6 @@
 import { type KeyboardEvent, useState } from "react";
 import { Button } from "../ui/Button";
+import { Check } from "../ui/Check";
 import { FIELD, TextField } from "../ui/Field";
 import { Icon } from "../ui/Icon";
 import { AnswerView } from "./AnswerView";
@@ -7,7 +8,7 @@ import { completionWords, takeCompletion } from "./answer";
 import { ModelSelect } from "./ModelSelect";
 import { chosenModel, useModels } from "./models";
 import { ParametersSection } from "./ParametersSection";
-import { Check, Columns, RunBar } from "./Parts";
+import { Columns, RunBar } from "./Parts";
 import { completionRequest, type Problem } from "./request";
 import { useRun } from "./run";
 import type { CompletionState } from "./state";

@@ -1,6 +1,7 @@
+import { Check } from "../ui/Check";
 import { Field } from "../ui/Field";
 import { JsonEditor } from "./JsonEditor";
-import { Check, Section, Select } from "./Parts";
+import { Section, Select } from "./Parts";
 import { checkSchema } from "./schema";
 import { FORMATS, type Format } from "./state";
 import { strings } from "./strings";

@@ -1,5 +1,6 @@
+import { Check } from "../ui/Check";
 import { FIELD, Field, TextField } from "../ui/Field";
-import { Check, Section } from "./Parts";
+import { Section } from "./Parts";
 import { NUMBERS, type NumberSpec, numberProblem, topLogprobs } from "./request";
 import type { Parameters } from "./state";
 import { strings } from "./strings";

@@ -62,37 +62,6 @@ export function Select({ label, options, onChange, ...rest }: SelectProps) {
   );
 }
 
-interface CheckProps {
-  label: string;
-  hint?: string;
-  isChecked: boolean;
-  onChange: (isChecked: boolean) => void;
-}
-
-export function Check({ label, hint, isChecked, onChange }: CheckProps) {
-  const id = useId();
-  return (
-    <div className="grid grid-cols-[auto_1fr] items-center gap-x-2.5 gap-y-1">
-      <input
-        id={id}
-        type="checkbox"
-        checked={isChecked}
-        aria-describedby={hint && `${id}-hint`}
-        onChange={(event) => onChange(event.target.checked)}
-        className="size-4.5 accent-accent"
-      />
-      <label htmlFor={id} className="font-medium text-sm">
-        {label}
-      </label>
-      {hint && (
-        <p id={`${id}-hint`} className="col-start-2 text-soft text-xs">
-          {hint}
-        </p>
-      )}
-    </div>
-  );
-}
-
 interface RunBarProps {
   isRunning: boolean;
   onRun: () => void;

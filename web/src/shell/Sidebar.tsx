@@ -1,6 +1,6 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useDeferredValue, useState } from "react";
+import { type ComponentProps, type ReactNode, useDeferredValue, useState } from "react";
 import { type ChatFilter, chatsQuery } from "../api/chats";
 import { sessionQuery } from "../api/session";
 import type { Chat } from "../api/types";
@@ -57,14 +57,9 @@ export function Sidebar({ onClose, onLeave }: Props) {
       </div>
       <ChatList search={useDeferredValue(search)} onSearch={setSearch} onLeave={onLeave} />
       <div className="border-line border-t p-2">
-        <Link
-          to="/playground"
-          onClick={onLeave}
-          className="flex min-h-9 items-center gap-2.5 rounded-lg px-2 py-1.5 hover:bg-hover aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium"
-        >
-          <Icon name="flask" className="size-4 text-soft" />
+        <PageLink to="/playground" icon="flask" onLeave={onLeave}>
           {strings.shell.playground}
-        </Link>
+        </PageLink>
         <ConsoleLink onLeave={onLeave} />
       </div>
       <AccountMenu />
@@ -77,13 +72,27 @@ function ConsoleLink({ onLeave }: Pick<ListProps, "onLeave">) {
   const { data: session } = useQuery(sessionQuery);
   if (!session?.roles.some((role) => role !== "user")) return null;
   return (
-    <Link
-      to="/console"
-      onClick={onLeave}
-      className="flex min-h-9 items-center gap-2.5 rounded-lg px-2 py-1.5 hover:bg-hover"
-    >
-      <Icon name="gauge" className="size-4 text-soft" />
+    <PageLink to="/console" icon="gauge" onLeave={onLeave}>
       {strings.shell.console}
+    </PageLink>
+  );
+}
+
+interface PageLinkProps extends Pick<ListProps, "onLeave"> {
+  to: "/playground" | "/console";
+  icon: ComponentProps<typeof Icon>["name"];
+  children: ReactNode;
+}
+
+function PageLink({ to, icon, onLeave, children }: PageLinkProps) {
+  return (
+    <Link
+      to={to}
+      onClick={onLeave}
+      className="flex min-h-9 items-center gap-2.5 rounded-lg px-2 py-1.5 hover:bg-hover aria-[current=page]:bg-accent-soft aria-[current=page]:font-medium"
+    >
+      <Icon name={icon} className="size-4 text-soft" />
+      {children}
     </Link>
   );
 }

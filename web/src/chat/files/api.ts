@@ -49,6 +49,11 @@ export function getFile(store: string, file: string): Promise<Stored> {
   return get(`${STORES}/${store}/files/${file}`);
 }
 
+/** Delete a store; files stay. */
+export function removeStore(store: string): Promise<unknown> {
+  return remove(`${STORES}/${store}`);
+}
+
 /** Delete a file from everywhere. */
 export function removeFile(file: string): Promise<unknown> {
   return remove(`v1/files/${file}`);

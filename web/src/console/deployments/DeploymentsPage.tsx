@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Button } from "../../ui/Button";
+import { Check } from "../../ui/Check";
 import { type Account, accountsQuery, armDelete, armPost, below } from "../data/arm";
 import { type Deployment, deploymentsQuery, perMinute } from "../data/deployments";
 import { useProject } from "../data/project";
@@ -23,17 +24,7 @@ export function DeploymentsPage() {
       lead={words.deployments.lead}
       actions={
         accounts.data &&
-        accounts.data.length > 1 && (
-          <label className="flex items-center gap-2 text-sm">
-            <input
-              type="checkbox"
-              checked={isAll}
-              onChange={(event) => setIsAll(event.target.checked)}
-              className="size-4.5 accent-accent"
-            />
-            {words.deployments.all}
-          </label>
-        )
+        accounts.data.length > 1 && <Check label={words.deployments.all} isChecked={isAll} onChange={setIsAll} />
       }
     >
       <Loaded query={accounts}>

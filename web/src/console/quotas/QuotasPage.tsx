@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { post } from "../../api/client";
+import { Check } from "../../ui/Check";
 import { Field } from "../../ui/Field";
 import { Icon } from "../../ui/Icon";
 import { armList, SUBSCRIPTION } from "../data/arm";
@@ -54,17 +55,7 @@ function Quotas() {
   return (
     <Section
       title={words.quotas.quotas}
-      actions={
-        <label className="flex items-center gap-2 text-sm">
-          <input
-            type="checkbox"
-            checked={isAll}
-            onChange={(event) => setIsAll(event.target.checked)}
-            className="size-4.5 accent-accent"
-          />
-          {words.quotas.unused}
-        </label>
-      }
+      actions={<Check label={words.quotas.unused} isChecked={isAll} onChange={setIsAll} />}
     >
       <Loaded query={quotas}>
         {rows.length === 0 ? (
