@@ -8,6 +8,9 @@ import type { Plugin, Rolldown } from "vite";
 const COMPRESSIBLE = /\.(?:html|js|css|svg)$/;
 const MIN_BYTES = 1024;
 
+/** The page. Other entries are documents that it loads when it needs them. */
+const PAGE = "index.html";
+
 /** The files that a browser fetches before anything is shown: the page, its scripts, what these import, their styles. */
 function eagerFiles(bundle: Rolldown.OutputBundle): Set<string> {
   const files = new Set<string>();
@@ -19,8 +22,9 @@ function eagerFiles(bundle: Rolldown.OutputBundle): Set<string> {
     chunk.imports.forEach(visit);
   };
   for (const output of Object.values(bundle)) {
-    if (output.type === "chunk" && output.isEntry) visit(output.fileName);
-    if (output.fileName.endsWith(".html")) files.add(output.fileName);
+    if (output.type === "chunk" && output.isEntry && output.facadeModuleId?.endsWith(`/${PAGE}`))
+      visit(output.fileName);
+    if (output.fileName === PAGE) files.add(output.fileName);
   }
   return files;
 }

@@ -23,6 +23,8 @@ export default defineConfig({
   build: {
     outDir: "../src/mainspring/pages",
     emptyOutDir: true,
+    // The pages, and the document that diagrams are drawn in.
+    rolldownOptions: { input: ["index.html", "diagram.html"] },
     // The packages that are in the pages want to be named with them.
     license: { fileName: "licenses.txt" },
     // light-dark(), which both themes are made with, is not to be rewritten for older browsers.
@@ -30,5 +32,6 @@ export default defineConfig({
     // A font or picture in a data: URL would need a hole in the content-security policy.
     assetsInlineLimit: 0,
   },
-  server: { proxy: { "/v1": server } },
+  // "null" is the origin of the document that diagrams are drawn in.
+  server: { proxy: { "/v1": server }, cors: { origin: "null" } },
 });

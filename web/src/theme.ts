@@ -29,3 +29,18 @@ export function useTheme(): Theme {
     return () => void watchers.delete(watcher);
   }, read);
 }
+
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+
+/** Whether the dark theme is the one that counts: for what is not made of the style sheet. */
+export function useIsDark(): boolean {
+  const theme = useTheme();
+  const isSystemDark = useSyncExternalStore(
+    (watcher) => {
+      systemDark.addEventListener("change", watcher);
+      return () => systemDark.removeEventListener("change", watcher);
+    },
+    () => systemDark.matches,
+  );
+  return theme === "system" ? isSystemDark : theme === "dark";
+}

@@ -12,7 +12,7 @@ from mainspring.api.context import SHARED, Context, clean, header
 from mainspring.api.errors import error_body, error_headers, error_status, from_status
 from mainspring.api.headers import common_headers, deployment_headers
 from mainspring.api.metrics import Metrics
-from mainspring.api.pages import Found, Pages
+from mainspring.api.pages import PAGES_ROUTE, Found, Pages
 from mainspring.api.services import Services
 from mainspring.core import log
 from mainspring.core.errors import MainspringError, Unauthorized
@@ -150,7 +150,8 @@ class Edge:
             except MainspringError:  # withdrawn while it answered
                 _log.debug("deployment gone", deployment=context.deployment.id)
         origin = header(context.scope["headers"], b"origin")
-        if origin and (origin in self._origins or b"*" in self._origins):
+        # Pages say themselves who may read them.
+        if origin and context.route != PAGES_ROUTE and (origin in self._origins or b"*" in self._origins):
             headers.append((b"access-control-allow-origin", clean(origin)))
             headers.append((b"access-control-expose-headers", b"*"))
             headers.append((b"vary", b"origin"))

@@ -22,8 +22,10 @@ from starlette.types import Receive, Scope, Send
 from mainspring.api.browser import prefix_of
 from mainspring.api.context import ROUTE, header
 
-__all__ = ["PAGES", "PAGE_POLICY", "Pages"]
+__all__ = ["PAGES", "PAGES_ROUTE", "PAGE_POLICY", "Pages"]
 
+PAGES_ROUTE = "pages"
+"""What logs and metrics call all of them."""
 PAGES = Path(str(resources.files("mainspring"))) / "pages"
 INDEX = "index.html"
 BUILT = ".built"
@@ -71,6 +73,15 @@ GUARDS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 """On every answer; `x-content-type-options` is on all that the server says."""
+DRAWING = "/diagram.html"
+DRAWING_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'; sandbox allow-scripts"
+)
+"""Of the document that diagrams are drawn in, which reads what a model wrote: it has no origin, so neither cookies nor
+storage, and may ask nobody for anything but its own scripts. Styles are what a drawing is made of."""
+OPEN = (b"access-control-allow-origin", b"*")
+"""On what is built, which is the same for everybody: a document without an origin loads modules as from elsewhere."""
 KEPT = b"public, max-age=31536000, immutable"
 ASKED = b"no-cache"
 
@@ -98,9 +109,9 @@ class Found:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Send it."""
-        scope[ROUTE] = "pages"
+        scope[ROUTE] = PAGES_ROUTE
         status, headers, body = await asyncio.to_thread(self.pages.answer, self.path, scope["headers"])
-        headers = [*headers, *GUARDS]
+        headers = [*headers, *(_drawing_guards() if self.path == DRAWING else GUARDS)]
         if status != 304:
             headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -166,12 +177,18 @@ class Pages:
         file = self._files[path]
         if not path.startswith(ASSETS):
             return _checked(asked, file.read_bytes(), file.suffix, [])
-        headers = [(b"content-type", _type(file.suffix)), (b"cache-control", KEPT), (b"vary", b"accept-encoding")]
+        headers = [(b"content-type", _type(file.suffix)), (b"cache-control", KEPT), (b"vary", b"accept-encoding"), OPEN]
         for name, suffix in ENCODINGS:
             packed = self._files.get(path + suffix)
             if packed is not None and _takes(header(asked, b"accept-encoding") or b"", name):
                 return 200, [*headers, (b"content-encoding", name.encode())], packed.read_bytes()
         return 200, headers, file.read_bytes()
+
+
+def _drawing_guards() -> Headers:
+    opener = b"cross-origin-opener-policy"  # a document that is sandboxed cannot have one
+    policy = {b"content-security-policy": DRAWING_POLICY.encode(), opener: None}
+    return [(name, value) for name, own in GUARDS if (value := policy.get(name, own)) is not None]
 
 
 def _written(file: Path) -> int:

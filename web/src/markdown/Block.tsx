@@ -1,9 +1,10 @@
 /** One block of Markdown as elements. Whatever the model wrote, it becomes text, links, tables and code: nothing that acts. */
 
-import type { ComponentProps } from "react";
+import { type ComponentProps, createContext, use } from "react";
 import ReactMarkdown, { type Components, type ExtraProps, type Options } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import { strings } from "../strings";
+import { isClosed } from "./blocks";
 import { CodeBlock } from "./CodeBlock";
 import { safeHref } from "./links";
 
@@ -13,7 +14,7 @@ const components: Components = {
   img: ({ src, alt }) => (
     <OutwardLink href={typeof src === "string" ? src : undefined}>{strings.image(alt ?? "")}</OutwardLink>
   ),
-  pre: ({ node }) => <CodeBlock {...codeOf(node)} />,
+  pre: Fenced,
   table: ({ children }) => (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be within the keyboard's reach.
     <div className="overflow-x-auto" tabIndex={0}>
@@ -42,6 +43,15 @@ export function codeOf(node: ExtraProps["node"]): { language: string; text: stri
   return { language: String(named ?? "").replace("language-", ""), text: text.replace(/\n$/, "") };
 }
 
+const Source = createContext("");
+
+/** A block of code, which knows whether all of it has come. */
+export function Fenced({ node }: ExtraProps) {
+  const text = use(Source);
+  const { start, end } = node?.position ?? {};
+  return <CodeBlock {...codeOf(node)} isWhole={isClosed(text.slice(start?.offset ?? 0, end?.offset ?? 0))} />;
+}
+
 interface Props {
   text: string;
   remarkPlugins?: NonNullable<Options["remarkPlugins"]>;
@@ -52,13 +62,15 @@ interface Props {
 
 export function Block({ text, remarkPlugins = [], rehypePlugins = [], otherComponents }: Props) {
   return (
-    <ReactMarkdown
-      components={{ ...components, ...otherComponents }}
-      remarkPlugins={[remarkGfm, ...remarkPlugins]}
-      rehypePlugins={rehypePlugins}
-      urlTransform={(address) => safeHref(address) ?? ""}
-    >
-      {text}
-    </ReactMarkdown>
+    <Source value={text}>
+      <ReactMarkdown
+        components={{ ...components, ...otherComponents }}
+        remarkPlugins={[remarkGfm, ...remarkPlugins]}
+        rehypePlugins={rehypePlugins}
+        urlTransform={(address) => safeHref(address) ?? ""}
+      >
+        {text}
+      </ReactMarkdown>
+    </Source>
   );
 }

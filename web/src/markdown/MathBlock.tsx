@@ -5,8 +5,7 @@ import "katex/dist/katex.min.css";
 import { memo, useLayoutEffect, useRef } from "react";
 import type { Components, Options } from "react-markdown";
 import remarkMath from "remark-math";
-import { Block, codeOf } from "./Block";
-import { CodeBlock } from "./CodeBlock";
+import { Block, codeOf, Fenced } from "./Block";
 import { normalizeMath } from "./math";
 
 // A single dollar is a formula only where normalizeMath has seen to it.
@@ -17,7 +16,7 @@ const components: Components = {
     className?.includes("math-inline") ? <Formula tex={String(children)} isDisplay={false} /> : <code>{children}</code>,
   pre: ({ node }) => {
     const code = codeOf(node);
-    return code.language === "math" ? <Formula tex={code.text} isDisplay /> : <CodeBlock {...code} />;
+    return code.language === "math" ? <Formula tex={code.text} isDisplay /> : <Fenced node={node} />;
   },
 };
 

@@ -29,6 +29,14 @@ export function isCostly(block: string): boolean {
   return block.length > MAX_LENGTH || numMarks > MAX_MARKS || TOO_DEEP.test(block);
 }
 
+/** Whether a fence, as it stands in a text, has its end: without, more may come. It may stand in lists and quotes. */
+export function isClosed(source: string): boolean {
+  const fence = /^(?:`{3,}|~{3,})/.exec(source)?.[0];
+  if (fence === undefined) return false;
+  const last = source.slice(source.lastIndexOf("\n") + 1).replace(/^[>\s]*/, "");
+  return source.includes("\n") && new RegExp(`^${fence[0]}{${fence.length},}\\s*$`).test(last);
+}
+
 class Cutter {
   readonly #blocks: string[] = [];
   #lines: string[] = [];

@@ -1,12 +1,12 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { post, send } from "../../api/client";
 import { Button } from "../../ui/Button";
+import { download } from "../../ui/download";
 import { Icon } from "../../ui/Icon";
 import { type Batch, batches, batchPath } from "../data/jobs";
 import { inProject, LIVE_MS } from "../data/lists";
 import { useProject } from "../data/project";
 import { AskButton, useChange } from "../parts/Ask";
-import { download } from "../parts/csv";
 import { format } from "../parts/format";
 import { Meter } from "../parts/Meter";
 import { More } from "../parts/More";

@@ -1,4 +1,6 @@
-/** Tables as files that spreadsheets open, and downloads. */
+/** Tables as files that spreadsheets open. */
+
+import { download } from "../../ui/download";
 
 type Cell = string | number;
 
@@ -11,16 +13,6 @@ function cell(value: Cell): string {
   if (typeof value === "number") return String(value);
   const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-export function download(name: string, content: Blob): void {
-  const address = URL.createObjectURL(content);
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = name;
-  link.click();
-  // Safari reads it after the click.
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
 export function downloadCsv(name: string, titles: readonly string[], rows: readonly (readonly Cell[])[]): void {
