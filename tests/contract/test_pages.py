@@ -14,6 +14,7 @@ from tests.contract.target import KEY, Target, fake_target
 
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 INDEX = '<!doctype html><head><base href="/"><script type="module" src="./assets/a-1.js"></script></head>'
+DRAWING = '<!doctype html><script type="module" crossorigin src="./assets/a-1.js"></script>'
 SCRIPT = "console.log('built');" * 50
 PAGES = (
     "/", "/sign-in", "/chat", "/chat/", "/chat/chat_1", "/chat/a/b", "/playground", "/playground/embeddings",
@@ -27,6 +28,7 @@ def build(folder: Path, index: str = INDEX) -> Path:
     (folder / "assets").mkdir(parents=True, exist_ok=True)
     (folder / "index.html").write_text(index)
     (folder / "mark.svg").write_text("<svg/>")
+    (folder / "diagram.html").write_text(DRAWING)
     (folder / "assets" / "a-1.js").write_text(SCRIPT)
     (folder / "assets" / "a-1.js.gz").write_bytes(gzip.compress(SCRIPT.encode()))
     (folder / "assets" / "a-1.js.br").write_bytes(b"brotli")
@@ -96,6 +98,33 @@ def test_a_page_may_do_little(target: Target) -> None:
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["cross-origin-opener-policy"] == "same-origin"
         assert "microphone=()" in answer.headers["permissions-policy"]
+
+
+def test_the_document_that_diagrams_are_drawn_in_may_do_even_less(target: Target) -> None:
+    for headers in (HTML, {"accept": "*/*"}):
+        answer = get(target, "/diagram.html", **headers)
+        assert (answer.status_code, answer.text) == (200, DRAWING)
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert policy(answer) == {
+            "default-src": {"'none'"}, "script-src": {"'self'"}, "style-src": {"'unsafe-inline'"},
+            "base-uri": {"'none'"}, "form-action": {"'none'"}, "frame-ancestors": {"'self'"},
+            "sandbox": {"allow-scripts"},
+        }  # fmt: skip
+        assert "cross-origin-opener-policy" not in answer.headers  # a sandboxed document must not have one
+        assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("allowed", [(), ("*",), ("null",), ("https://app.example",)])
+def test_a_document_without_an_origin_may_read_what_is_built_and_nothing_else(
+    tmp_path: Path, allowed: tuple[str, ...]
+) -> None:
+    with fake_target(pages=build(tmp_path), cors_origins=allowed) as target:
+        for origin in ("null", "https://app.example", "https://elsewhere.example"):
+            answer = get(target, "/assets/a-1.js", origin=origin)
+            assert answer.headers.get_list("access-control-allow-origin") == ["*"]
+            assert "access-control-allow-credentials" not in answer.headers
+            for path in ("/", "/diagram.html", "/mark.svg"):
+                assert "access-control-allow-origin" not in get(target, path, **HTML, origin=origin).headers
 
 
 def test_what_has_its_hash_in_its_name_is_kept_for_a_year(target: Target) -> None:

@@ -1,7 +1,7 @@
 import { renderToStaticMarkup } from "react-dom/server";
 import { expect, test } from "vitest";
 import { Block } from "./Block";
-import { splitBlocks } from "./blocks";
+import { isClosed, splitBlocks } from "./blocks";
 import { Markdown } from "./Markdown";
 import { hasMath, normalizeMath } from "./math";
 
@@ -92,4 +92,19 @@ test("formulas are found in every form that models write them in, and prices are
     expect(normalizeMath(prose)).toBe(prose);
     expect(hasMath(prose)).toBe(false);
   }
+});
+
+test.each([
+  "```mermaid\ngraph TD\n```",
+  "~~~ mermaid\n```\n~~\n~~~",
+  "```mermaid\n  a\n\n  ```",
+  "```mermaid\n> a\n> > ```",
+])("a fence is whole with its last character, and no sooner: %j", (text) => {
+  expect(isClosed(text)).toBe(true);
+  expect(isClosed(`${text}  `)).toBe(true);
+  for (let at = 0; at < text.length; at++) expect([at, isClosed(text.slice(0, at))]).toEqual([at, false]);
+});
+
+test.each(["```", "``` ```", "    code\n```", "````a\n```", "```a\n~~~"])("this is no whole fence: %j", (text) => {
+  expect(isClosed(text)).toBe(false);
 });
