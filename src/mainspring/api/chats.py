@@ -6,7 +6,7 @@ owner's: for everybody else, in the same project too, they are not there.
 """
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from pydantic import Field
@@ -28,7 +28,7 @@ from mainspring.core.errors import InvalidRequest
 from mainspring.responses.ask import Ask
 from mainspring.responses.chats import Turn
 from mainspring.responses.events import StreamEvent
-from mainspring.responses.items import Response
+from mainspring.responses.items import IncompleteDetails, Response, ResponseError, ResponseStatus, ResponseUsage
 from mainspring.responses.shown import LOGPROBS, shown_entry
 from mainspring.store import chats as kept
 
@@ -139,21 +139,22 @@ class ChatDeleted(msgspec.Struct, frozen=True, kw_only=True):
 
 class ChatTurn(msgspec.Struct, frozen=True, kw_only=True):
     """What was said and answered. `previous` is the turn before it; items are those of the Responses API, without
-    `logprobs`, which are most of an answer's bytes: GET /v1/responses/{id} has them."""
+    `logprobs`, which are most of an answer's bytes: GET /v1/responses/{id} has them. What was kept of a response goes
+    on as it is: objects with the fields of these structs."""
 
     id: str
     object: Literal["chat.turn"] = "chat.turn"
     previous: str | None
     created_at: int
     completed_at: int | None
-    status: str
+    status: ResponseStatus
     model: str
     instructions: str | None
     input: list[dict[str, Any]]
     output: list[dict[str, Any]]
-    usage: dict[str, Any] | None
-    error: dict[str, Any] | None
-    incomplete_details: dict[str, Any] | None
+    usage: ResponseUsage | None
+    error: ResponseError | None
+    incomplete_details: IncompleteDetails | None
 
     @classmethod
     def of(cls, turn: Turn) -> "ChatTurn":
@@ -162,8 +163,9 @@ class ChatTurn(msgspec.Struct, frozen=True, kw_only=True):
         names = ("completed_at", "instructions", "usage", "error", "incomplete_details")
         shown: dict[str, Any] = {name: response.body.get(name) for name in names}
         return cls(
-            id=response.id, previous=response.previous, created_at=int(response.created), status=response.status,
-            model=response.body["model"], input=[shown_entry(each, include) for each in turn.given],
+            id=response.id, previous=response.previous, created_at=int(response.created),
+            status=cast("ResponseStatus", response.status), model=response.body["model"],
+            input=[shown_entry(each, include) for each in turn.given],
             output=[shown_entry(each, include) for each in turn.outputs], **shown,
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Links to read chats with: made and withdrawn by a chat's owner, read by whoever has one, signed in or not."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from pydantic import Field
@@ -15,6 +15,7 @@ from mainspring.api.openai.wire_base import Wire
 from mainspring.api.openapi import Operation
 from mainspring.api.services import Services, Stateful
 from mainspring.responses.chats import Turn
+from mainspring.responses.items import ResponseStatus
 from mainspring.responses.shown import shown_entry
 from mainspring.store.shares import Share
 
@@ -62,7 +63,7 @@ class SharedTurn(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     created_at: int
-    status: str
+    status: ResponseStatus
     model: str
     input: list[dict[str, Any]]
     output: list[dict[str, Any]]
@@ -111,8 +112,8 @@ def _shared(turn: Turn) -> SharedTurn:
         for entries in (turn.given, turn.outputs)
     ]
     return SharedTurn(
-        id=response.id, created_at=int(response.created), status=response.status, model=response.body["model"],
-        input=[item for item in said[0] if item["role"] == "user"], output=said[1],
+        id=response.id, created_at=int(response.created), status=cast("ResponseStatus", response.status),
+        model=response.body["model"], input=[item for item in said[0] if item["role"] == "user"], output=said[1],
     )  # fmt: skip
 
 

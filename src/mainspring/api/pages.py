@@ -6,9 +6,9 @@ assets/ has its content's hash in its name and is kept for a year. Only files th
 read, under the names that they were found by, so no path leads elsewhere. After a build the folder is looked at again,
 without a restart.
 
-The pages load nothing from elsewhere and run no script but their own, whatever a model has written. Diagrams need styles
-in their text, which the pages do not allow themselves: those are drawn in `diagram.html`, a sandboxed document with a
-policy of its own, and come back as images.
+The pages load nothing from elsewhere and run no script but their own, whatever a model has written. Diagrams need
+styles in their text, which the pages do not allow themselves: those are drawn in `diagram.html`, a sandboxed document
+with a policy of its own, and come back as images.
 """
 
 import asyncio

@@ -1,25 +1,17 @@
-/** What the server's API says, as far as these pages read it. Unknown types of items, parts and events may come too. */
+/**
+ * What the server's API says, as these pages read it. `schemas.ts` is generated from the server's own description; by hand
+ * is what that leaves open: settings, which are the pages' own, and items, their parts and the events that tell of them,
+ * which are OpenAI's, of many types, and more may come. Of those the pages read the fields below and no others.
+ */
 
-export interface Session {
-  signed_in: boolean;
-  name: string;
-  kind: "key" | "oidc" | "";
-  roles: string[];
-  project: string;
-  csrf: string;
-  /** Whether people can sign in with their organisation. */
-  oidc: boolean;
-}
+import type * as schemas from "./schemas";
+
+export type { ChatShare, Model, SessionState as Session } from "./schemas";
 
 export interface Page<T> {
   data: T[];
   last_id: string;
   has_more: boolean;
-}
-
-export interface Model {
-  id: string;
-  state: "idle" | "starting" | "ready" | "restarting";
 }
 
 /** The page's own object, kept with a chat. What is absent is the server's to choose. */
@@ -34,53 +26,31 @@ export interface ChatSettings {
   vector_store?: string;
 }
 
-export interface Chat {
-  id: string;
-  created_at: number;
-  updated_at: number;
-  title: string;
-  folder: string;
-  tags: string[];
-  pinned: boolean;
-  /** The turn that was asked for, or chosen, last. */
-  head: string | null;
-  settings: ChatSettings;
-}
+export type Chat = Omit<schemas.Chat, "object" | "expires_at" | "settings"> & { settings: ChatSettings };
 
 export type ChatUpdate = Partial<Pick<Chat, "title" | "folder" | "tags" | "pinned" | "settings" | "head">>;
 
-export type Status = "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
+export type Status = schemas.Response["status"];
 
-export interface Usage {
-  input_tokens: number;
-  input_tokens_details?: { cached_tokens: number };
-  output_tokens: number;
-}
+export type Usage = Pick<schemas.ResponseUsage, "input_tokens" | "output_tokens"> &
+  Partial<Pick<schemas.ResponseUsage, "input_tokens_details">>;
 
-export interface Problem {
-  code: string | null;
-  message: string;
-}
+/** Of an event, `code` may be null. */
+export type Problem = Omit<schemas.ResponseError, "code"> & { code: string | null };
 
 /** What a response has beside its input: of a turn, and of the events that tell of it. */
-export interface Outcome {
-  status: Status;
-  model: string;
+export interface Outcome extends Pick<schemas.Response, "status" | "model"> {
   output: Item[];
   usage: Usage | null;
   error: Problem | null;
-  incomplete_details: { reason: string } | null;
-  completed_at?: number | null;
+  incomplete_details: schemas.IncompleteDetails | null;
+  completed_at?: schemas.Response["completed_at"];
 }
 
-export interface Response extends Outcome {
-  id: string;
-  created_at: number;
-}
+export type Response = Outcome & Pick<schemas.Response, "id" | "created_at">;
 
 /** A question and its answer. Turns with the same `previous` are siblings. */
-export interface Turn extends Response {
-  previous: string | null;
+export interface Turn extends Response, Pick<schemas.ChatTurn, "previous"> {
   input: Item[];
 }
 

@@ -32,11 +32,14 @@ export function ModelPicker({ model, onChange }: Props) {
   );
 }
 
+/** What there is to say of a model that does not answer at once. */
+const STATES: Partial<Record<string, string>> = strings.composer.states;
+
 function Label({ id, state }: Model) {
   return (
     <span>
       <span className="break-all">{id}</span>
-      {state !== "ready" && <span className="block text-soft text-xs">{strings.composer.states[state]}</span>}
+      {state !== "ready" && <span className="block text-soft text-xs">{STATES[state]}</span>}
     </span>
   );
 }

@@ -1,13 +1,13 @@
 /** The links to a chat: made, copied and withdrawn. */
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import type { Chat } from "../api/types";
+import type { Chat, ChatShare } from "../api/types";
 import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { CopyButton } from "../ui/CopyButton";
 import { Dialog, DialogActions } from "../ui/Dialog";
 import { Icon } from "../ui/Icon";
-import { addressOf, createShare, removeShare, type Share, sharesQuery } from "./api";
+import { addressOf, createShare, removeShare, sharesQuery } from "./api";
 
 const when = new Intl.DateTimeFormat(strings.locale, { dateStyle: "medium", timeStyle: "short" });
 
@@ -45,7 +45,7 @@ export function ShareDialog({ chat, onClose }: { chat: Chat; onClose: () => void
   );
 }
 
-function ShareLine({ share, onWithdraw }: { share: Share; onWithdraw: () => void }) {
+function ShareLine({ share, onWithdraw }: { share: ChatShare; onWithdraw: () => void }) {
   const address = addressOf(share.id);
   return (
     <li className="flex items-center gap-1 rounded-lg border border-line ps-3">

@@ -2,19 +2,10 @@
 
 import { queryOptions } from "@tanstack/react-query";
 import { get, post, remove, url } from "../api/client";
-import type { Item, Status, Turn } from "../api/types";
+import type * as schemas from "../api/schemas";
+import type { ChatShare, Item, Turn } from "../api/types";
 
-export interface Share {
-  id: string;
-  turn: string;
-  created_at: number;
-}
-
-interface SharedTurn {
-  id: string;
-  created_at: number;
-  status: Status;
-  model: string;
+interface SharedTurn extends Omit<schemas.SharedTurn, "input" | "output"> {
   input: Item[];
   output: Item[];
 }
@@ -24,10 +15,10 @@ const of = (chat: string) => `v1/x/chats/${chat}/shares`;
 export const sharesQuery = (chat: string) =>
   queryOptions({
     queryKey: ["shares", chat],
-    queryFn: async ({ signal }) => (await get<{ data: Share[] }>(of(chat), signal)).data,
+    queryFn: async ({ signal }) => (await get<{ data: ChatShare[] }>(of(chat), signal)).data,
   });
 
-export function createShare(chat: string): Promise<Share> {
+export function createShare(chat: string): Promise<ChatShare> {
   return post(of(chat));
 }
 

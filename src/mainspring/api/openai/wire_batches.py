@@ -94,22 +94,22 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: str = "batch"
     endpoint: str
-    model: str | UnsetType
-    errors: BatchErrors | UnsetType
+    model: str | UnsetType = UNSET
+    errors: BatchErrors | UnsetType = UNSET
     input_file_id: str
     completion_window: str
     status: str
-    output_file_id: str | UnsetType
-    error_file_id: str | UnsetType
+    output_file_id: str | UnsetType = UNSET
+    error_file_id: str | UnsetType = UNSET
     created_at: int
-    in_progress_at: int | UnsetType
+    in_progress_at: int | UnsetType = UNSET
     expires_at: int
-    finalizing_at: int | UnsetType
-    completed_at: int | UnsetType
-    failed_at: int | UnsetType
-    expired_at: int | UnsetType
-    cancelling_at: int | UnsetType
-    cancelled_at: int | UnsetType
+    finalizing_at: int | UnsetType = UNSET
+    completed_at: int | UnsetType = UNSET
+    failed_at: int | UnsetType = UNSET
+    expired_at: int | UnsetType = UNSET
+    cancelling_at: int | UnsetType = UNSET
+    cancelled_at: int | UnsetType = UNSET
     request_counts: BatchCounts
     usage: BatchUsage
     metadata: dict[str, str] | None

@@ -1,32 +1,16 @@
 /** Keys, the accounts that have them, and roles. */
 
 import { queryOptions } from "@tanstack/react-query";
+import type { OrganizationProject, OrganizationRole, ProjectApiKey, ProjectServiceAccount } from "../../api/schemas";
 import { wholeList } from "./lists";
-import type { Project } from "./project";
 
-export interface Key {
-  id: string;
-  name: string;
-  redacted_value: string;
-  created_at: number;
-  last_used_at: number | null;
-  expires_at: number | null;
+/** A key of a project or an administrator's, which are told apart by what is said of their owner. */
+export type Key = Pick<
+  ProjectApiKey,
+  "id" | "name" | "redacted_value" | "created_at" | "last_used_at" | "expires_at"
+> & {
   owner: { type?: string; name?: string; service_account?: { id: string; name: string } };
-}
-
-export interface ServiceAccount {
-  id: string;
-  name: string;
-  role: "member" | "none";
-  created_at: number;
-}
-
-export interface Role {
-  id: string;
-  name: string;
-  description: string | null;
-  permissions: string[];
-}
+};
 
 export function projectPath(project: string, below: string): string {
   return `v1/organization/projects/${encodeURIComponent(project)}/${below}`;
@@ -42,7 +26,7 @@ export function keysQuery(project: string) {
 export function accountsOf(project: string) {
   return queryOptions({
     queryKey: ["console", "service accounts", project],
-    queryFn: ({ signal }) => wholeList<ServiceAccount>(projectPath(project, "service_accounts"), signal),
+    queryFn: ({ signal }) => wholeList<ProjectServiceAccount>(projectPath(project, "service_accounts"), signal),
   });
 }
 
@@ -53,7 +37,7 @@ export const adminKeysQuery = queryOptions({
 
 export const rolesQuery = queryOptions({
   queryKey: ["console", "roles"],
-  queryFn: ({ signal }) => wholeList<Role>("v1/organization/roles", signal),
+  queryFn: ({ signal }) => wholeList<OrganizationRole>("v1/organization/roles", signal),
   staleTime: Number.POSITIVE_INFINITY,
 });
 
@@ -61,7 +45,7 @@ export const rolesQuery = queryOptions({
 export const namesOfKeys = queryOptions({
   queryKey: ["console", "names of keys"],
   queryFn: async ({ signal }) => {
-    const projects = await wholeList<Project>("v1/organization/projects", signal).catch(() => []);
+    const projects = await wholeList<OrganizationProject>("v1/organization/projects", signal).catch(() => []);
     const lists = ["v1/organization/admin_api_keys", ...projects.map(({ id }) => projectPath(id, "api_keys"))];
     const found = await Promise.all(lists.map((path) => wholeList<Key>(path, signal).catch(() => [])));
     return new Map(found.flat().map(({ id, name }) => [id, name]));

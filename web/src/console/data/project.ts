@@ -2,18 +2,13 @@
 
 import { queryOptions, useQuery } from "@tanstack/react-query";
 import { useSearch } from "@tanstack/react-router";
+import type { OrganizationProject } from "../../api/schemas";
 import { sessionQuery } from "../../api/session";
 import { wholeList } from "./lists";
 
-export interface Project {
-  id: string;
-  name: string;
-  status: "active" | "archived";
-}
-
 export const projectsQuery = queryOptions({
   queryKey: ["console", "projects"],
-  queryFn: ({ signal }) => wholeList<Project>("v1/organization/projects", signal),
+  queryFn: ({ signal }) => wholeList<OrganizationProject>("v1/organization/projects", signal),
   staleTime: 30_000,
 });
 

@@ -3,7 +3,14 @@ import { Link, useParams } from "@tanstack/react-router";
 import { post } from "../../api/client";
 import { Button } from "../../ui/Button";
 import { Lines } from "../charts/Lines";
-import { checkpointsQuery, eventsQuery, type FineTuningJob, type JobEvent, jobPath, jobQuery } from "../data/jobs";
+import {
+  checkpointsQuery,
+  eventsQuery,
+  type FineTuningEvent,
+  type FineTuningJob,
+  jobPath,
+  jobQuery,
+} from "../data/jobs";
 import { CALM_MS, LIVE_MS } from "../data/lists";
 import { useProject } from "../data/project";
 import { AskButton, useChange } from "../parts/Ask";
@@ -78,7 +85,7 @@ function Actions({ job, project }: { job: FineTuningJob; project: string }) {
 
 function About({ job }: { job: FineTuningJob }) {
   const { progress, hyperparameters } = job;
-  const method = job.method[job.method.type] as { hyperparameters?: Record<string, unknown> } | undefined;
+  const method = job.method[job.method.type as "supervised" | "dpo" | "reinforcement" | "reward"];
   const chosen = Object.entries({ ...hyperparameters, ...method?.hyperparameters });
   return (
     <div className="grid gap-3 lg:grid-cols-2">
@@ -118,7 +125,7 @@ function About({ job }: { job: FineTuningJob }) {
   );
 }
 
-function Curves({ events, steps }: { events: JobEvent[]; steps: number }) {
+function Curves({ events, steps }: { events: FineTuningEvent[]; steps: number }) {
   return curvesOf(events).map(({ kind, lines }) => {
     const last = Math.max(...lines.flatMap(({ points }) => points.map(({ x }) => x)));
     return (
@@ -157,7 +164,7 @@ function metricsText(metrics: Record<string, number>): string {
 }
 
 /** The table of the curves too: each step's event has its numbers in words. */
-function Events({ events }: { events: JobEvent[] }) {
+function Events({ events }: { events: FineTuningEvent[] }) {
   if (events.length === 0) return <Empty>{words.jobs.noEvents}</Empty>;
   return (
     <div className="max-h-96 overflow-y-auto">

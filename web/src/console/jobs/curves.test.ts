@@ -1,10 +1,14 @@
 import { expect, test } from "vitest";
-import type { JobEvent } from "../data/jobs";
+import type { FineTuningEvent } from "../data/jobs";
 import { curvesOf } from "./curves";
 
-function told(step: number | null, values: Record<string, unknown>, type: JobEvent["type"] = "metrics"): JobEvent {
+function told(
+  step: number | null,
+  values: Record<string, unknown>,
+  type: FineTuningEvent["type"] = "metrics",
+): FineTuningEvent {
   const data = step === null ? values : { step, ...values };
-  return { id: `e-${step}`, created_at: 0, level: "info", message: "", type, data };
+  return { object: "fine_tuning.job.event", id: `e-${step}`, created_at: 0, level: "info", message: "", type, data };
 }
 
 test("lines by kind and step, whatever order events come in", () => {

@@ -1,7 +1,7 @@
 /** What a job's events say of how well it learns, as lines. Pure. */
 
 import type { Line } from "../charts/Lines";
-import type { JobEvent } from "../data/jobs";
+import type { FineTuningEvent } from "../data/jobs";
 
 export interface Curves {
   kind: "loss" | "accuracy" | "reward";
@@ -15,7 +15,7 @@ const KINDS: [Curves["kind"], RegExp][] = [
 ];
 
 /** Lines by step, of every metric of a known kind; a step that is told twice counts as it was told last. */
-export function curvesOf(events: readonly JobEvent[]): Curves[] {
+export function curvesOf(events: readonly FineTuningEvent[]): Curves[] {
   const metrics = new Map<string, Map<number, number>>();
   for (const { type, data } of events) {
     const step = data.step;

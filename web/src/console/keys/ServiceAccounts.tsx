@@ -1,8 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { post, remove } from "../../api/client";
+import type { ProjectServiceAccount } from "../../api/schemas";
 import { Field } from "../../ui/Field";
 import { Icon } from "../../ui/Icon";
-import { accountsOf, projectPath, type ServiceAccount } from "../data/keys";
+import { accountsOf, projectPath } from "../data/keys";
 import { AskButton, useChange } from "../parts/Ask";
 import { FormDialog, OpenButton, textIn } from "../parts/FormDialog";
 import { format } from "../parts/format";
@@ -76,7 +77,7 @@ export function ServiceAccounts({ project, onSecret }: Props) {
 }
 
 interface ActionsProps {
-  account: ServiceAccount;
+  account: ProjectServiceAccount;
   folder: string;
   onSecret: (secret: Secret) => void;
   onDelete: () => void;

@@ -2,7 +2,15 @@ import { expect, test } from "vitest";
 import { lineageOf, type Node } from "./lineage";
 
 function model(id: string, parent?: string) {
-  return { id, owned_by: "", created: 0, context_length: 1, state: "ready", ...(parent && { parent }) };
+  return {
+    object: "model" as const,
+    id,
+    owned_by: "",
+    created: 0,
+    context_length: 1,
+    state: "ready",
+    ...(parent && { parent }),
+  };
 }
 
 function drawn(nodes: Node[]): unknown[] {

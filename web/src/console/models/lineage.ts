@@ -1,14 +1,14 @@
 /** Which model was made from which. Pure. */
 
-import type { ConsoleModel } from "../data/models";
+import type { Model } from "../../api/schemas";
 
 export interface Node {
-  model: ConsoleModel;
+  model: Model;
   children: Node[];
 }
 
 /** Trees, by name. A model whose base is not here is a root; so is one of a circle, lest its models vanish. */
-export function lineageOf(models: readonly ConsoleModel[]): Node[] {
+export function lineageOf(models: readonly Model[]): Node[] {
   const sorted = [...models].sort((one, other) => one.id.localeCompare(other.id));
   const nodes = new Map(sorted.map((model): [string, Node] => [model.id, { model, children: [] }]));
   const roots: Node[] = [];

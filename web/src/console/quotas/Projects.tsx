@@ -2,11 +2,11 @@
 
 import { queryOptions, useQuery } from "@tanstack/react-query";
 import { ApiError, get, post, remove } from "../../api/client";
+import type { OrganizationProject } from "../../api/schemas";
 import { strings } from "../../strings";
 import { Field } from "../../ui/Field";
 import { projectPath } from "../data/keys";
 import { CALM_MS } from "../data/lists";
-import type { Project } from "../data/project";
 import { costsQuery, sum, WIDTH_S } from "../data/usage";
 import { AskButton, useChange } from "../parts/Ask";
 import { FormDialog, OpenButton, textIn } from "../parts/FormDialog";
@@ -36,7 +36,7 @@ function budgetQuery(project: string) {
   });
 }
 
-export function Projects({ projects }: { projects: Project[] }) {
+export function Projects({ projects }: { projects: OrganizationProject[] }) {
   const archive = useChange((id: string) => post(projectPath(id, "archive")));
   const costs = useQuery(costsQuery({ seconds: secondsOfMonth(new Date()), width: "1d", by: "project_id" }));
   const spentBy = (project: string) =>
@@ -95,7 +95,13 @@ function Spent({ project, spent }: { project: string; spent: number | undefined 
   );
 }
 
-function Actions({ project: { id, name, status }, onArchive }: { project: Project; onArchive: () => void }) {
+function Actions({
+  project: { id, name, status },
+  onArchive,
+}: {
+  project: OrganizationProject;
+  onArchive: () => void;
+}) {
   if (status === "archived") return null;
   const rename = (form: FormData) => post(projectPath(id, "").replace(/\/$/, ""), { name: textIn(form, "name") });
   return (
