@@ -20,9 +20,9 @@ from scripts.coverage import app
 
 PAGE = Path(__file__).parents[1] / "web" / "src" / "api" / "schemas.ts"
 READ = (
-    "AdminApiKey", "Batch", "Chat", "ChatShare", "ChatTurn", "EvalObject", "EvalRun", "FineTuningCheckpoint",
-    "FineTuningEvent", "FineTuningJob", "Model", "OrganizationProject", "OrganizationRole", "OutputItem",
-    "ProjectApiKey", "ProjectServiceAccount", "Response", "SessionState", "SharedChat",
+    "AdminApiKey", "Batch", "Chat", "ChatChangeList", "ChatShare", "ChatTurn", "EvalObject", "EvalRun",
+    "FineTuningCheckpoint", "FineTuningEvent", "FineTuningJob", "Model", "OrganizationProject", "OrganizationRole",
+    "OutputItem", "ProjectApiKey", "ProjectServiceAccount", "Response", "SessionState", "SharedChat",
 )  # fmt: skip
 """What the pages read. Whatever these name comes along."""
 HEAD = "/** What the server says, from its own description: `scripts/page_types.py` writes this file. */\n"

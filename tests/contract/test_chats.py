@@ -573,3 +573,49 @@ def test_a_temporary_chat_is_in_no_list_and_forgotten_after_a_day(target: Govern
         chats._clock = clock
     refused(client.get(f"/v1/x/chats/{chat['id']}"), 404)
     refused(client.get(f"/v1/responses/{made['id']}"), 404)
+
+
+def changed(client: httpx.Client, after: str | None = None, wait: int = 10) -> Any:
+    answer = client.get("/v1/x/chats/changes", params={"wait": wait, **({} if after is None else {"after": after})})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_other_devices_hear_what_has_changed(target: GovernedTarget, client: httpx.Client) -> None:
+    start = changed(client)
+    assert (start["data"], start["reset"]) == ([], False)
+    chat = begin(client)["id"]
+    begun = changed(client, start["cursor"])
+    assert [(each["id"], each["cut"], each["deleted"]) for each in begun["data"]] == [(chat, False, False)]
+
+    first = ask(client, chat)
+    ask(client, chat, previous_response_id=first["id"])
+    said = changed(client, begun["cursor"])
+    assert [(each["id"], each["cut"]) for each in said["data"]] == [(chat, False)]
+    assert changed(client, said["cursor"], wait=0)["data"] == []
+
+    client.delete(f"/v1/x/chats/{chat}/turns/{turns(client, chat)[-1]['id']}")
+    cut = changed(client, said["cursor"])
+    assert [(each["id"], each["cut"], each["deleted"]) for each in cut["data"]] == [(chat, True, False)]
+    client.post(f"/v1/x/chats/{chat}", json={"title": "Other"})
+    renamed = changed(client, cut["cursor"])
+    assert [(each["id"], each["cut"]) for each in renamed["data"]] == [(chat, False)]
+    client.delete(f"/v1/x/chats/{chat}")
+    gone = changed(client, renamed["cursor"])
+    assert [(each["id"], each["deleted"]) for each in gone["data"]] == [(chat, True)]
+
+    with target.http(target.make_key()) as other:  # somebody else in the same project
+        assert changed(other, start["cursor"], wait=0)["data"] == []
+    assert changed(client, str(10**18), wait=0)["reset"]
+    for query in ({"after": "x"}, {"after": "-1"}, {"after": "9" * 30}, {"wait": "26"}, {"wait": "1.5"}, {"wait": ""}):
+        refused(client.get("/v1/x/chats/changes", params=query), 400, next(iter(query)))
+    assert httpx.get(target.base_url + "/v1/x/chats/changes").status_code == 401
+
+
+def test_the_end_of_an_answer_is_a_change(client: httpx.Client) -> None:
+    chat = begin(client)["id"]
+    before = changed(client)["cursor"]
+    ask(client, chat)
+    at_its_end = changed(client, before)["cursor"]
+    numbers = int(at_its_end) - int(before)
+    assert numbers == 2, "asked, and answered"

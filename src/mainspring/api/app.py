@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from mainspring import __version__
 from mainspring.api import azure
 from mainspring.api.chats import chat_operations
+from mainspring.api.chats_changes import change_operations
 from mainspring.api.chats_shared import share_operations
 from mainspring.api.chats_transfer import transfer_operations
 from mainspring.api.context import Context, context_of
@@ -221,6 +222,7 @@ def _stateful_routes(services: Services) -> list[Operation]:
         *response_operations(services, kept.responses),
         *conversation_operations(services, kept.conversations),
         *transfer_operations(services, kept),
+        *change_operations(kept),
         *chat_operations(services, kept),
         *share_operations(services, kept),
         *ui_operations(services, kept),

@@ -104,6 +104,8 @@ QUERY: dict[str, Json] = {
     "chats/query": {"type": "string"},
     "chats/folder": {"type": "string"},
     "chats/tag": {"type": "string"},
+    "changes/after": {"type": "string", "pattern": "^[0-9]{1,19}$"},
+    "wait": {"type": "integer", "minimum": 0, "maximum": 25},
     "evals/order_by": {"type": "string", "enum": ["created_at", "updated_at"]},
     "runs/status": {"type": "string", "enum": ["queued", "in_progress", "completed", "canceled", "failed"]},
     "output_items/status": {"type": "string", "enum": ["fail", "pass"]},

@@ -124,12 +124,14 @@ async def run(
     *,
     head_timeout_s: float,
     grace_s: float,
+    stopping: Callable[[], None] = lambda: None,
     end_streams: Callable[[], Awaitable[Any]],
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    Then new connections are refused and streams in flight have `grace_s` seconds to end by themselves; `end_streams`
-    ends those that did not, with an error that their clients can read. A second signal skips the wait.
+    Then new connections are refused, `stopping` is called, so that nobody waits for what may not come, and streams in
+    flight have `grace_s` seconds to end by themselves; `end_streams` ends those that did not, with an error that their
+    clients can read. A second signal skips the wait.
     """
     config = uvicorn.Config(
         app,
@@ -153,6 +155,7 @@ async def run(
 
     def stop() -> None:
         server.should_exit = True
+        stopping()
         ending.append(loop.create_task(end_after(0.0 if ending else grace_s)))
 
     for number in (signal.SIGINT, signal.SIGTERM):

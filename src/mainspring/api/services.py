@@ -18,6 +18,7 @@ from mainspring.governance.control import Control
 from mainspring.governance.sessions import Sessions
 from mainspring.governance.sign_in import SignIn
 from mainspring.governance.usage import Sums
+from mainspring.responses.changes import ChatChanges
 from mainspring.responses.chats import Chats
 from mainspring.responses.conversations import Conversations
 from mainspring.responses.service import Responses
@@ -74,6 +75,11 @@ class Stateful:
     conversations: Conversations
     chats: Chats
     transfer: Transfer
+
+    @property
+    def changes(self) -> ChatChanges:
+        """Who waits for changes of chats."""
+        return self.chats.changes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,14 @@ from mainspring.core.clock import Clock
 from mainspring.core.errors import InvalidRequest, MainspringError, NotFound
 from mainspring.core.ids import new_id
 from mainspring.responses.ask import Ask
+from mainspring.responses.changes import ChatChanges
 from mainspring.responses.ending import note_said
 from mainspring.responses.items import Response
 from mainspring.responses.prompt import text_of
 from mainspring.responses.service import OPEN, Responses
 from mainspring.store import chats as kept
 from mainspring.store import shares
+from mainspring.store.chat_changes import forget_changes, note_change
 from mainspring.store.chats import Chat, Wanted
 from mainspring.store.db import Database
 from mainspring.store.responses import (
@@ -59,6 +61,7 @@ class Chats:
 
     def __init__(self, database: Database, clock: Clock, responses: Responses) -> None:
         self._database, self._clock, self._responses = database, clock, responses
+        self.changes = ChatChanges(database)
 
     async def create(self, project: str, owner: str, *, temporary: bool = False, **fields: Any) -> Chat:
         """Begin one: `fields` are those of `Chat` that its owner chooses. A temporary one is in no list, and forgotten
@@ -68,6 +71,7 @@ class Chats:
         made = Chat(id=new_id("chat_"), project=project, owner=owner, created=now_s, updated=now_s, **fields)
         async with self._database.write() as connection:
             await kept.add_chat(connection, made)
+        self.changes.ring(project, owner)
         return made
 
     async def ensure(self, project: str, owner: str, id: str) -> Chat:  # noqa: A002 - what the API calls it
@@ -98,6 +102,7 @@ class Chats:
                 await kept.find_turn(connection, found.id, head)
             changed = msgspec.structs.replace(found, **fields)
             await kept.change_chat(connection, changed)
+        self.changes.ring(project, owner)
         return changed
 
     async def remove(self, project: str, owner: str, id: str) -> None:  # noqa: A002
@@ -106,6 +111,7 @@ class Chats:
             found = await kept.find_chat(connection, project, owner, id)
             gone = await kept.remove_chat(connection, found.id)
         self._responses.gone(gone)
+        self.changes.ring(project, owner)
 
     async def turns(
         self, project: str, owner: str, id: str, *, after: str | None, limit: int, descending: bool  # noqa: A002
@@ -142,7 +148,9 @@ class Chats:
             await kept.change_chat(connection, changed)
 
         ask = msgspec.structs.replace(ask, chat=id, owner=owner, background=True, stores=True)
-        return await self._responses.enqueue(ask, response, join)
+        made = await self._responses.enqueue(ask, response, join)
+        self.changes.ring(ask.project, owner)
+        return made
 
     async def remove_turn(self, project: str, owner: str, id: str, turn: str) -> Chat:  # noqa: A002
         """Forget a turn and all that go on from it.
@@ -159,7 +167,9 @@ class Chats:
             if found.head in gone:
                 found = msgspec.structs.replace(found, head=first.previous)
                 await kept.change_chat(connection, found)
+            await note_change(connection, found.id, cut=True)
         self._responses.gone(gone)
+        self.changes.ring(project, owner)
         return found
 
     async def share(self, project: str, owner: str, id: str, turn: str | None) -> Share:  # noqa: A002
@@ -214,6 +224,7 @@ class Chats:
             over = await kept.expired_chats(connection, self._clock.now())
             for id in over:  # noqa: A001
                 gone += await kept.remove_chat(connection, id)
+            await forget_changes(connection)
         self._responses.gone(gone)
         return len(over)
 
@@ -248,6 +259,7 @@ class Chats:
             head = await _copy(connection, await turns_in(connection, path), made.id)
             made = msgspec.structs.replace(made, head=head)
             await kept.add_chat(connection, made)
+        self.changes.ring(project, owner)
         return made
 
     async def list(

@@ -13,6 +13,7 @@ from mainspring.responses.fold import Folded, fold
 from mainspring.responses.items import Response, ResponseError
 from mainspring.responses.prompt import text_of
 from mainspring.responses.state import State
+from mainspring.store.chat_changes import note_change
 from mainspring.store.conversations import append, find_conversation, free
 from mainspring.store.jobs import Job, change_job
 from mainspring.store.outbox import announce
@@ -57,6 +58,7 @@ async def conclude(
         await add_items(connection, ask.id, outputs, is_output=True, start=len(given))
         if ask.chat:
             await note_said(connection, ask.id, [*given, *outputs])
+            await note_change(connection, ask.chat)
     if ask.conversation is not None:
         if made.status in ("completed", "incomplete"):
             found = await find_conversation(connection, ask.project, ask.conversation)

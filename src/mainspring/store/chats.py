@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping, and_, delete, exists, insert, literal, or_, s
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.core.errors import NotFound
+from mainspring.store.chat_changes import note_change
 from mainspring.store.responses import Kept, kept_of, remove_responses
 from mainspring.store.tables import chat_shares, chats, responses
 
@@ -90,11 +91,13 @@ def chat_of(row: RowMapping) -> Chat:
 async def add_chat(connection: AsyncConnection, chat: Chat) -> None:
     """Keep a new chat."""
     await connection.execute(insert(chats).values(_columns(chat)))
+    await note_change(connection, chat.id)
 
 
 async def change_chat(connection: AsyncConnection, chat: Chat) -> None:
     """Keep what it is now."""
     await connection.execute(update(chats).where(chats.c.id == chat.id).values(_columns(chat)))
+    await note_change(connection, chat.id)
 
 
 async def find_chat(connection: AsyncConnection, project: str, owner: str, id: str) -> Chat:  # noqa: A002
@@ -138,6 +141,7 @@ async def list_chats(
 async def remove_chat(connection: AsyncConnection, id: str) -> list[str]:  # noqa: A002
     """Forget a chat and what was said in it; the ids of those responses."""
     gone = list((await connection.execute(select(responses.c.id).where(responses.c.chat == id))).scalars())
+    await note_change(connection, id, cut=True)
     await remove_responses(connection, gone)
     await connection.execute(delete(chat_shares).where(chat_shares.c.chat == id))
     await connection.execute(delete(chats).where(chats.c.id == id))

@@ -116,6 +116,7 @@ async def _serve_http(
                 listener,
                 head_timeout_s=settings.server.header_timeout_s,
                 grace_s=settings.server.shutdown_s,
+                stopping=services.responses.changes.stop if services.responses else lambda: None,
                 end_streams=router.stop,
             )
         finally:

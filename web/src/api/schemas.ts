@@ -104,6 +104,28 @@ export interface Chat {
   settings: Record<string, unknown>;
 }
 
+/**
+ * What has changed since `after`, the oldest change first. `cursor` is the next `after`. With `reset` nobody knows what
+ * has changed since: everything may have.
+ */
+export interface ChatChangeList {
+  object: "list";
+  data: ChatChanged[];
+  cursor: string;
+  reset: boolean;
+}
+
+/**
+ * A chat that has changed: it began, was renamed, said something in, or has answered. `cut` says that turns of it were
+ * deleted, `deleted` that all of it was.
+ */
+export interface ChatChanged {
+  id: string;
+  object: "chat.changed";
+  cut: boolean;
+  deleted: boolean;
+}
+
 /** A link: its page is at /s/ID. */
 export interface ChatShare {
   id: string;

@@ -7,6 +7,7 @@ import { useEffect, useState, useSyncExternalStore } from "react";
 import { type Ask, cancelResponse, createTurn, deleteBranch, getResponse, listTurns } from "../api/chats";
 import type { Turn } from "../api/types";
 import { strings } from "../strings";
+import { whenChanged } from "./changes";
 import { follow } from "./follow";
 import { hasWords } from "./items";
 import { isActive, settle } from "./reduce";
@@ -45,6 +46,13 @@ export class TurnStore {
       this.#tell();
     });
     return this.#loading;
+  }
+
+  /** The chat has changed elsewhere: fetch what has come; all of it, if turns may have been taken away. */
+  async refresh(isCut: boolean): Promise<void> {
+    await this.#loading; // its list may be older than the change
+    if (isCut) await this.#fetchAnew();
+    await this.load();
   }
 
   /** Ask something. The answer comes by itself. */
@@ -101,6 +109,25 @@ export class TurnStore {
     }
   }
 
+  /** Forget the turns that the server no longer has. */
+  async #fetchAnew(): Promise<void> {
+    const before = [...this.#turns.keys()];
+    const there = new Set<string>();
+    try {
+      for (let more = true, after: string | undefined; more; ) {
+        const page = await listTurns(this.chat, after, this.#closing.signal);
+        this.#add(page.data);
+        for (const { id } of page.data) there.add(id);
+        after = page.last_id;
+        more = page.has_more;
+      }
+    } catch {
+      return; // whatever is wrong, `load` is about to find out
+    }
+    for (const id of before) if (!there.has(id)) this.#turns.delete(id);
+    this.#grow();
+  }
+
   #add(turns: Turn[]): void {
     for (const turn of turns) {
       if (this.#followed.has(turn.id)) continue; // what its events have told is newer
@@ -152,9 +179,11 @@ export function useTurnStore(chat: string): TurnStore | undefined {
     const load = () => void opened.load();
     load();
     setStore(opened);
+    const forget = whenChanged(chat, (isCut) => void opened.refresh(isCut));
     window.addEventListener("focus", load);
     window.addEventListener("online", load);
     return () => {
+      forget();
       window.removeEventListener("focus", load);
       window.removeEventListener("online", load);
       opened.close();

@@ -2,6 +2,7 @@
 
 import { Outlet } from "@tanstack/react-router";
 import { createContext, type ReactNode, use, useMemo, useState, useSyncExternalStore } from "react";
+import { useChanges } from "../chat/changes";
 import { strings } from "../strings";
 import { IconButton } from "../ui/Button";
 import { Dialog } from "../ui/Dialog";
@@ -24,6 +25,7 @@ function useIsWide(): boolean {
 const OpenSidebar = createContext<(() => void) | null>(null);
 
 export function Shell() {
+  useChanges();
   const isWide = useIsWide();
   const [isBeside, setIsBeside] = useState(true);
   const [isDrawn, setIsDrawn] = useState(false);

@@ -5,7 +5,7 @@ Times are Unix seconds (UTC).
 
 from mainspring.store.tables.base import metadata
 from mainspring.store.tables.batches import batch_requests
-from mainspring.store.tables.chats import chat_shares, chats
+from mainspring.store.tables.chats import chat_changes, chat_shares, chats
 from mainspring.store.tables.containers import container_files, containers
 from mainspring.store.tables.evals import eval_items, eval_sources, evals, stored_chats
 from mainspring.store.tables.governed import (
@@ -49,6 +49,7 @@ __all__ = [
     "blocklist_items",
     "blocklists",
     "capacities",
+    "chat_changes",
     "chat_shares",
     "chats",
     "checkpoint_permissions",

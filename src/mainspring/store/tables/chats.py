@@ -1,10 +1,10 @@
 """Chats: what their owner calls them. What was said in one is responses."""
 
-from sqlalchemy import Boolean, Column, Float, Index, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, String, Table, Text
 
 from mainspring.store.tables.base import metadata
 
-__all__ = ["chat_shares", "chats"]
+__all__ = ["chat_changes", "chat_shares", "chats"]
 
 # See store/chats.py.
 chats = Table(
@@ -26,6 +26,19 @@ chats = Table(
 )
 
 Index("chats_in_order", chats.c.project, chats.c.owner, chats.c.updated, chats.c.id)
+
+# The last change of each chat, of those that are gone too. See store/chat_changes.py.
+chat_changes = Table(
+    "chat_changes",
+    metadata,
+    Column("chat", String(64), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("owner", String(256), nullable=False),
+    Column("number", BigInteger, nullable=False, index=True),
+    Column("cut", BigInteger, nullable=False),  # the number of the last change that took turns away
+)
+
+Index("chat_changes_of_owner", chat_changes.c.project, chat_changes.c.owner, chat_changes.c.number)
 
 # Who has such an id may read a chat up to a turn, signed in or not. See store/shares.py.
 chat_shares = Table(
