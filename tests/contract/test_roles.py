@@ -186,6 +186,7 @@ EXPECTED: dict[str, set[str] | None] = {
         f"x_{name}": USE
         for name in (
             "chats_create",
+            "chats_changes",
             "chats_list",
             "chats_retrieve",
             "chats_update",

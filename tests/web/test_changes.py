@@ -96,7 +96,7 @@ def test_the_list_is_the_same_everywhere(page: Any, other: Any, server: Server, 
     composer(other).wait_for()
     api.ask("DELETE", f"/v1/x/chats/{chat}")
     for each in (page, other):
-        each.get_by_text("This chat is not there").wait_for(timeout=PATIENCE_MS)
+        each.get_by_text("This chat does not exist").wait_for(timeout=PATIENCE_MS)
         assert listed(each, "Called otherwise").count() == 0
 
 
