@@ -12,7 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.store.tables import chat_changes, chats
 
-__all__ = ["KEPT", "ChatChange", "changes_after", "forget_changes", "newest_change", "note_change", "owners_after"]
+__all__ = [
+    "KEPT",
+    "ChatChange",
+    "changes_after",
+    "forget_changes",
+    "forget_project",
+    "newest_change",
+    "note_change",
+    "owners_after",
+]
 
 KEPT = 100_000
 """So many numbers back one can ask what has changed since."""
@@ -76,3 +85,10 @@ async def forget_changes(connection: AsyncConnection) -> None:
     oldest = await newest_change(connection) - KEPT
     if oldest > 0:
         await connection.execute(delete(chat_changes).where(chat_changes.c.number <= oldest))
+
+
+async def forget_project(connection: AsyncConnection, project: str) -> None:
+    """Forget a project's. The newest of all stays, as above."""
+    c = chat_changes.c
+    newest = await newest_change(connection)
+    await connection.execute(delete(chat_changes).where(c.project == project, c.number < newest))

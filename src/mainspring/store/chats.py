@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, and_, delete, exists, insert, literal, or_, s
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.core.errors import NotFound
-from mainspring.store.chat_changes import note_change
+from mainspring.store.chat_changes import forget_project, note_change
 from mainspring.store.responses import Kept, kept_of, remove_responses
 from mainspring.store.tables import chat_shares, chats, responses
 
@@ -158,6 +158,7 @@ async def remove_all_chats(connection: AsyncConnection, project: str) -> None:
     theirs = select(chats.c.id).where(chats.c.project == project)
     await connection.execute(delete(chat_shares).where(chat_shares.c.chat.in_(theirs)))
     await connection.execute(delete(chats).where(chats.c.project == project))
+    await forget_project(connection, project)
 
 
 # -- turns -------------------------------------------------------------------------------------------------------------

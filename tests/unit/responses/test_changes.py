@@ -11,6 +11,7 @@ from mainspring.core.clock import FakeClock
 from mainspring.responses.changes import Changed
 from mainspring.responses.chats import Chats
 from mainspring.store import chat_changes
+from mainspring.store.chats import remove_all_chats
 from mainspring.store.db import Database
 
 LONG_S = 60.0
@@ -104,3 +105,15 @@ async def test_what_nobody_knows_any_more_is_said_so(database: Database, monkeyp
     assert told(await chats.changes.wait("p", "ada", 3, LONG_S)) == [(each, False) for each in made[3:]]
     async with database.read() as connection:
         assert [each.number for each in await chat_changes.changes_after(connection, "p", "ada", 0, 10)] == [4, 5, 6]
+
+
+async def test_a_project_that_goes_leaves_no_change_but_the_newest(database: Database) -> None:
+    chats = server(database)
+    for _ in range(3):
+        await chats.create("p", "ada")
+    async with database.write() as connection:
+        await remove_all_chats(connection, "p")
+        left = await chat_changes.changes_after(connection, "p", "ada", 0, 10)
+    assert [(each.number, each.gone) for each in left] == [(3, True)]
+    await chats.create("q", "bob")
+    assert (await chats.changes.wait("q", "bob", 3, LONG_S)).number == 4
