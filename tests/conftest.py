@@ -1,6 +1,7 @@
 """For every test: the network ends at this machine. For those that want it: the default model's file."""
 
 import os
+import signal
 import socket
 from collections.abc import Generator
 from pathlib import Path
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Once in each process; those that run the tests have no terminal."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Slow(config))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends the run is told what there is to tell
 
 
 @pytest.fixture(scope="session", autouse=True)
