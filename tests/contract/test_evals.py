@@ -73,7 +73,7 @@ def start(client: OpenAI, eval_id: str, source: Any, **more: Any) -> Any:
 
 
 def until(client: OpenAI, run: Any) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while run.status in ("queued", "in_progress"):
         assert time.monotonic() < deadline, run
         time.sleep(0.03)
@@ -563,7 +563,7 @@ def test_what_is_asked_is_in_the_ledger_as_the_creator_s(target: GovernedTarget)
     made = create(client, {**GRADERS["score_model"][0], "pass_threshold": 1})
     run = ran(client, made.id, completions({"q": "a", "a": ""}, {"q": "b", "a": ""}))
     assert run.result_counts.passed == 2
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 240
     while True:
         with target.http() as http:
             answer = http.get(
