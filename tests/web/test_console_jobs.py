@@ -1,4 +1,4 @@
-"""Jobs made in the Console, on a real server: files, what is wrong with them at their fields, and what comes of them."""
+"""Jobs made in the Console, on a real server: what is wrong with them is said at its field, and what comes of them."""
 
 import json
 import time
