@@ -2,8 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 
@@ -21,7 +21,8 @@ KINDS = ("embedded", "pgvector")
 STORE = "vs_benchmark"
 
 
-class Made(NamedTuple):
+@dataclass(frozen=True)
+class Made:
     """An index, and what it takes beside this process.
 
     `place` is where a chunk was among those that were added, if all entries have `entry_chunks` of them.
