@@ -1,6 +1,8 @@
 """Jobs made in the Console, on a real server: what is wrong with them is said at its field, and what comes of them."""
 
+import contextlib
 import json
+import subprocess
 import time
 from collections.abc import Generator
 from importlib.util import find_spec
@@ -20,6 +22,8 @@ pytestmark = [
 ]
 
 FORMS = {"fine-tuning": "New fine-tuning job", "batches": "New batch", "evals": "New evaluation"}
+JOB_MS = 1_500_000
+"""A job has the lowest priority there is, and imports PyTorch first."""
 WORDS = ("ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "yew")
 
 
@@ -27,6 +31,9 @@ WORDS = ("ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak"
 def server(model_file: Path) -> Generator[Server]:
     with running(model_file) as found:
         yield found
+        # The process of a job that goes on would outlive a server that is killed, by seconds.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            found.stop()
 
 
 @pytest.fixture(scope="module")
@@ -159,12 +166,12 @@ def test_a_fine_tuning_job_is_made_paused_resumed_and_cancelled(
     assert (found["seed"], found["user_provided_suffix"], found["model"]) == (7, "trees", model)
     of = found["method"]["supervised"]["hyperparameters"]
     assert (of["n_epochs"], of["batch_size"], of["learning_rate_multiplier"]) == (50, 1, "auto")
-    page.get_by_role("button", name="Pause").click(timeout=PATIENCE_MS)
-    page.get_by_role("button", name="Resume").click(timeout=PATIENCE_MS)
-    page.get_by_role("button", name="Resume").wait_for(state="detached", timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Pause").click(timeout=JOB_MS)
+    page.get_by_role("button", name="Resume").click(timeout=JOB_MS)
+    page.get_by_role("button", name="Resume").wait_for(state="detached", timeout=JOB_MS)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel").last.click()
-    page.get_by_text("cancelled").first.wait_for(timeout=PATIENCE_MS)
+    page.get_by_text("Cancelled").first.wait_for(timeout=JOB_MS)
     assert api.ask("GET", job)["status"] == "cancelled"
 
 
@@ -177,7 +184,7 @@ def test_what_a_job_finds_wrong_with_its_lines_is_said_with_their_numbers(
     chosen(form, "Training file")
     press(form, "Create")
     said = page.get_by_role("alert").filter(has_text="2 lines must be corrected")
-    said.first.wait_for(timeout=PATIENCE_MS)
+    said.first.wait_for(timeout=JOB_MS)
     assert all(f"line {number}" in said.first.inner_text().lower() for number in (13, 14))
 
 

@@ -207,9 +207,9 @@ export const words = {
       json: "Others, as JSON",
     },
     graderHints: {
-      string_check: "Passes if the answer compares so.",
-      text_similarity: "Passes if the answer is so similar.",
-      python: "Passes if the function returns so much. It runs in the sandbox.",
+      string_check: "Passes if one text compares with the other as chosen below.",
+      text_similarity: "Passes if one text is at least so similar to the other.",
+      python: "Passes if what the function returns is at least so much. It runs in the sandbox.",
       json: "One or more, models that judge and several together among them.",
     },
     graderName: "Name of the grader",
