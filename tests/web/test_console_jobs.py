@@ -146,6 +146,30 @@ def test_numbers_that_do_not_go_are_said_at_their_fields(page: Any, server: Serv
     wrong(form, "Grader")
 
 
+def test_no_job_is_made_before_its_files_have_arrived(page: Any, server: Server, api: Api, model: str) -> None:
+    """Of the validation file too, without which it could be made."""
+    before = len(api.ask("GET", "/v1/fine_tuning/jobs")["data"])
+    form = open_form(page, server, "fine-tuning")
+    upload(form, "Training file", "good.jsonl", lines(*map(example, WORDS)))
+    chosen(form, "Training file")
+    held: list[Any] = []
+    page.route("**/v1/files", held.append)
+    upload(form, "Validation file", "late.jsonl", b"not json")
+    form.get_by_role("status").get_by_text("Uploading").wait_for()
+    press(form, "Create")
+    select = form.get_by_label("Validation file", exact=True)
+    assert select.evaluate("it => it.validationMessage") == "This file has not arrived yet."
+    held[0].continue_()
+    assert "line 1 is not" in wrong(form, "Validation file")
+    assert select.evaluate("it => it.validationMessage") == ""
+    assert len(api.ask("GET", "/v1/fine_tuning/jobs")["data"]) == before
+    # The focus goes to what the server has named, although something else is wrong as well.
+    form.get_by_label("Batch size").fill("0")
+    press(form, "Create")
+    wrong(form, "Batch size")
+    assert form.get_by_label("Batch size").evaluate("it => it === document.activeElement")
+
+
 @pytest.mark.skipif(find_spec("torch") is None, reason="training needs PyTorch")
 def test_a_fine_tuning_job_is_made_paused_resumed_and_cancelled(
     page: Any, server: Server, api: Api, model: str

@@ -159,6 +159,7 @@ export const words = {
     notJson: (why: string) => `This is not JSON: ${why}`,
     upload: "Upload",
     uploading: (part: number) => `Uploading, ${format.percent(part)}`,
+    stillUploading: "This file has not arrived yet.",
     chooseFile: "Choose a file, or upload one",
     noFile: "None",
     fileOf: (name: string, size: string, when: string) => `${name} (${size}, ${when})`,

@@ -25,10 +25,16 @@ export function FilePick({ label, hint, wrong, name, purpose, isOptional = false
   const files = useQuery(filesQuery(project, purpose));
   const [chosen, setChosen] = useState("");
   const { sending, part, send } = useUpload(project, purpose, setChosen);
+  const select = useRef<HTMLSelectElement>(null);
+  useEffect(
+    () => select.current?.setCustomValidity(sending.isPending ? words.jobs.stillUploading : ""),
+    [sending.isPending],
+  );
   const said = sending.error?.message ?? files.error?.message ?? wrong;
   return (
     <Labelled id={id} label={label} hint={hint} wrong={said}>
       <select
+        ref={select}
         {...described(id, { hint, wrong: said })}
         name={name}
         value={chosen}

@@ -96,7 +96,7 @@ function Dialog({ onClose }: { onClose: () => void }) {
               wrong={wrong("grader")}
               name="grader"
               defaultValue={EXAMPLE}
-              rows={7}
+              rows={9}
               className="w-full resize-y rounded-lg border border-line-strong bg-page px-3 py-2 font-mono text-xs"
               required
             />

@@ -37,7 +37,8 @@ export function FormDialog({ title, submit, onSubmit, onClose, place = "center",
   const wrong: Wrong = (field) => (field === at ? save.error?.message : undefined);
   const form = useRef<HTMLFormElement>(null);
   useEffect(() => {
-    if (save.error && at !== undefined) form.current?.querySelector<HTMLElement>("[aria-invalid]")?.focus();
+    const field = save.error && at !== undefined && form.current?.elements.namedItem(at);
+    if (field instanceof HTMLElement) field.focus();
   }, [save.error, at]);
   return (
     <Dialog title={title} place={place} onClose={onClose}>

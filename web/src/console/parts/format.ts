@@ -7,7 +7,7 @@ const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
 const decimal = new Intl.NumberFormat(locale, { maximumSignificantDigits: 4 });
 const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
-const sizes = (["byte", "kilobyte", "megabyte", "gigabyte"] as const).map(
+const sizes = (["kilobyte", "megabyte", "gigabyte"] as const).map(
   (unit) => new Intl.NumberFormat(locale, { style: "unit", unit, maximumSignificantDigits: 3 }),
 );
 const money = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: 4 });
@@ -29,8 +29,8 @@ export const format = {
   decimal: (value: number) => decimal.format(value),
   /** 1.23 MB, of 1,000 kB each. */
   bytes: (count: number) => {
-    const power = count < 1000 ? 0 : Math.min(Math.floor(Math.log10(count) / 3), sizes.length - 1);
-    return sizes[power]?.format(count / 1000 ** power) ?? "";
+    const power = Math.min(Math.max(Math.floor(Math.log10(Math.max(count, 1)) / 3), 1), sizes.length);
+    return sizes[power - 1]?.format(count / 1000 ** power) ?? "";
   },
   percent: (share: number) => percent.format(share),
   /** In the currency of the prices, which the server does not name. */
