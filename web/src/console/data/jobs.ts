@@ -71,6 +71,7 @@ export interface Eval {
   name: string;
   created_at: number;
   testing_criteria: { name?: string; type: string }[];
+  data_source_config: { schema?: { properties?: { item?: { properties?: Record<string, unknown> } } } };
 }
 
 export interface EvalRun {
