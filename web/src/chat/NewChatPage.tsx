@@ -36,12 +36,12 @@ export function NewChatPage() {
   const client = useQueryClient();
   const navigate = useNavigate();
   const { assistant } = useSearch({ from: "/signed-in/shell/" });
-  const choose = useCallback(
-    (preset: Preset | undefined) => {
-      setSettings((now) => (preset ? begunWith(preset, now) : { ...withoutPreset(now), ...firstSettings() }));
-      void navigate({ to: "/", search: preset ? { assistant: preset.id } : {}, replace: true });
-    },
-    [navigate],
+  const choose = (id: string | undefined) =>
+    void navigate({ to: "/", search: id === undefined ? {} : { assistant: id }, replace: true });
+  const apply = useCallback(
+    (preset: Preset | undefined) =>
+      setSettings((now) => (preset ? begunWith(preset, now) : { ...withoutPreset(now), ...firstSettings() })),
+    [],
   );
   const shelf = useShelf(settings.vector_store, async (made) => {
     sessionStorage.setItem(DRAFT_STORE, made);
@@ -94,6 +94,7 @@ export function NewChatPage() {
               chosen={assistant}
               applied={settings.preset?.id}
               onChoose={choose}
+              onApply={apply}
               onAsk={(text) => void send(text)}
             />
           </Suspense>

@@ -62,7 +62,7 @@ export default function CompareDialog({ settings, onChange, onClose }: Props) {
                 id={id}
                 value={other.preset?.id ?? ""}
                 onChange={(event) => choose(event.target.value)}
-                className={`${FIELD} min-h-10`}
+                className={`${FIELD} min-h-11`}
               >
                 <option value="">{strings.noAssistant}</option>
                 {other.preset && !presets.some((each) => each.id === other.preset?.id) && (
@@ -76,7 +76,7 @@ export default function CompareDialog({ settings, onChange, onClose }: Props) {
               </select>
             </div>
           )}
-          <ModelField model={other.model} />
+          <ModelField model={other.model} none={strings.sameModel} />
           <TextField
             label={shared.settings.instructions}
             name="instructions"

@@ -1,6 +1,6 @@
 /** One question and the answers of two, side by side; one below the other where there is no room. */
 
-import { useEffect } from "react";
+import { useMemo } from "react";
 import type { Compared, Turn } from "../api/types";
 import { Answer } from "../chat/Answer";
 import type { Actions } from "../chat/actions";
@@ -12,11 +12,8 @@ import { strings as shared } from "../strings";
 import { Button } from "../ui/Button";
 import { CopyButton } from "../ui/CopyButton";
 import { Icon } from "../ui/Icon";
-import { Stopwatch } from "./pace";
+import { stopwatch } from "./pace";
 import { strings } from "./strings";
-
-/** It goes on when what shows it is scrolled out of the page. */
-const stopwatch = new Stopwatch();
 
 export interface Props {
   store: TurnStore;
@@ -50,11 +47,8 @@ interface ColumnProps extends Compared {
 
 function Column({ store, id, label, onPick }: ColumnProps) {
   const turn = useTurn(store, id);
-  // Before it is painted, so that what is shown is as new as the words beside it.
-  if (turn) stopwatch.note(turn, performance.now());
-  useEffect(() => {
-    if (turn) stopwatch.note(turn, performance.now());
-  }, [turn]);
+  // With the words that it counts, and not after they are painted. Noting the same turn twice changes nothing.
+  useMemo(() => turn && stopwatch.note(turn, performance.now()), [turn]);
   if (turn === undefined) return null;
   const text = answerText(turn);
   const isOver = !isActive(turn.status);
@@ -89,7 +83,7 @@ function Numbers({ turn }: { turn: Turn }) {
       title={pace.isExact ? undefined : strings.roughly}
     >
       <span>{strings.tokens(pace.numTokens)}</span>
-      <span>{strings.seconds(pace.seconds)}</span>
+      {pace.seconds !== null && <span>{strings.seconds(pace.seconds)}</span>}
       {pace.speed !== null && <span>{strings.speed(pace.speed)}</span>}
     </p>
   );

@@ -3,6 +3,7 @@
 import { type Ask, updateChat } from "../api/chats";
 import type { Chat, ChatSettings, Item, Turn } from "../api/types";
 import { contenders } from "./contenders";
+import { stopwatch } from "./pace";
 
 export interface Asked {
   turns: Turn[];
@@ -26,6 +27,7 @@ export async function askBoth(
   undo: (turn: Turn) => Promise<unknown>,
 ): Promise<Asked> {
   const both = contenders(model, settings);
+  const nowMs = performance.now();
   const results = await Promise.allSettled(
     both.map((each) => ask({ input, previous, model: each.model, settings: each.settings })),
   );
@@ -35,6 +37,7 @@ export async function askBoth(
     for (const turn of turns) await undo(turn);
     throw failure.reason;
   }
+  for (const { id } of turns) stopwatch.start(id, nowMs);
   const compared = turns.map(({ id }, at) => ({ id, label: both[at]?.label ?? "" }));
   return { turns, chat: await updateChat(chat, { settings: { ...kept, compared } }) };
 }

@@ -1,5 +1,5 @@
 /**
- * How fast an answer is made. The server says in whole seconds when it began and ended; a page that has seen all of it
+ * How fast an answer is made. The server says in whole seconds when it began and ended; a page that has asked for it
  * knows better.
  */
 
@@ -18,8 +18,8 @@ interface Heard {
 
 export interface Pace {
   numTokens: number;
-  /** From the question to the end, or to now. */
-  seconds: number;
+  /** From the question to the end, or to now; null if nobody has kept when the end was. */
+  seconds: number | null;
   /** Tokens a second since the first; null if that cannot be said. */
   speed: number | null;
   /** Whether the times are the page's own. */
@@ -28,16 +28,17 @@ export interface Pace {
 
 export class Stopwatch {
   readonly #heard = new Map<string, Heard>();
+  readonly #ended = new Set<string>();
+
+  /** An answer was asked for at a time. Of others nobody here knows how long they took. */
+  start(id: string, nowMs: number): void {
+    this.#heard.set(id, { askedMs: nowMs, lastMs: nowMs, numFirst: 0 });
+  }
 
   /** Note how far an answer is at a time. */
   note(turn: Turn, nowMs: number): void {
     const heard = this.#heard.get(turn.id);
-    if (heard === undefined) {
-      // Who comes when there are words already has not seen how long they took.
-      if (isActive(turn.status) && numTokens(turn) === 0)
-        this.#heard.set(turn.id, { askedMs: nowMs, lastMs: nowMs, numFirst: 0 });
-      return;
-    }
+    if (heard === undefined) return;
     if (heard.firstMs === undefined && numTokens(turn) > 0) {
       heard.firstMs = nowMs;
       heard.numFirst = numTokens(turn);
@@ -45,8 +46,6 @@ export class Stopwatch {
     if (isActive(turn.status) || !this.#ended.has(turn.id)) heard.lastMs = nowMs;
     if (!isActive(turn.status)) this.#ended.add(turn.id);
   }
-
-  readonly #ended = new Set<string>();
 
   /** What is known of an answer's speed; null if nothing is. */
   pace(turn: Turn): Pace | null {
@@ -60,10 +59,10 @@ export class Stopwatch {
   }
 }
 
-function roughly({ status, created_at, completed_at }: Turn, count: number): Pace | null {
-  if (isActive(status) || !completed_at) return null;
-  const seconds = completed_at - created_at;
-  return { numTokens: count, seconds, speed: seconds > 0 ? count / seconds : null, isExact: false };
+function roughly({ status, created_at, completed_at }: Turn, numTokens: number): Pace | null {
+  if (isActive(status)) return null;
+  const seconds = completed_at ? completed_at - created_at : null;
+  return { numTokens, seconds, speed: seconds ? numTokens / seconds : null, isExact: false };
 }
 
 /** The tokens of an answer that is being made, as far as their probabilities came along. */
@@ -71,3 +70,6 @@ function numTokens({ output }: Turn): number {
   const parts = output.filter((item) => item.type === "message").flatMap(partsOf);
   return parts.reduce((sum, part) => sum + (part.logprobs?.length ?? 0), 0);
 }
+
+/** Of this page. It goes on when what shows it is scrolled out of sight. */
+export const stopwatch = new Stopwatch();

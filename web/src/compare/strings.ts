@@ -7,6 +7,7 @@ export const strings = {
   text: "Every question is asked twice at once: as this chat is set, and as it is set here. The answers stand side by side until you choose the one to go on with.",
   assistant: "Assistant",
   noAssistant: "None",
+  sameModel: "The same",
   start: "Compare",
   stop: "Stop comparing",
   answers: "Answers to compare",
@@ -16,7 +17,7 @@ export const strings = {
   tokens: (count: number) => `${number.format(count)} tokens`,
   seconds: (seconds: number) => `${number.format(seconds)} s`,
   speed: (perSecond: number) => `${number.format(perSecond)} tokens/s`,
-  roughly: "Rounded to seconds: this page has not seen all of the answer being made.",
+  roughly: "Rounded to seconds: the answer was asked for before this page was loaded.",
   numbered: (label: string, at: number) => `${label} · ${at}`,
   parameters: {
     temperature: "temperature",
@@ -24,5 +25,4 @@ export const strings = {
     max_output_tokens: "longest",
     seed: "seed",
   },
-  ownInstructions: "other instructions",
 } as const;

@@ -8,9 +8,11 @@ import { strings } from "./strings";
 
 interface Props {
   model: string | undefined;
+  /** What it says if none in particular is chosen. */
+  none: string;
 }
 
-export function ModelField({ model }: Props) {
+export function ModelField({ model, none }: Props) {
   const id = useId();
   const { data: models = [] } = useQuery(modelsQuery);
   const names = models.map((each) => each.id);
@@ -19,8 +21,8 @@ export function ModelField({ model }: Props) {
       <label htmlFor={id} className="font-medium text-sm">
         {strings.form.model}
       </label>
-      <select id={id} name="model" key={names.join()} defaultValue={model ?? ""} className={`${FIELD} min-h-10`}>
-        <option value="">{strings.form.anyModel}</option>
+      <select id={id} name="model" key={names.join()} defaultValue={model ?? ""} className={`${FIELD} min-h-11`}>
+        <option value="">{none}</option>
         {model !== undefined && !names.includes(model) && (
           <option value={model}>{strings.form.goneModel(model)}</option>
         )}

@@ -80,7 +80,7 @@ export default function PresetEditor({ preset, onClose }: Props) {
             defaultValue={preset?.instructions}
           />
           <div className="grid grid-cols-2 items-end gap-4 sm:grid-cols-3">
-            <ModelField model={preset?.settings.model} />
+            <ModelField model={preset?.settings.model} none={strings.form.anyModel} />
             {NUMBERS.map(({ name, ...field }) => (
               <Field
                 key={name}

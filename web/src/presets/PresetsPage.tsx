@@ -59,7 +59,7 @@ export function PresetsPage() {
         </IconButton>
         <Button look="primary" onClick={() => setEdited("new")}>
           <Icon name="plus" className="size-4" />
-          {strings.new}
+          <span className="max-sm:sr-only">{strings.new}</span>
         </Button>
       </TopBar>
       <main className="flex min-h-0 flex-1 flex-col overflow-y-auto">

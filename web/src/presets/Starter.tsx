@@ -19,17 +19,19 @@ interface Props {
   chosen: string | undefined;
   /** The id of the one whose settings the chat has. */
   applied: string | undefined;
-  onChoose: (preset: Preset | undefined) => void;
+  onChoose: (id: string | undefined) => void;
+  /** To have the settings of the one that was chosen, now that they are known. */
+  onApply: (preset: Preset | undefined) => void;
   onAsk: (text: string) => void;
 }
 
-export default function Starter({ chosen, applied, onChoose, onAsk }: Props) {
+export default function Starter({ chosen, applied, onChoose, onApply, onAsk }: Props) {
   const { data: presets, error } = useQuery(presetsQuery);
   const preset = presets?.find(({ id }) => id === chosen);
   useEffect(() => {
     if (chosen === applied || presets === undefined) return;
-    if (chosen === undefined || preset) onChoose(preset);
-  }, [chosen, applied, presets, preset, onChoose]);
+    if (chosen === undefined || preset) onApply(preset);
+  }, [chosen, applied, presets, preset, onApply]);
 
   if (error) return <p className="text-danger text-sm">{error.message}</p>;
   if (presets === undefined) return <div className="h-9" />;
@@ -39,7 +41,13 @@ export default function Starter({ chosen, applied, onChoose, onAsk }: Props) {
       {chosen !== undefined && <p className="text-danger text-sm">{strings.starter.gone}</p>}
       <nav aria-label={strings.starter.heading} className="flex max-w-2xl flex-wrap justify-center gap-2">
         {presets.slice(0, MOST_SHOWN).map((each) => (
-          <button key={each.id} type="button" title={each.description} onClick={() => onChoose(each)} className={CHIP}>
+          <button
+            key={each.id}
+            type="button"
+            title={each.description}
+            onClick={() => onChoose(each.id)}
+            className={CHIP}
+          >
             <Tile {...each} className="size-6 text-xs" />
             <span className="truncate" dir="auto">
               {each.name}
