@@ -56,6 +56,8 @@ from mainspring.api.openai.uploads import upload_operations
 from mainspring.api.openai.vector_stores import vector_store_operations
 from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
+from mainspring.api.personal import personal_operations
+from mainspring.api.presets import preset_operations
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
 from mainspring.api.session import session_operations
@@ -223,6 +225,8 @@ def _stateful_routes(services: Services) -> list[Operation]:
         *transfer_operations(services, kept),
         *chat_operations(services, kept),
         *share_operations(services, kept),
+        *preset_operations(services, kept),
+        *personal_operations(services, kept),
         *ui_operations(services, kept),
     ]
 

@@ -20,6 +20,8 @@ from mainspring.governance.sign_in import SignIn
 from mainspring.governance.usage import Sums
 from mainspring.responses.chats import Chats
 from mainspring.responses.conversations import Conversations
+from mainspring.responses.personal import PersonalInstructions
+from mainspring.responses.presets import Presets
 from mainspring.responses.service import Responses
 from mainspring.responses.transfer import Transfer
 from mainspring.retrieval.attaching import Attaching
@@ -74,6 +76,8 @@ class Stateful:
     conversations: Conversations
     chats: Chats
     transfer: Transfer
+    presets: Presets
+    personal: PersonalInstructions
 
 
 @dataclass(frozen=True, kw_only=True)

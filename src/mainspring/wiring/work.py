@@ -107,6 +107,8 @@ async def responses(
     from mainspring.responses.bell import Bell
     from mainspring.responses.chats import Chats
     from mainspring.responses.conversations import Conversations
+    from mainspring.responses.personal import PersonalInstructions
+    from mainspring.responses.presets import Presets
     from mainspring.responses.service import KIND, OPEN, Responses
     from mainspring.responses.transfer import Transfer
     from mainspring.store.worker import Worker
@@ -126,7 +128,10 @@ async def responses(
     stack.push_async_callback(worker.stop)
     conversations, chats = Conversations(database, clock), Chats(database, clock, made)
     stack.enter_context(running(chats.keep_swept()))
-    return Stateful(responses=made, conversations=conversations, chats=chats, transfer=Transfer(database, clock))
+    return Stateful(
+        responses=made, conversations=conversations, chats=chats, transfer=Transfer(database, clock),
+        presets=Presets(database, clock), personal=PersonalInstructions(database, clock),
+    )  # fmt: skip
 
 
 def sandbox(settings: Settings) -> "Sandbox":

@@ -23,6 +23,7 @@ from mainspring.store.tables.governed import (
     usage_hours,
     wanted,
 )
+from mainspring.store.tables.presets import personal_instructions, presets
 from mainspring.store.tables.responses import (
     conversation_items,
     conversations,
@@ -66,7 +67,9 @@ __all__ = [
     "jobs",
     "metadata",
     "outbox",
+    "personal_instructions",
     "policies",
+    "presets",
     "projects",
     "requests",
     "response_events",
