@@ -56,6 +56,7 @@ from mainspring.api.openai.uploads import upload_operations
 from mainspring.api.openai.vector_stores import vector_store_operations
 from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
+from mainspring.api.receipts import receipt_operations
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
 from mainspring.api.session import session_operations
@@ -222,6 +223,7 @@ def _stateful_routes(services: Services) -> list[Operation]:
         *conversation_operations(services, kept.conversations),
         *transfer_operations(services, kept),
         *chat_operations(services, kept),
+        *receipt_operations(services, kept.receipts),
         *share_operations(services, kept),
         *ui_operations(services, kept),
     ]

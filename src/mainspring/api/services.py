@@ -20,6 +20,7 @@ from mainspring.governance.sign_in import SignIn
 from mainspring.governance.usage import Sums
 from mainspring.responses.chats import Chats
 from mainspring.responses.conversations import Conversations
+from mainspring.responses.receipts import Receipts
 from mainspring.responses.service import Responses
 from mainspring.responses.transfer import Transfer
 from mainspring.retrieval.attaching import Attaching
@@ -74,6 +75,7 @@ class Stateful:
     conversations: Conversations
     chats: Chats
     transfer: Transfer
+    receipts: Receipts
 
 
 @dataclass(frozen=True, kw_only=True)

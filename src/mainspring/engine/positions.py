@@ -73,13 +73,22 @@ def _places(template: ChatTemplate, prompt: ChatPrompt, text: str) -> list[Span]
     found = _unmarked("".join(rendered))
     if found is None or found[0] != text:
         return None
-    texts = iter(found[1])
-    places: list[Span | None] = [next(texts, None) if message.content.strip() else None for message in prompt.messages]
-    if next(texts, None) is not None or any(
-        place is None and message.content.strip() for message, place in zip(prompt.messages, places, strict=True)
-    ):
+    with_text = [message for message in prompt.messages if message.content.strip()]
+    if len(with_text) != len(found[1]):
         return None
+    texts = (_grown(message.content, place, text) for message, place in zip(with_text, found[1], strict=True))
+    places = [next(texts) if message.content.strip() else None for message in prompt.messages]
     return _filled(prompt.messages, places, len(text))
+
+
+def _grown(content: str, place: Span, text: str) -> Span:
+    """With the white space around it, as far as the template has left it there."""
+    start, end = place
+    before = content[: len(content) - len(content.lstrip())]
+    behind = content[len(content.rstrip()) :]
+    start -= len(before) if before and text.endswith(before, 0, start) else 0
+    end += len(behind) if behind and text.startswith(behind, end) else 0
+    return start, end
 
 
 def _filled(messages: Sequence[Message], places: Sequence[Span | None], end: int) -> list[Span]:

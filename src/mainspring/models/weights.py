@@ -5,12 +5,13 @@ import hashlib
 from pathlib import Path
 
 from mainspring.core.config import EngineSettings
+from mainspring.core.errors import ModelNotFound
 from mainspring.core.receipt import Weights, WeightsFile
 from mainspring.core.types import ModelVersion
 from mainspring.models import prepared
 from mainspring.models.catalog import Catalog
 
-__all__ = ["changed", "weights_of", "whole"]
+__all__ = ["changed", "weights_of", "whole", "why_not"]
 
 
 def whole(version: ModelVersion) -> Weights:
@@ -53,6 +54,16 @@ def changed(catalog: Catalog, version: ModelVersion, weights: Weights) -> str | 
         except OSError:
             return each.path
     return None
+
+
+def why_not(catalog: Catalog, weights: Weights) -> str | None:
+    """Why what was computed with `weights` cannot be computed with them now; None if it can."""
+    try:
+        version = catalog.get(weights.model)
+    except ModelNotFound:
+        return f"The model {weights.model} is gone."
+    path = changed(catalog, version, weights)
+    return None if path is None else f"The file {path} of {weights.model} is no longer what it was."
 
 
 @functools.lru_cache(maxsize=256)

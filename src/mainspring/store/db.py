@@ -22,7 +22,7 @@ from mainspring.core.errors import InvalidRequest, Unavailable, UserMistake
 
 __all__ = ["HEAD", "MIGRATIONS", "RESTORING", "Database", "revision_in", "upgrade"]
 
-HEAD = "0016"
+HEAD = "0017"
 """The newest revision in `migrations/versions`."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -23,6 +23,7 @@ from mainspring.store.tables.governed import (
     usage_hours,
     wanted,
 )
+from mainspring.store.tables.receipts import response_traces
 from mainspring.store.tables.responses import (
     conversation_items,
     conversations,
@@ -71,6 +72,7 @@ __all__ = [
     "requests",
     "response_events",
     "response_items",
+    "response_traces",
     "responses",
     "service_accounts",
     "sessions",
