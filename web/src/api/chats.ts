@@ -111,6 +111,8 @@ export async function createTurn(chat: string, { input, previous, model, setting
     previous_response_id: previous,
     include: ["message.output_text.logprobs", ...(vector_store ? ["file_search_call.results"] : [])],
     top_logprobs: 5,
+    // What does not fit is left out, and marked.
+    truncation: "auto",
     ...(prefix && { prefix }),
     ...(vector_store && searching(vector_store, input, Boolean(prefix))),
   };
@@ -131,7 +133,7 @@ const LONGEST_SEARCH = 2048;
 function searching(store: string, input: Item[], isBegun: boolean): object {
   const tool = { type: "file_search", vector_store_ids: [store], max_num_results: MOST_PASSAGES };
   const search = isBegun ? "" : questionText(input).slice(0, LONGEST_SEARCH);
-  return { tools: [tool], truncation: "auto", ...(search && { search }) };
+  return { tools: [tool], ...(search && { search }) };
 }
 
 export function getResponse(id: string, signal: AbortSignal): Promise<Response> {

@@ -1,7 +1,7 @@
 /** The turns of the branch that is shown, and the field below that goes on from the last. */
 
 import { useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { lazy, Suspense, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { chatQuery, noteChat, updateChat } from "../api/chats";
 import type { Chat, ChatSettings, Status } from "../api/types";
 import { strings } from "../strings";
@@ -17,6 +17,8 @@ import { SettingsButton } from "./SettingsButton";
 import { type TurnStore, useTree } from "./store";
 import { Turns } from "./Turns";
 import { pathThrough } from "./tree";
+
+const ContextMeter = lazy(() => import("./receipt/ContextMeter"));
 
 interface Props {
   chat: Chat;
@@ -68,6 +70,11 @@ export function Conversation({ chat, store, at }: Props) {
       >
         <ModelPicker model={model} onChange={chooseModel} />
         <SettingsButton settings={chat.settings} onChange={change} />
+        {last !== null && (
+          <Suspense>
+            <ContextMeter store={store} last={last} />
+          </Suspense>
+        )}
       </Composer>
     </>
   );
