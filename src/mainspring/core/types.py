@@ -214,6 +214,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
             leaves markers free. Does nothing beside a constraint.
         explains: tell what the model was shown and how the answer was computed (`core.receipt`), of the first choice.
         beside: texts that were left out of the prompt, whose tokens are to be counted for that.
+        follows: tokens that the answer is to have whatever is drawn, each as four bytes, little-endian: `Computed` says
+            where something else was drawn. With `explains`, and one choice.
     """
 
     id: str
@@ -236,6 +238,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     cites: tuple[int, ...] = ()
     explains: bool = False
     beside: tuple[str, ...] = ()
+    follows: bytes | None = None
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):

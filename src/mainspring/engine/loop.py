@@ -158,7 +158,11 @@ class Engine:
         if mask is not None and not mask.any():
             return sequence.finish("stop")
         token = sequence.sampler.pick(row, mask)
-        if self._backend.is_end(token):
+        is_end = self._backend.is_end(token)
+        if sequence.follows is not None:
+            wanted = sequence.follow(token, is_end=is_end)
+            token, is_end = (token, True) if wanted is None else (wanted, False)
+        if is_end:
             return sequence.finish("stop")
         self._append(sequence, token, row)
         matcher = sequence.matcher

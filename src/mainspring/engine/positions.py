@@ -18,7 +18,7 @@ from mainspring.core.types import ChatPrompt, Message
 from mainspring.engine.vocabulary import Vocabulary
 from mainspring.models.chat import ChatTemplate
 
-__all__ = ["digest", "packed", "read", "spans_of"]
+__all__ = ["digest", "packed", "read", "spans_of", "unpacked"]
 
 OPEN, CLOSE = "\ufdd1", "\ufdd2"
 """Noncharacters, as `models.chat.CUT` is one."""
@@ -29,6 +29,11 @@ Span = tuple[int, int]
 def packed(tokens: Sequence[int]) -> bytes:
     """Each token's id as four bytes, little-endian."""
     return struct.pack(f"<{len(tokens)}i", *tokens)
+
+
+def unpacked(ids: bytes) -> tuple[int, ...]:
+    """The tokens of `packed`."""
+    return struct.unpack(f"<{len(ids) // 4}i", ids)
 
 
 def digest(tokens: Sequence[int]) -> str:

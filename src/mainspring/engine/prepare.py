@@ -15,6 +15,7 @@ from mainspring.core.types import GenerateRequest
 from mainspring.engine.answer import Answer
 from mainspring.engine.backend import Adapts, Backend
 from mainspring.engine.constraint import Grammars
+from mainspring.engine.positions import unpacked
 from mainspring.engine.prompts import Prompts
 from mainspring.engine.sampling import Sampler
 from mainspring.engine.sequence import Sequence
@@ -67,6 +68,9 @@ class Preparer:
             prompted = msgspec.structs.replace(
                 self._prompts.explain(request, tokens), seed=sampling.seed, engine=self._build, weights=self._weights
             )
+        follows = None if request.follows is None else unpacked(request.follows)
+        if any(not 0 <= token < self._backend.num_tokens for token in follows or ()):
+            raise InvalidRequest("This model has no such tokens as the answer that is to be followed.")
         return [
             Sequence(
                 request=request,
@@ -81,6 +85,7 @@ class Preparer:
                 lookup=self._lookup(request, tokens),
                 deadline=deadline,
                 prompted=prompted if choice == 0 else None,
+                follows=follows,
             )
             for choice in range(request.n)
         ]

@@ -54,6 +54,8 @@ class Sequence:
     prompted: Prompted | None = None  # what it was shown, if that is to be told; the loop's, which tells it once
     num_together: int = 0  # the loop's: most sequences of a step of it
     num_guessed: int = 0  # the loop's: drafts that were computed
+    follows: tuple[int, ...] | None = None  # tokens that it is to have, whatever is drawn
+    parted: list[int] = field(default_factory=list[int])  # the loop's: where something else was
 
     @property
     def adapter(self) -> str | None:
@@ -94,6 +96,17 @@ class Sequence:
             self.events.insert(0, msgspec.structs.replace(self.prompted, cached=self.num_cached or 0))
             self.prompted = None
 
+    def follow(self, drawn: int, *, is_end: bool) -> int | None:
+        """The token to go on with, where `drawn` was drawn; None if the answer that is followed ends here."""
+        assert self.follows is not None, "it follows another one"
+        at = len(self.tokens) - self.num_prompt
+        wanted = self.follows[at] if at < len(self.follows) else None
+        if drawn != wanted and not (wanted is None and is_end):
+            self.parted.append(at)
+        if wanted is not None and wanted != drawn:
+            self.sampler.correct(drawn, wanted)
+        return wanted
+
     def finish(self, reason: FinishReason) -> None:
         """Flush the answer and write the last event."""
         self.events += self.answer.finish()
@@ -105,5 +118,8 @@ class Sequence:
             usage = msgspec.structs.replace(usage, accepted=self.lookup.accepted, rejected=self.lookup.rejected)
         if self.request.explains and self.choice == 0:
             ids = packed(self.tokens[self.num_prompt :])
-            self.events.append(Computed(ids=ids, together=self.num_together, guessed=self.num_guessed))
+            computed = Computed(
+                ids=ids, together=self.num_together, guessed=self.num_guessed, parted=tuple(self.parted)
+            )
+            self.events.append(computed)
         self.events.append(Finished(self.choice, self.finished, usage))

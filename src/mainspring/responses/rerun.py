@@ -16,7 +16,7 @@ from mainspring.core.errors import MainspringError
 from mainspring.core.ids import new_id
 from mainspring.core.receipt import Computed, EngineBuild, Prompted, Weights
 from mainspring.core.seams import Generate
-from mainspring.core.types import GenerateRequest, Token, ToolCallDelta
+from mainspring.core.types import Event, GenerateRequest, Token, ToolCallDelta
 from mainspring.responses.receipt import Parts, hash_of
 from mainspring.responses.trace import Generation
 
@@ -52,6 +52,9 @@ class RerunGeneration(msgspec.Struct, kw_only=True):
         identical: null if that could not be found out; then `why` says why.
         token, character: the first ones that differ, from 0; of all the model wrote: thoughts, then text, then calls.
         original, again: both texts around that place.
+        drawn_again: of the original's tokens, how many are drawn again if what comes before each of them is the
+            original's, rounding apart; of an answer that came out the same all are. Null where the model reads text in
+            other tokens.
         weights, engine: what it was computed with now.
         computed_together, guessed_tokens: see the receipt.
     """
@@ -64,6 +67,7 @@ class RerunGeneration(msgspec.Struct, kw_only=True):
     original: Around | None = None
     again: Around | None = None
     tokens: int | None = None
+    drawn_again: int | None = None
     weights: Weights | None = None
     engine: EngineBuild | None = None
     computed_together: int | None = None
@@ -198,37 +202,70 @@ async def _again(wanted: Wanted, number: int, made: Generation, generate: Genera
     return run
 
 
+class _Heard:
+    """What came out."""
+
+    def __init__(self) -> None:
+        self.prompted: Prompted | None = None
+        self.computed: Computed | None = None
+        self._said, self._thought, self._called = list[str](), list[str](), list[str]()
+
+    def note(self, event: Event) -> None:
+        match event:
+            case Prompted():
+                self.prompted = event
+            case Computed():
+                self.computed = event
+            case Token():
+                (self._thought if event.thought else self._said).append(event.text)
+            case ToolCallDelta():
+                self._called.append(f"{event.name}{event.arguments}")
+            case _:
+                pass
+
+    @property
+    def text(self) -> str:
+        return "".join([*self._thought, *self._said, *self._called])
+
+
 async def _made(
     run: RerunGeneration, request: GenerateRequest, made: Generation, before: Prompted, generate: Generate, *,
     strict: bool,
 ) -> None:  # fmt: skip
-    said, thought, called = list[str](), list[str](), list[str]()
-    computed: Computed | None = None
+    heard = _Heard()
     async with aclosing(generate(request)) as events:
         async for event in events:
-            match event:
-                case Prompted():
-                    run.weights, run.engine = event.weights, event.engine
-                    if strict:
-                        run.why = _other(before, event)
-                    if run.why is not None:
-                        return
-                case Computed():
-                    computed = event
-                case Token():
-                    (thought if event.thought else said).append(event.text)
-                case ToolCallDelta():
-                    called.append(f"{event.name}{event.arguments}")
-                case _:
-                    pass
-    if computed is None:
+            heard.note(event)
+            if isinstance(event, Prompted):
+                run.weights, run.engine = event.weights, event.engine
+                run.why = _other(before, event) if strict else None
+                if run.why is not None:
+                    return
+    if heard.computed is None or heard.prompted is None:
         run.why = "It was broken off when it was made again, by a content filter or by its engine."
         return
-    run.tokens, run.computed_together = len(computed.ids) // 4, computed.together or None
-    run.guessed_tokens = computed.guessed
+    now = heard.computed
+    run.tokens, run.computed_together, run.guessed_tokens = len(now.ids) // 4, now.together or None, now.guessed
     original = made.computed.ids if made.computed is not None else b""
-    texts = f"{made.thought}{made.said}{made.called}", f"{''.join(thought)}{''.join(said)}{''.join(called)}"
-    _compare(run, (original, computed.ids), texts, by_tokens=strict)
+    reads_alike = heard.prompted.sha256 == before.sha256
+    texts = f"{made.thought}{made.said}{made.called}", heard.text
+    _compare(run, (original, now.ids), texts, by_tokens=reads_alike)
+    if run.identical:
+        run.drawn_again = len(original) // 4 if reads_alike else None
+    elif reads_alike:
+        follows = msgspec.structs.replace(request, id=new_id("rerun_"), follows=original)
+        run.drawn_again = await _drawn_again(follows, len(original) // 4, generate)
+
+
+async def _drawn_again(request: GenerateRequest, num: int, generate: Generate) -> int | None:
+    """Of the tokens that an answer has, how many would be drawn again in their places."""
+    heard = _Heard()
+    async with aclosing(generate(request)) as events:
+        async for event in events:
+            heard.note(event)
+    if heard.computed is None:
+        return None
+    return num - sum(at < num for at in heard.computed.parted)
 
 
 def _other(before: Prompted, now: Prompted) -> str | None:

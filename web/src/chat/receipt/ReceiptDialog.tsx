@@ -31,6 +31,7 @@ export default function ReceiptDialog({ id, onClose }: { id: string; onClose: ()
 
 function Content({ receipt, json }: { receipt: Receipt; json: string }) {
   const { generations, sources, unknown, altered } = receipt;
+  const isOneOfMany = generations.length > 1;
   return (
     <>
       <div className="flex flex-wrap items-center justify-between gap-2">
@@ -49,14 +50,12 @@ function Content({ receipt, json }: { receipt: Receipt; json: string }) {
       {generations.map((made, at) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: what is written down is in order, and does not change.
         <section key={at} className="flex min-w-0 flex-col gap-4">
-          {generations.length > 1 && (
-            <h3 className="font-semibold">{strings.generation(at + 1, generations.length)}</h3>
-          )}
-          <Section title={strings.facts.title}>
+          {isOneOfMany && <h3 className="font-semibold">{strings.generation(at + 1, generations.length)}</h3>}
+          <Section title={strings.facts.title} isInner={isOneOfMany}>
             <Facts receipt={receipt} made={made} />
           </Section>
           {made.prompt && (
-            <Section title={strings.prompt.title}>
+            <Section title={strings.prompt.title} isInner={isOneOfMany}>
               <pre
                 // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be within the keyboard's reach.
                 tabIndex={0}
@@ -78,10 +77,11 @@ function Content({ receipt, json }: { receipt: Receipt; json: string }) {
   );
 }
 
-function Section({ title, children }: { title: string; children: ReactNode }) {
+function Section({ title, isInner = false, children }: { title: string; isInner?: boolean; children: ReactNode }) {
+  const Heading = isInner ? "h4" : "h3";
   return (
     <div className="flex min-w-0 flex-col gap-1.5">
-      <h4 className="font-medium text-sm">{title}</h4>
+      <Heading className="font-medium text-sm">{title}</Heading>
       {children}
     </div>
   );

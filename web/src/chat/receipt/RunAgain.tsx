@@ -76,6 +76,9 @@ function Difference({ run, made, isOther }: { run: Run; made: Generation | undef
         <Text name={say.original} around={run.original} />
         <Text name={say.now} around={run.again} />
       </dl>
+      {run.drawn_again !== null && made?.tokens != null && (
+        <p className="text-sm">{say.drawn(run.drawn_again, made.tokens)}</p>
+      )}
       {reasons.map((reason) => (
         <p key={reason} className="text-soft text-sm">
           {reason}

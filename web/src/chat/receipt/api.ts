@@ -87,6 +87,7 @@ export interface Run {
   character: number | null;
   original: Around | null;
   again: Around | null;
+  drawn_again: number | null;
 }
 
 export interface Rerun {

@@ -78,6 +78,8 @@ export const strings = {
       token === null
         ? `The first difference is at character ${number.format(character)}.`
         : `The first difference is at character ${number.format(character)}, token ${number.format(token)}.`,
+    drawn: (again: number, of: number) =>
+      `Behind the original’s own words, ${number.format(again)} of its ${tokens(of)} are drawn again.`,
     original: "Then",
     now: "Now",
     end: "(ends here)",
