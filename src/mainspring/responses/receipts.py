@@ -52,7 +52,7 @@ class Receipts:
             InvalidRequest: it is not over.
         """
         kept, parts, outputs = await self._over(wanted.project, wanted.id, owner)
-        receipt = msgspec.to_builtins(receipt_of(kept, parts, outputs))
+        receipt = msgspec.json.decode(msgspec.json.encode(receipt_of(kept, parts, outputs)))
         return await rerun(wanted, parts, receipt, generate, self._check)
 
     async def _over(self, project: str, id: str, owner: str) -> tuple[Kept, Parts, list[Entry]]:  # noqa: A002
