@@ -157,6 +157,8 @@ export const strings = {
     words: "Word probabilities",
     more: "More",
     fork: "Continue in a new chat",
+    receipt: "Receipt",
+    leftOut: "The model no longer sees this: it does not fit into its context",
     delete: "Delete from here on…",
     deleteTitle: "Delete this question?",
     deleteText: "Its answer, and everything that was said after it on this branch, will be gone for good.",

@@ -58,6 +58,7 @@ from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
 from mainspring.api.personal import personal_operations
 from mainspring.api.presets import preset_operations
+from mainspring.api.receipts import receipt_operations
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
 from mainspring.api.session import session_operations
@@ -224,6 +225,7 @@ def _stateful_routes(services: Services) -> list[Operation]:
         *conversation_operations(services, kept.conversations),
         *transfer_operations(services, kept),
         *chat_operations(services, kept),
+        *receipt_operations(services, kept.receipts),
         *share_operations(services, kept),
         *preset_operations(services, kept),
         *personal_operations(services, kept),

@@ -22,6 +22,7 @@ from mainspring.responses.chats import Chats
 from mainspring.responses.conversations import Conversations
 from mainspring.responses.personal import PersonalInstructions
 from mainspring.responses.presets import Presets
+from mainspring.responses.receipts import Receipts
 from mainspring.responses.service import Responses
 from mainspring.responses.transfer import Transfer
 from mainspring.retrieval.attaching import Attaching
@@ -78,6 +79,7 @@ class Stateful:
     transfer: Transfer
     presets: Presets
     personal: PersonalInstructions
+    receipts: Receipts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,13 @@ class Sampler:
         if self._has_penalty:
             self._counts[token] += 1
 
+    def correct(self, drawn: int, instead: int) -> None:
+        """Another token than the one that was drawn last is appended: penalties count that one."""
+        if self._has_penalty:
+            self._counts[drawn] -= 1
+            self._counts[instead] += 1
+            self._counts += Counter()  # of those that are left
+
     def _adjusted(self, row: Row, mask: NDArray[np.bool_] | None) -> Row:
         row = row.copy()
         if self._counts:

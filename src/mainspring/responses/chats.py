@@ -24,6 +24,7 @@ from mainspring.store import shares
 from mainspring.store.chats import Chat, Wanted
 from mainspring.store.db import Database
 from mainspring.store.personal import personal_of
+from mainspring.store.receipts import add_traces, traces_of
 from mainspring.store.responses import (
     Entry,
     Kept,
@@ -296,6 +297,7 @@ async def _copy(connection: AsyncConnection, path: Sequence[Turn], chat: str) ->
         await add_items(connection, id, turn.given, is_output=False)
         await add_items(connection, id, turn.outputs, is_output=True, start=len(turn.given))
         await note_said(connection, id, [*turn.given, *turn.outputs])
+        await add_traces(connection, id, await traces_of(connection, old.id))
         previous = id
     return previous
 

@@ -113,6 +113,8 @@ export async function createTurn(chat: string, ask: Ask): Promise<Turn> {
     previous_response_id: previous,
     include: ["message.output_text.logprobs", ...(stores.length > 0 ? ["file_search_call.results"] : [])],
     top_logprobs: 5,
+    // What does not fit is left out, and marked.
+    truncation: "auto",
     ...(prefix && { prefix }),
     ...(stores.length > 0 && searching(stores, input, Boolean(prefix))),
   };
@@ -140,7 +142,7 @@ const LONGEST_SEARCH = 2048;
 function searching(stores: string[], input: Item[], isBegun: boolean): object {
   const tool = { type: "file_search", vector_store_ids: stores, max_num_results: MOST_PASSAGES };
   const search = isBegun ? "" : questionText(input).slice(0, LONGEST_SEARCH);
-  return { tools: [tool], truncation: "auto", ...(search && { search }) };
+  return { tools: [tool], ...(search && { search }) };
 }
 
 export function getResponse(id: string, signal: AbortSignal): Promise<Response> {

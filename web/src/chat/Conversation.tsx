@@ -1,7 +1,7 @@
 /** The turns of the branch that is shown, and the field below that goes on from the last. */
 
 import { useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { lazy, Suspense, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { chatQuery, noteChat, updateChat } from "../api/chats";
 import type { Chat, ChatSettings } from "../api/types";
 import { CompareButton } from "../compare/CompareButton";
@@ -19,6 +19,8 @@ import { SettingsButton } from "./SettingsButton";
 import { type TurnStore, useTree } from "./store";
 import { Turns } from "./Turns";
 import { pathThrough } from "./tree";
+
+const ContextMeter = lazy(() => import("./receipt/ContextMeter"));
 
 interface Props {
   chat: Chat;
@@ -74,6 +76,11 @@ export function Conversation({ chat, store, at }: Props) {
         <ModelPicker model={model} onChange={chooseModel} />
         <SettingsButton settings={chat.settings} onChange={change} />
         <CompareButton settings={chat.settings} onChange={change} />
+        {last !== null && (
+          <Suspense>
+            <ContextMeter store={store} last={last} />
+          </Suspense>
+        )}
       </Composer>
     </>
   );

@@ -7,6 +7,7 @@ import { useEffect, useState, useSyncExternalStore } from "react";
 import { type Ask, cancelResponse, createTurn, deleteBranch, getResponse, listTurns } from "../api/chats";
 import type { Turn } from "../api/types";
 import { strings } from "../strings";
+import { Cut } from "./cut";
 import { follow } from "./follow";
 import { hasWords } from "./items";
 import { isActive, settle } from "./reduce";
@@ -22,6 +23,8 @@ export class TurnStore {
   readonly #watchers = new Set<() => void>();
   readonly #closing = new AbortController();
   #tellsSoon = false;
+  /** What of it the model was not shown any more. */
+  readonly cut = new Cut();
 
   constructor(readonly chat: string) {}
 

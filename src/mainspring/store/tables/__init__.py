@@ -24,6 +24,7 @@ from mainspring.store.tables.governed import (
     wanted,
 )
 from mainspring.store.tables.presets import personal_instructions, presets
+from mainspring.store.tables.receipts import response_traces
 from mainspring.store.tables.responses import (
     conversation_items,
     conversations,
@@ -74,6 +75,7 @@ __all__ = [
     "requests",
     "response_events",
     "response_items",
+    "response_traces",
     "responses",
     "service_accounts",
     "sessions",
