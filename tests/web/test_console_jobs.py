@@ -153,7 +153,7 @@ def test_no_job_is_made_before_its_files_have_arrived(page: Any, server: Server,
     upload(form, "Training file", "good.jsonl", lines(*map(example, WORDS)))
     chosen(form, "Training file")
     held: list[Any] = []
-    page.route("**/v1/files", held.append)
+    page.route("**/v1/files", lambda route: held.append(route))
     upload(form, "Validation file", "late.jsonl", b"not json")
     form.get_by_role("status").get_by_text("Uploading").wait_for()
     press(form, "Create")
