@@ -15,7 +15,7 @@ from tests.web.conftest import why_not
 pytestmark = [pytest.mark.model, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
 LIGHTHOUSE = "The lighthouse of Skerry Point was built in 1874 by the engineer Ada Thornbury. It is 41 metres high.\n"
-HOSTILE = "<img src=x onerror=window.hit=1> ‮{{7*7}}"
+HOSTILE = "<img src=x onerror=window.hit=1> \u202e{{7*7}}"
 
 
 @pytest.fixture(scope="module")
