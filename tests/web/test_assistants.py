@@ -166,6 +166,7 @@ def test_what_all_chats_are_told_is_told_to_the_model(page: Any, server: Server,
     page.goto(server.base_url)
     page.get_by_role("button", name="Account").click()
     page.get_by_role("menuitem", name="Custom instructions…").click()
+    page.get_by_label("Tell all of my chats").check()
     page.get_by_label("What should answers know about you?").fill("I am Ada.")
     page.get_by_label("How should answers be?").fill("x" * 2000)
     assert len(page.get_by_label("How should answers be?").input_value()) == 1500

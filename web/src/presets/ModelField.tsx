@@ -17,7 +17,7 @@ export function ModelField({ model, none }: Props) {
   const { data: models = [] } = useQuery(modelsQuery);
   const names = models.map((each) => each.id);
   return (
-    <div className="flex min-w-0 flex-col gap-1.5">
+    <div className="col-span-2 flex min-w-0 flex-col gap-1.5 sm:col-span-1">
       <label htmlFor={id} className="font-medium text-sm">
         {strings.form.model}
       </label>
