@@ -41,16 +41,19 @@ def tell(server: Server, how: str, responses: Iterable[str]) -> None:
     """A line of the table."""
     same = num = tokens = stand = together = guessed = cached = 0
     first: list[int] = []
+    far = 0.0
     for response in responses:
         made, verdict = again(server, response)
         [run] = verdict["runs"]
         num, same, tokens = num + 1, same + bool(verdict["identical"]), tokens + made["tokens"]
         stand += run["drawn_again"] or 0
+        far = max(far, run["farthest"] or 0.0)
         first += [run["token"]] if run["token"] is not None else []
         together = max(together, made["computed_together"])
         guessed, cached = guessed + made["guessed_tokens"], cached + made["cached_tokens"]
     print(
-        f"| {how} | {together} | {cached} | {guessed} | {same} of {num} | {stand} of {tokens} | {sorted(first)} |",
+        f"| {how} | {together} | {cached} | {guessed} | {same} of {num} | {stand} of {tokens} | {far:.3f} "
+        f"| {sorted(first)} |",
         flush=True,
     )
 
@@ -59,8 +62,9 @@ def main(model: Path, num: int = 16, tokens: int = 96) -> None:
     """Run all of them."""
     questions = [f"Tell me about {TOPICS[at % len(TOPICS)]}, in a few paragraphs ({at})." for at in range(num)]
     repeating = [f"{FACTS}\nWrite down facts {at} to {at + 9} again, word by word." for at in range(num)]
-    print("| made | most together | tokens cached | guessed | the same again | draws that stand | first difference |")
-    print("|---|---|---|---|---|---|---|")
+    names = ("made", "most together", "tokens cached", "guessed", "the same again", "draws that stand")
+    print(f"| {' | '.join((*names, 'farthest', 'first difference'))} |")
+    print("|---|---|---|---|---|---|---|---|")
     with running(model) as server:
         tell(server, "one by one", [ask(server, each, tokens) for each in questions])
         tell(server, "one by one, prompt cached", [ask(server, each, tokens) for each in questions])

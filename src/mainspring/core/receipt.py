@@ -81,10 +81,10 @@ class Computed(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="
         together: most sequences that were computed in one step with it, itself included; 0 if the engine does not tell.
         guessed: tokens that were tried ahead.
         parted: of an answer that followed another one: where something else was drawn, the place behind its last token
-            included.
+            included, and how much probability lay between the draw and the token that it followed.
     """
 
     ids: bytes
     together: int = 0
     guessed: int = 0
-    parted: tuple[int, ...] = ()
+    parted: tuple[tuple[int, float], ...] = ()

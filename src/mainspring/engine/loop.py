@@ -160,7 +160,7 @@ class Engine:
         token = sequence.sampler.pick(row, mask)
         is_end = self._backend.is_end(token)
         if sequence.follows is not None:
-            wanted = sequence.follow(token, is_end=is_end)
+            wanted = sequence.follow(token, end=self._backend.eos, is_end=is_end)
             token, is_end = (token, True) if wanted is None else (wanted, False)
         if is_end:
             return sequence.finish("stop")

@@ -55,7 +55,7 @@ class Sequence:
     num_together: int = 0  # the loop's: most sequences of a step of it
     num_guessed: int = 0  # the loop's: drafts that were computed
     follows: tuple[int, ...] | None = None  # tokens that it is to have, whatever is drawn
-    parted: list[int] = field(default_factory=list[int])  # the loop's: where something else was
+    parted: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])  # the loop's: where it was not
 
     @property
     def adapter(self) -> str | None:
@@ -96,13 +96,14 @@ class Sequence:
             self.events.insert(0, msgspec.structs.replace(self.prompted, cached=self.num_cached or 0))
             self.prompted = None
 
-    def follow(self, drawn: int, *, is_end: bool) -> int | None:
-        """The token to go on with, where `drawn` was drawn; None if the answer that is followed ends here."""
+    def follow(self, drawn: int, *, end: int, is_end: bool) -> int | None:
+        """The token to go on with, where `drawn` was drawn; None if the answer that is followed ends here, with `end`
+        or another token like it."""
         assert self.follows is not None, "it follows another one"
         at = len(self.tokens) - self.num_prompt
         wanted = self.follows[at] if at < len(self.follows) else None
         if drawn != wanted and not (wanted is None and is_end):
-            self.parted.append(at)
+            self.parted.append((at, self.sampler.distance(end if wanted is None else wanted)))
         if wanted is not None and wanted != drawn:
             self.sampler.correct(drawn, wanted)
         return wanted

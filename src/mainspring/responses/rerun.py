@@ -28,6 +28,10 @@ AROUND = 60
 
 _MISSING = object()
 
+NEAR, NEAR_SORTED = 0.15, 0.4
+"""Of probability: what rounding moves draws by at most; measured were 0.05, and 0.25 with `top_p`, where words of like
+probability change places (docs/LOG.md). Another seed's draws were 0.4 off on average, and 0.9 at most."""
+
 Check = Callable[[Weights], Awaitable[str | None]]
 """Why a model cannot be what it was, if it cannot: it is gone, or its files are others."""
 
@@ -53,8 +57,9 @@ class RerunGeneration(msgspec.Struct, kw_only=True):
         token, character: the first ones that differ, from 0; of all the model wrote: thoughts, then text, then calls.
         original, again: both texts around that place.
         drawn_again: of the original's tokens, how many are drawn again if what comes before each of them is the
-            original's, rounding apart; of an answer that came out the same all are. Null where the model reads text in
-            other tokens.
+            original's. Null where the model reads text in other tokens.
+        farthest: of those that are not, how much probability lies between the draw and the token, at most. Rounding
+            moves draws a little (`NEAR`); another seed, prompt or model moves them anywhere.
         weights, engine: what it was computed with now.
         computed_together, guessed_tokens: see the receipt.
     """
@@ -68,6 +73,7 @@ class RerunGeneration(msgspec.Struct, kw_only=True):
     again: Around | None = None
     tokens: int | None = None
     drawn_again: int | None = None
+    farthest: float | None = None
     weights: Weights | None = None
     engine: EngineBuild | None = None
     computed_together: int | None = None
@@ -81,6 +87,8 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
         deployment: the one that was asked, if it was another than the receipt's.
         identical: all generations came out the same, and nothing of the record has been altered; null if that could
             not be found out.
+        consistent: identical, or no draw is farther from the original's token than rounding explains: the answer was
+            made as the receipt says, and its words are those.
         why: why not, or why nobody knows.
         receipt: whether the receipt that was sent is the one that the server gives.
         differs_at: where it is another, as a JSON pointer.
@@ -90,6 +98,7 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     deployment: str | None
     identical: bool | None
+    consistent: bool | None
     why: str | None
     altered: list[str]
     receipt: Literal["matches", "differs", "not sent"]
@@ -123,9 +132,15 @@ async def rerun(wanted: Wanted, parts: Parts, receipt: Json, generate: Generate,
     if why is None:
         why = next((each.why for each in runs if each.why is not None), None)
     return Rerun(
-        id=wanted.id, deployment=wanted.model, identical=_verdict(runs, parts, why), why=why, altered=parts.altered,
-        receipt=sent, differs_at=at, runs=runs,
+        id=wanted.id, deployment=wanted.model, identical=(same := _verdict(runs, parts, why)),
+        consistent=None if same is None else not parts.altered and all(map(_is_near, runs, parts.generations)), why=why,
+        altered=parts.altered, receipt=sent, differs_at=at, runs=runs,
     )  # fmt: skip
+
+
+def _is_near(run: RerunGeneration, made: Generation) -> bool:
+    most = NEAR if made.sampling.top_p >= 1.0 else NEAR_SORTED
+    return bool(run.identical) or (run.farthest is not None and run.farthest <= most)
 
 
 def _why_not(parts: Parts) -> str | None:
@@ -251,21 +266,21 @@ async def _made(
     texts = f"{made.thought}{made.said}{made.called}", heard.text
     _compare(run, (original, now.ids), texts, by_tokens=reads_alike)
     if run.identical:
-        run.drawn_again = len(original) // 4 if reads_alike else None
+        run.drawn_again, run.farthest = (len(original) // 4, 0.0) if reads_alike else (None, None)
     elif reads_alike:
         follows = msgspec.structs.replace(request, id=new_id("rerun_"), follows=original)
-        run.drawn_again = await _drawn_again(follows, len(original) // 4, generate)
+        await _follow(run, follows, len(original) // 4, generate)
 
 
-async def _drawn_again(request: GenerateRequest, num: int, generate: Generate) -> int | None:
-    """Of the tokens that an answer has, how many would be drawn again in their places."""
+async def _follow(run: RerunGeneration, request: GenerateRequest, num: int, generate: Generate) -> None:
+    """Of the tokens that an answer has, how many would be drawn again in their places, and how near the others are."""
     heard = _Heard()
     async with aclosing(generate(request)) as events:
         async for event in events:
             heard.note(event)
-    if heard.computed is None:
-        return None
-    return num - sum(at < num for at in heard.computed.parted)
+    if heard.computed is not None:
+        run.drawn_again = num - sum(at < num for at, _ in heard.computed.parted)
+        run.farthest = max((far for _, far in heard.computed.parted), default=0.0)
 
 
 def _other(before: Prompted, now: Prompted) -> str | None:

@@ -78,10 +78,11 @@ def test_an_answer_that_follows_another_says_where_something_else_was_drawn(pena
         ids[2] = (ids[2] + 1) % backend.num_tokens
     other = of(run(backend, engine, sampling=sampling, follows=packed(ids)), Computed)
     assert other.ids == packed(ids)
-    assert other.parted[0] == 2
+    assert other.parted[0][0] == 2
+    assert all(0 < far <= 1 for _, far in other.parted)
     shorter = of(run(backend, engine, sampling=sampling, follows=original.ids[:-8]), Computed)
     assert shorter.ids == original.ids[:-8]
-    assert shorter.parted == (len(unpacked(shorter.ids)),)
+    assert [at for at, _ in shorter.parted] == [len(unpacked(shorter.ids))]
 
 
 def test_tokens_that_the_model_has_not_are_refused() -> None:
@@ -104,3 +105,20 @@ def test_a_token_that_was_not_drawn_is_penalised_in_its_place() -> None:
     assert corrected.pick(row) == drawn.pick(row) == 0
     corrected.correct(0, 1)
     assert (corrected.pick(row), drawn.pick(row)) == (0, 1)
+
+
+@pytest.mark.parametrize("fields", [{}, {"top_p": 0.7}, {"temperature": 0.5}, {"temperature": 0.0}])
+def test_how_far_a_draw_was_from_a_token(fields: dict[str, float]) -> None:
+    import numpy as np
+
+    row = np.log(np.array([0.1, 0.2, 0.3, 0.4], np.float32))
+    for seed in range(50):
+        sampler = Sampler(Sampling(seed=seed, **fields), 0)
+        drawn = sampler.pick(row)
+        distances = [sampler.distance(token) for token in range(4)]
+        assert distances[drawn] == pytest.approx(0, abs=1e-6)
+        assert all(far > 1e-6 for token, far in enumerate(distances) if token != drawn)
+        assert max(distances) <= 1.5
+    if not fields:  # by the order of ids: a draw that fell on the first is 0.1 and what was left from the third
+        found = next(s for s in (Sampler(Sampling(seed=seed), 0) for seed in range(99)) if s.pick(row) == 0)
+        assert found.distance(2) == pytest.approx(found.distance(1) + 0.2, abs=1e-6)

@@ -33,7 +33,8 @@ def receipts(here: Installation) -> Receipts:
 
 
 async def receipt(receipts: Receipts, name: str) -> dict[str, Any]:
-    return msgspec.to_builtins(await receipts.receipt("default", name, OWNER))
+    found = await receipts.receipt("default", name, OWNER)
+    return msgspec.json.decode(msgspec.json.encode(found))
 
 
 async def again(here: Installation, receipts: Receipts, name: str, **fields: Any) -> Rerun:

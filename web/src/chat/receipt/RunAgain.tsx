@@ -48,27 +48,28 @@ export function RunAgain({ receipt }: { receipt: Receipt }) {
 }
 
 function Verdict({ rerun, receipt }: { rerun: Rerun; receipt: Receipt }) {
-  if (rerun.identical === true) {
-    return <Line look="good" text={rerun.deployment === null ? say.identical : say.identicalText} />;
-  }
+  const isOther = rerun.deployment !== null;
+  if (rerun.identical === true) return <Line look="good" text={isOther ? say.identicalText : say.identical} />;
   const different = rerun.runs.filter(({ identical }) => identical === false);
+  const isRounded = rerun.consistent === true && !isOther;
   return (
     <div className="flex flex-col gap-2">
-      <Line look="bad" text={rerun.identical === false ? say.differs : (rerun.why ?? say.unknown)} />
+      {isRounded ? (
+        <Line look="good" text={say.rounded} />
+      ) : (
+        <Line look="bad" text={rerun.identical === false ? say.differs : (rerun.why ?? say.unknown)} />
+      )}
       {different.map((run) => (
-        <Difference
-          key={run.generation}
-          run={run}
-          made={receipt.generations[run.generation]}
-          isOther={!!rerun.deployment}
-        />
+        <Difference key={run.generation} run={run} made={receipt.generations[run.generation]} />
       ))}
+      {different.length > 0 && !isOther && (
+        <p className="text-soft text-sm">{rerun.consistent === false ? say.far : say.rounding}</p>
+      )}
     </div>
   );
 }
 
-function Difference({ run, made, isOther }: { run: Run; made: Generation | undefined; isOther: boolean }) {
-  const reasons = isOther || made === undefined ? [] : reasonsIn(made);
+function Difference({ run, made }: { run: Run; made: Generation | undefined }) {
   return (
     <>
       {run.character !== null && <p className="text-sm">{say.place(run.character, run.token)}</p>}
@@ -79,23 +80,8 @@ function Difference({ run, made, isOther }: { run: Run; made: Generation | undef
       {run.drawn_again !== null && made?.tokens != null && (
         <p className="text-sm">{say.drawn(run.drawn_again, made.tokens)}</p>
       )}
-      {reasons.map((reason) => (
-        <p key={reason} className="text-soft text-sm">
-          {reason}
-        </p>
-      ))}
     </>
   );
-}
-
-/** Why the sums of the first time may have been rounded in another way. */
-function reasonsIn({ computed_together, guessed_tokens, cached_tokens }: Generation): string[] {
-  const reasons = [
-    say.rounding((computed_together ?? 1) - 1),
-    guessed_tokens ? say.guessing : "",
-    cached_tokens ? say.cache : "",
-  ];
-  return reasons.filter(Boolean).slice(0, 1);
 }
 
 function Text({ name, around }: { name: string; around: Run["original"] }) {

@@ -93,6 +93,8 @@ export interface Run {
 export interface Rerun {
   deployment: string | null;
   identical: boolean | null;
+  /** Whether rounding explains all that differs. */
+  consistent: boolean | null;
   why: string | null;
   runs: Run[];
 }

@@ -83,13 +83,11 @@ export const strings = {
     original: "Then",
     now: "Now",
     end: "(ends here)",
-    rounding: (others: number) =>
-      others > 0
-        ? `Then, up to ${number.format(others)} other answers were computed in the same steps: sums are rounded differently beside others, so a difference proves nothing.`
-        : "",
-    guessing:
-      "Then, tokens were guessed ahead, which rounds sums differently: so a difference proves nothing. An answer with a seed is made without guesses.",
-    cache: "Then, a part of the prompt came from the cache, where it may have been rounded differently.",
+    rounded:
+      "Confirmed, rounding apart: behind the original’s own words, each is drawn where the receipt says, or just beside it.",
+    rounding:
+      "Sums of floating-point numbers depend on what is computed beside them and on what the cache holds, so that a word here and there comes out otherwise.",
+    far: "That is more than rounding explains: this model, prompt and seed do not make this answer.",
     unknown: "Nobody can tell.",
   },
 
