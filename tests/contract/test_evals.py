@@ -73,7 +73,7 @@ def start(client: OpenAI, eval_id: str, source: Any, **more: Any) -> Any:
 
 
 def until(client: OpenAI, run: Any) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while run.status in ("queued", "in_progress"):
         assert time.monotonic() < deadline, run
         time.sleep(0.03)
@@ -326,6 +326,74 @@ def test_stored_chats_are_evaluated(target: GovernedTarget, kind: str) -> None:
     assert item.sample.input[0].role == "user"
 
 
+def test_stored_responses_are_evaluated(target: GovernedTarget) -> None:
+    client = sdk(target, "openai")
+    labels, look = {"tag": "evaluated"}, {"type": "function", "name": "look", "parameters": None, "strict": None}
+    asks: list[dict[str, Any]] = [
+        {"input": "one", "metadata": labels, "instructions": "Be a Pirate.", "temperature": 0.5},
+        {"input": "!call", "metadata": labels, "tools": [look], "user": "ada"},
+        {"input": "three", "metadata": {"tag": "other"}},
+        {"input": "four", "metadata": labels, "store": False},
+    ]
+    first, called, *_ = [client.responses.create(model="fake", **ask) for ask in asks]
+    second = client.responses.create(model="fake", input="two", previous_response_id=first.id, metadata=labels)
+    with target.http() as http:
+        chat = http.post("/v1/x/chats", json={}).json()["id"]
+        turn = {"model": "fake", "input": "the owner's alone", "metadata": labels}
+        assert http.post(f"/v1/x/chats/{chat}/turns", json=turn).is_success
+    made = create(client, {**HAS, "reference": ""}, data_source_config={"type": "logs", "metadata": labels})
+    own = create(client)
+    all_of_them: Any = {"type": "responses", "source": {"type": "responses"}}
+    refused(lambda: start(client, own.id, all_of_them), "data_source.source.type", "logs")
+
+    run = ran(client, made.id, all_of_them)
+    assert (run.status, run.result_counts.total, run.per_model_usage) == ("completed", 3, [])
+    listed = raw(target, "openai", f"/{made.id}/runs/{run.id}/output_items").json()
+    check("EvalRunOutputItemList", listed)
+    shown = {each["datasource_item"]["id"]: each for each in listed["data"]}  # in the order in which they were graded
+    begun, with_tool, went_on = (shown[made.id]["datasource_item"] for made in (first, called, second))
+    system = {"role": "system", "content": "Be a Pirate."}
+    assert begun["input"] == [system, {"role": "user", "content": "one"}]
+    sample = shown[called.id]["sample"]
+    assert (with_tool["input"][0]["content"], sample["finish_reason"]) == ("!call", "tool_calls")
+    assert sample["output"][0]["tool_calls"][0]["function"]["name"] == "look"
+    said = [
+        *begun["input"][1:],
+        {"role": "assistant", "content": first.output_text},
+        {"role": "user", "content": "two"},
+    ]
+    assert went_on["input"] == said, "what it went on from, without the other response's instructions"
+
+    for wanted, count in (
+        ({"instructions_search": "pirate"}, 1), ({"temperature": 0.5}, 1), ({"users": ["ada", "bob"]}, 1),
+        ({"tools": ["look"]}, 1), ({"model": "fake"}, 3), ({"created_after": int(time.time()) + 60}, 0),
+    ):  # fmt: skip
+        found = ran(client, made.id, {"type": "responses", "source": {"type": "responses", **wanted}})
+        assert found.result_counts.total == count, wanted
+    reference: Any = {"type": "item_reference", "item_reference": "item.input"}
+    anew = ran(client, made.id, {**all_of_them, "model": "fake", "input_messages": reference})
+    assert (anew.result_counts.passed, anew.per_model_usage[0].invocation_count) == (3, 3)
+
+
+def test_responses_are_sampled_in_their_own_words(target: GovernedTarget) -> None:
+    client = sdk(target, "openai")
+    named = {**HAS, "input": "{{sample.output_json.word}}", "reference": "x", "operation": "ne"}
+    called = {**HAS, "input": "{{sample.output_tools[0].function.name}}", "reference": "look"}
+    schema = {"type": "object", "properties": {"word": {"const": "x"}}, "required": ["word"]}
+    asked = {"type": "responses", **{key: value for key, value in completions({"q": "a"}).items() if key != "type"}}
+    text: Any = {"format": {"type": "json_schema", "name": "s", "schema": schema}}
+    run = ran(client, create(client, named).id, {**asked, "sampling_params": {"text": text}})
+    assert (run.status, run.result_counts.failed) == ("completed", 1)
+    assert run.data_source.to_dict()["sampling_params"] == {"text": text}
+    tools = [{"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}]
+    asked |= {key: value for key, value in completions({"q": "!call"}).items() if key != "type"}
+    run = ran(client, create(client, called).id, {**asked, "sampling_params": {"tools": tools}})
+    assert run.result_counts.passed == 1
+    text["format"] |= {"schema": {"type": "object", "properties": {"a": {}}}, "strict": True}
+    refused(lambda: start(client, create(client, named).id, {**asked, "sampling_params": {"text": text}}),
+            "data_source.sampling_params.text.format.schema", "additionalProperties")  # fmt: skip
+
+
 def test_a_model_is_bound_by_schemas_and_tools(target: GovernedTarget) -> None:
     client = sdk(target, "openai")
     named = {**HAS, "input": "{{sample.output_json.word}}", "reference": "x", "operation": "ne"}
@@ -406,7 +474,9 @@ def test_what_an_eval_cannot_be(target: GovernedTarget, fields: dict[str, Any], 
 @pytest.mark.parametrize(
     ("source", "param", "says"),
     [
-        ({"type": "responses", "source": {"type": "file_id", "id": "a"}}, "data_source.type", "responses"),
+        ({"type": "responses", "source": {"type": "file_id", "id": "a"}}, "data_source.input_messages", "Missing"),
+        ({"type": "responses", "source": {"type": "responses"}, "model": "fake"}, "data_source.model", "as they are"),
+        ({"type": "nothing", "source": {"type": "file_id", "id": "a"}}, "data_source.type", "nothing"),
         (completions({"a": "no q"}), "data_source.source.content[0].item", "'q' is missing"),
         (completions({"q": 1}), "data_source.source.content[0].item", "string is expected"),
         (completions({"q": "a"}, model=None), "data_source.model", "Missing"),
@@ -493,7 +563,7 @@ def test_what_is_asked_is_in_the_ledger_as_the_creator_s(target: GovernedTarget)
     made = create(client, {**GRADERS["score_model"][0], "pass_threshold": 1})
     run = ran(client, made.id, completions({"q": "a", "a": ""}, {"q": "b", "a": ""}))
     assert run.result_counts.passed == 2
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 240
     while True:
         with target.http() as http:
             answer = http.get(

@@ -10,7 +10,7 @@ import pytest
 from tests.contract.spec import check
 from tests.contract.target import KEY, Target, events, fake_target
 
-WAIT_S = 20
+WAIT_S = 120
 
 
 def ask(text: str, operation: str = "chat/completions", **fields: Any) -> bytes:

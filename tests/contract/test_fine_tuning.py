@@ -18,6 +18,7 @@ from tests.contract.test_node import FOLDER, NODE, PACKAGE
 from tests.unit.train.installation import examples
 
 ENDS = ("succeeded", "failed", "cancelled")
+WAIT_S = 240
 FOLDERS = {"openai": "/v1", "azure_v1": "/openai/v1", "azure": "/openai"}
 
 
@@ -50,7 +51,7 @@ def create(client: OpenAI, spell: str = "", **more: Any) -> FineTuningJob:
 def until(client: OpenAI, job_id: str, *statuses: str) -> tuple[FineTuningJob, list[str]]:
     """The job once it is in one of the statuses, and those that were seen on the way."""
     seen: list[str] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT_S
     while True:
         job = client.fine_tuning.jobs.retrieve(job_id)
         if not seen or seen[-1] != job.status:
@@ -399,7 +400,7 @@ def test_a_deployment_grades_for_a_job_in_its_own_process(target: GovernedTarget
     worth = float(said.rpartition(" ")[2]) - 10 * as_part
     assert 3 <= worth <= 4, said
     asked = {"start_time": int(time.time()) - 3600, "group_by": "model", "bucket_width": "1h"}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + WAIT_S
     with target.http() as http:
         while not any(bucket["results"] for bucket in http.get(f"{USAGE}/completions", params=asked).json()["data"]):
             assert time.monotonic() < deadline, "it is not in the ledger"

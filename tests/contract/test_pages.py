@@ -17,8 +17,8 @@ INDEX = '<!doctype html><head><base href="/"><script type="module" src="./assets
 DRAWING = '<!doctype html><script type="module" crossorigin src="./assets/a-1.js"></script>'
 SCRIPT = "console.log('built');" * 50
 PAGES = (
-    "/", "/sign-in", "/chat", "/chat/", "/chat/chat_1", "/chat/a/b", "/playground", "/playground/embeddings",
-    "/console", "/console/keys", "/s/abc", "/c/chat_1",
+    "/", "/sign-in", "/assistants", "/chat", "/chat/", "/chat/chat_1", "/chat/a/b", "/playground",
+    "/playground/embeddings", "/console", "/console/keys", "/s/abc", "/c/chat_1",
 )  # fmt: skip
 NO_PAGES = ("/chatter", "/sign-in/", "/s", "/nowhere", "/v1", "/v1/models", "/index.html", "/.built", "/docs/x")
 

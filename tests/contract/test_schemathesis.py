@@ -51,7 +51,10 @@ kept_services = services(
     webhooks=Webhooks(endpoints=NOTHING, courier=NOTHING, database=NOTHING, clock=SystemClock()),
     stored_chats=StoredChats(NOTHING, SystemClock(), 0), evals=cast("Any", object()),
     vector_stores=VectorStores(stores=NOTHING, attaching=NOTHING, search=NOTHING, align=NOTHING),
-    responses=Stateful(responses=NOTHING, conversations=NOTHING, chats=NOTHING, transfer=NOTHING),
+    responses=Stateful(
+        responses=NOTHING, conversations=NOTHING, chats=NOTHING, transfer=NOTHING, presets=NOTHING, personal=NOTHING,
+        receipts=NOTHING,
+    ),
     containers=Containers(NOTHING, SystemClock(), per_project=1, memory_bytes=2**30),
     control=cast("Any", object()), sessions=cast("Any", object()),
 )  # fmt: skip

@@ -276,7 +276,7 @@ async def relayed(vocabulary, core, tmp_path):
     server.bind(endpoint)
     task = asyncio.create_task(Relay(engine(vocabulary, core), endpoint).serve())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             yield server, lambda frame: server.send(frames.encode(frame))
     finally:
         task.cancel()

@@ -23,7 +23,7 @@ from tests.contract.target import DIALECTS, GovernedTarget, governed, in_catalog
 from tests.contract.test_fine_tuning import create, until
 from tests.contract.test_node import FOLDER, NODE, PACKAGE
 
-WAIT_S = 60
+WAIT_S = 240
 
 
 class Receiver:

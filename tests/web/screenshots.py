@@ -36,6 +36,15 @@ def ask(page: Any, base_url: str, api: Api, question: str, **settings: Any) -> N
     ended(page)
 
 
+def receipt(page: Any) -> None:
+    """Open the newest answer's, and have it made again."""
+    answers(page).last.get_by_role("button", name="More", exact=True).click()
+    page.get_by_role("menuitem", name="Receipt").click()
+    dialog = page.get_by_role("dialog", name="Receipt")
+    dialog.get_by_role("button", name="Run again").click()
+    dialog.get_by_text("Identical: the same").or_(dialog.get_by_text("Confirmed, rounding apart")).first.wait_for()
+
+
 def main(model: Path) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -52,6 +61,10 @@ def main(model: Path) -> None:
                 ask(page, server.base_url, api, QUESTION)
                 page.get_by_role("heading").first.hover()
                 shoot(page, "chat")
+                receipt(page)
+                shoot(page, "receipt")
+                ask(page, server.base_url, api, "What is a tide?", max_output_tokens=90, versus={"temperature": 1.2})
+                shoot(page, "compare")
                 for name in ("playground", "console"):
                     page.goto(f"{server.base_url}/{name}")
                     page.get_by_role("main").wait_for()

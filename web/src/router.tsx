@@ -74,7 +74,20 @@ const shared = createRoute({
   },
 });
 
-const newChat = createRoute({ getParentRoute: () => shell, path: "/", component: NewChatPage });
+const newChat = createRoute({
+  getParentRoute: () => shell,
+  path: "/",
+  // What the chat is to begin with.
+  validateSearch: ({ assistant }): { assistant?: string } =>
+    typeof assistant === "string" && assistant !== "" ? { assistant } : {},
+  component: NewChatPage,
+});
+
+const assistants = createRoute({
+  getParentRoute: () => shell,
+  path: "/assistants",
+  component: lazyRouteComponent(() => import("./presets/PresetsPage"), "PresetsPage"),
+});
 
 const chat = createRoute({
   getParentRoute: () => shell,
@@ -108,7 +121,7 @@ const routes = root.addChildren([
   signIn,
   shared,
   signedIn.addChildren([
-    shell.addChildren([newChat, chat, playground]),
+    shell.addChildren([newChat, chat, assistants, playground]),
     consoleLayout.addChildren(consolePages(consoleLayout)),
   ]),
 ]);

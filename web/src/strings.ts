@@ -43,6 +43,7 @@ export const strings = {
     closeNavigation: "Hide chats",
     navigation: "Chats",
     skip: "Skip to the message box",
+    assistants: "Assistants",
     playground: "Playground",
     account: "Account",
     console: "Console",
@@ -53,6 +54,7 @@ export const strings = {
     imported: (count: number) =>
       count === 1 ? "One chat was imported." : `${number.format(count)} chats were imported.`,
     importFailed: "This is no export of chats: neither of these pages nor ChatGPT’s conversations.json.",
+    instructions: "Custom instructions…",
     signOut: "Sign out",
     signOutEverywhere: "Sign out everywhere",
   },
@@ -106,6 +108,7 @@ export const strings = {
     /** Of a model that does not answer at once. */
     states: { idle: "loads with the first question", starting: "loading…", restarting: "restarting…" },
     settings: "Settings of this chat",
+    compare: "Compare two answers",
     attach: "Attach files",
     filesBusy: "Files are being read. They can be asked about once they are.",
   },
@@ -154,6 +157,8 @@ export const strings = {
     words: "Word probabilities",
     more: "More",
     fork: "Continue in a new chat",
+    receipt: "Receipt",
+    leftOut: "The model no longer sees this: it does not fit into its context",
     delete: "Delete from here on…",
     deleteTitle: "Delete this question?",
     deleteText: "Its answer, and everything that was said after it on this branch, will be gone for good.",

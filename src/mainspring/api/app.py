@@ -57,6 +57,9 @@ from mainspring.api.openai.uploads import upload_operations
 from mainspring.api.openai.vector_stores import vector_store_operations
 from mainspring.api.openai.webhooks import webhook_operations
 from mainspring.api.openapi import Operation, document
+from mainspring.api.personal import personal_operations
+from mainspring.api.presets import preset_operations
+from mainspring.api.receipts import receipt_operations
 from mainspring.api.routes import Handler, Routes
 from mainspring.api.services import Services
 from mainspring.api.session import session_operations
@@ -224,7 +227,10 @@ def _stateful_routes(services: Services) -> list[Operation]:
         *transfer_operations(services, kept),
         *change_operations(kept),
         *chat_operations(services, kept),
+        *receipt_operations(services, kept.receipts),
         *share_operations(services, kept),
+        *preset_operations(services, kept),
+        *personal_operations(services, kept),
         *ui_operations(services, kept),
     ]
 

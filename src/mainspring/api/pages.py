@@ -34,7 +34,7 @@ BUILT = ".built"
 _base = re.compile(rb'<base href="/"\s*/?>')
 """In index.html: what its own addresses are relative to."""
 ASSETS = "/assets/"
-EXACT = frozenset({"/", "/sign-in", "/chat", "/playground", "/console"})
+EXACT = frozenset({"/", "/sign-in", "/assistants", "/chat", "/playground", "/console"})
 BELOW = ("/c/", "/chat/", "/playground/", "/console/", "/s/")
 """Addresses of pages. They are the browser's to take apart; what is no page, the page says."""
 

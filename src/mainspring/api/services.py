@@ -21,6 +21,9 @@ from mainspring.governance.usage import Sums
 from mainspring.responses.changes import ChatChanges
 from mainspring.responses.chats import Chats
 from mainspring.responses.conversations import Conversations
+from mainspring.responses.personal import PersonalInstructions
+from mainspring.responses.presets import Presets
+from mainspring.responses.receipts import Receipts
 from mainspring.responses.service import Responses
 from mainspring.responses.transfer import Transfer
 from mainspring.retrieval.attaching import Attaching
@@ -75,6 +78,9 @@ class Stateful:
     conversations: Conversations
     chats: Chats
     transfer: Transfer
+    presets: Presets
+    personal: PersonalInstructions
+    receipts: Receipts
 
     @property
     def changes(self) -> ChatChanges:

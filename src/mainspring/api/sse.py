@@ -21,7 +21,7 @@ from mainspring.api.openai.replies import Tally
 from mainspring.api.services import Services
 from mainspring.core import log
 from mainspring.core.errors import DeadlineExceeded, MainspringError
-from mainspring.core.types import Event, GenerateRequest, Said, Screened, Spilled
+from mainspring.core.types import Event, Explained, GenerateRequest, Said, Screened, Spilled
 
 __all__ = ["GRACE_S", "Answer", "Run", "Writer"]
 
@@ -214,7 +214,7 @@ class Answer(Response):
         for number, event in ready:
             if isinstance(event, Screened):
                 self._work.note(event)
-            if not isinstance(event, Spilled):
+            if not isinstance(event, Spilled | Explained):
                 pieces.append(feed(number, event))
         return pieces
 

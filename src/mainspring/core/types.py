@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from mainspring.core.receipt import Computed, Prompted
+
 __all__ = [
     "Adapter",
     "ChatPrompt",
@@ -14,6 +16,7 @@ __all__ = [
     "EmbedRequest",
     "Embeddings",
     "Event",
+    "Explained",
     "FileRef",
     "FinishReason",
     "Finished",
@@ -209,6 +212,10 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
         adapter: what to compute it with; None for the model itself. The replica loads it if it has not.
         cites: numbers of passages: the only ones that markers in the answer may have (`models/cited.py`); none at all
             leaves markers free. Does nothing beside a constraint.
+        explains: tell what the model was shown and how the answer was computed (`core.receipt`), of the first choice.
+        beside: texts that were left out of the prompt, whose tokens are to be counted for that.
+        follows: tokens that the answer is to have whatever is drawn, each as four bytes, little-endian: `Computed` says
+            where something else was drawn. With `explains`, and one choice.
     """
 
     id: str
@@ -229,6 +236,9 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     prediction: str | None = None
     adapter: Adapter | None = None
     cites: tuple[int, ...] = ()
+    explains: bool = False
+    beside: tuple[str, ...] = ()
+    follows: bytes | None = None
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
@@ -317,7 +327,10 @@ class Spilled(msgspec.Struct, frozen=True, array_like=True, tag="o"):
 Said = Token | ToolCallDelta | Finished
 """What a model says."""
 
-Event = Said | Screened | Spilled
+Explained = Prompted | Computed
+"""What is told about that, if a request `explains`."""
+
+Event = Said | Explained | Screened | Spilled
 """And what governance has to say about it."""
 
 

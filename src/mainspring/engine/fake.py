@@ -29,6 +29,7 @@ from typing import Any, cast
 import msgspec
 
 from mainspring.core import errors
+from mainspring.core.receipt import Computed
 from mainspring.core.types import (
     ChatPrompt,
     Constraint,
@@ -49,6 +50,8 @@ from mainspring.core.types import (
     ToolCallDelta,
     Usage,
 )
+from mainspring.engine.fake_shown import shown
+from mainspring.engine.positions import packed
 
 __all__ = ["FakeEmbedder", "FakeEngine"]
 
@@ -185,6 +188,8 @@ class FakeEngine:
         self._seen.add(text)
         choices = [_Choice(request, prompt, index, info.context_length) for index in range(request.n)]
         told = len(encode(_broken_text(request)))
+        if request.explains:
+            yield shown(request, prompt, VOCABULARY, cached=cached, context_length=info.context_length, model=info)
         streams = [choice.events(len(prompt) + told, cached if index == 0 else most)
                    for index, choice in enumerate(choices)]  # fmt: skip
         while streams:  # one token of each choice in turn, as a batch would
@@ -235,7 +240,7 @@ class _Choice:
         self._num_top = request.sampling.logprobs
         self._echo = prompt if request.echo else ()
         sampling = request.sampling
-        varied = f"{sampling.seed} {index}" if sampling.temperature > 0 else ""
+        varied = f"{sampling.seed or None} {index}" if sampling.temperature > 0 else ""
         self._random = random.Random(_digest(f"{prompt} {varied}"))  # noqa: S311
         limit = min(
             request.max_tokens if request.max_tokens is not None else context_length, context_length - len(prompt)
@@ -252,6 +257,7 @@ class _Choice:
         self._calls = _calls(request)
         self._thought = "!think" in _text_of(request) and not _is_broken(request) and _may_think(request)
         self._rejected = len(encode(request.prediction)) if request.prediction else 0
+        self._explains = request.explains and index == 0
 
     def _cited(self, words: list[int]) -> list[int]:
         """With markers between them."""
@@ -269,9 +275,13 @@ class _Choice:
                 yield ToolCallDelta(self._index, number, "", id_, tool.name, tool.is_custom)
                 for at in range(0, len(arguments), 4):
                     yield ToolCallDelta(self._index, number, arguments[at : at + 4], is_custom=tool.is_custom)
+            if self._explains:
+                yield Computed(ids=packed(self._ids), together=1)
             yield Finished(self._index, "tool_calls", usage)
             return
         yield from self._tell(self._ids)
+        if self._explains:
+            yield Computed(ids=packed(self._ids), together=1)
         yield Finished(self._index, self._reason, usage)
 
     def _tell(self, ids: Sequence[int], *, echo: bool = False) -> Iterator[Token]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from mainspring.core.errors import MainspringError, from_wire
+from mainspring.core.receipt import Weights
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load
 
 __all__ = [
@@ -31,12 +32,14 @@ __all__ = [
 
 class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a replica is started with, as one line of JSON on its standard input: the weights' path, the endpoint to
-    connect to, `EngineSettings` as JSON, and the lock file of those who share this machine's cores (see `turn.py`)."""
+    connect to, `EngineSettings` as JSON, the lock file of those who share this machine's cores (see `turn.py`), and
+    what the catalog says of the weights."""
 
     model: str
     endpoint: str
     settings: msgspec.Raw
     turn: str | None = None
+    weights: Weights | None = None
 
 
 class Submit(msgspec.Struct, frozen=True, array_like=True, tag="submit"):

@@ -87,7 +87,7 @@ class Engine:
             self._scheduler.commit(batch)
             at = 0
             for work in batch.work:
-                outputs += self._advance(work, logits[at : at + work.num_rows])
+                outputs += self._advance(work, logits[at : at + work.num_rows], len(batch.work))
                 at += work.num_rows
         self._busy_s += self._monotonic() - started
         return outputs
@@ -102,8 +102,11 @@ class Engine:
         self.cancel(request_id)
         return request_id, error
 
-    def _advance(self, work: Work, rows: NDArray[np.float32]) -> list[Output]:
+    def _advance(self, work: Work, rows: NDArray[np.float32], together: int) -> list[Output]:
         sequence, request_id = work.sequence, work.sequence.request.id
+        sequence.num_together = max(sequence.num_together, together)
+        sequence.num_guessed += len(work.drafts)
+        sequence.tell_prompted()
         if request_id not in self._open:
             return []  # another choice of the request failed in this step
         if sequence.request.echo and work.start < sequence.num_prompt:
@@ -155,7 +158,11 @@ class Engine:
         if mask is not None and not mask.any():
             return sequence.finish("stop")
         token = sequence.sampler.pick(row, mask)
-        if self._backend.is_end(token):
+        is_end = self._backend.is_end(token)
+        if sequence.follows is not None:
+            wanted = sequence.follow(token, end=self._backend.eos, is_end=is_end)
+            token, is_end = (token, True) if wanted is None else (wanted, False)
+        if is_end:
             return sequence.finish("stop")
         self._append(sequence, token, row)
         matcher = sequence.matcher

@@ -17,9 +17,11 @@ import zmq
 from mainspring.core import log
 from mainspring.core.config import EngineSettings
 from mainspring.core.errors import InvalidRequest, MainspringError
+from mainspring.core.receipt import EngineBuild, Weights
 from mainspring.core.types import GenerateRequest, Load
 from mainspring.engine import frames
 from mainspring.engine.backend import Adapts, Backend
+from mainspring.engine.build import build_of
 from mainspring.engine.child import connect, run_child
 from mainspring.engine.draft import Drafter, speaks_like
 from mainspring.engine.loop import Engine, Output
@@ -41,11 +43,12 @@ class Replica:
     """Moves frames between the socket and the engine."""
 
     def __init__(
-        self, backend: Backend, engine: Engine, endpoint: str, turn: Turn | None = None, *, speculate: bool = True
-    ) -> None:
+        self, backend: Backend, engine: Engine, endpoint: str, turn: Turn | None = None, *, speculate: bool = True,
+        build: EngineBuild | None = None, weights: Weights | None = None,
+    ) -> None:  # fmt: skip
         self._engine = engine
         self._turn = turn or Turn(None)
-        self._preparer = Preparer(backend, speculate=speculate)
+        self._preparer = Preparer(backend, speculate=speculate, build=build, weights=weights)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = connect(self._context, zmq.PAIR, endpoint)
         # Prepared requests are handed over through a queue; the inproc socket only wakes the poller.
@@ -179,7 +182,9 @@ def main() -> None:
     def build(spec: frames.ReplicaSpec, settings: EngineSettings) -> Replica:
         backend, engine = make_engine(Path(spec.model), settings)
         turn = Turn(Path(spec.turn) if spec.turn else None)
-        return Replica(backend, engine, spec.endpoint, turn, speculate=settings.speculation == "auto")
+        speculate = settings.speculation == "auto"
+        build = build_of(settings)
+        return Replica(backend, engine, spec.endpoint, turn, speculate=speculate, build=build, weights=spec.weights)
 
     run_child(build)
 

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from mainspring.core import log
 from mainspring.core.errors import ContextLengthExceeded, InvalidRequest
+from mainspring.core.receipt import Prompted
 from mainspring.core.types import ChatPrompt, Constraint, GenerateRequest, InfillPrompt, TextPrompt, TokenPrompt
 from mainspring.engine.constraint import constraint_grammar
+from mainspring.engine.positions import digest, read, spans_of
 from mainspring.engine.vocabulary import FillsIn, InfillTokens, Vocabulary
 from mainspring.models.chat import ChatTemplate
 from mainspring.models.cited import cited_grammar
@@ -58,6 +60,19 @@ class Prompts:
         for token in request.sampling.logit_bias:
             self._check_token(token, "logit_bias")
         return Asked(tokens, max_total, plan)
+
+    def explain(self, request: GenerateRequest, tokens: Sequence[int]) -> Prompted:
+        """What the model is shown; `tokens` are the request's prompt."""
+        spans: tuple[tuple[int, int], ...] = ()
+        if isinstance(request.prompt, ChatPrompt):
+            prompt = request.prompt
+            pieces = self.template.render(prompt.messages, prompt.tools, prompt.thinking, continues=prompt.continues)
+            spans = spans_of(self._vocabulary, self.template, prompt, pieces, tokens)
+        return Prompted(
+            text=read(self._vocabulary, tokens), num_tokens=len(tokens), sha256=digest(tokens), spans=spans,
+            context_length=self._vocabulary.context_length, seed=request.sampling.seed,
+            beside=tuple(len(self._plain(text)) for text in request.beside),
+        )  # fmt: skip
 
     def reader(
         self, request: GenerateRequest, plan: AnswerPlan | None, monotonic: Callable[[], float]

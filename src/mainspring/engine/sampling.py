@@ -59,11 +59,14 @@ class Sampler:
         self._greedy = params.temperature < 1e-4 or params.top_p < 1e-6
         self._bias_ids = np.fromiter(params.logit_bias, np.int64)
         self._bias = np.fromiter(params.logit_bias.values(), np.float32)
+        self._row: Row | None = None  # that the last token was drawn from, penalties and mask included
+        self._mass = 0.0  # where in it the draw fell, as a share of all
 
     def pick(self, row: Row, mask: NDArray[np.bool_] | None = None) -> int:
         """The next token; `row` (shape: vocabulary) is not changed. `mask` is True where a token is allowed."""
         if mask is not None or self._has_penalty or self._bias.size:
             row = self._adjusted(row, mask)
+        self._row = row
         token = int(row.argmax()) if self._greedy else self._draw(row)
         if self._has_penalty:
             self._counts[token] += 1
@@ -73,6 +76,33 @@ class Sampler:
         """A token was appended without being drawn (a grammar forced it): penalties count it."""
         if self._has_penalty:
             self._counts[token] += 1
+
+    def distance(self, token: int) -> float:
+        """How much probability lies between where the last draw fell and `token`: 0 if that was drawn. Of a greedy
+        choice, how much likelier the chosen one was."""
+        assert self._row is not None, "something was drawn"
+        row = self._row.astype(np.float64)
+        weights = np.exp((row - row.max()) / (1.0 if self._greedy else self._params.temperature))
+        weights /= weights.sum()
+        if self._greedy:
+            return float(weights.max() - weights[token])
+        if self._params.top_p < 1.0:
+            order = np.argsort(-weights, kind="stable")
+            weights, token = weights[order], int(np.flatnonzero(order == token)[0])
+        cumulative = np.cumsum(weights)
+        total = float(cumulative[-1])
+        if self._params.top_p < 1.0:
+            total = float(cumulative[min(int(cumulative.searchsorted(self._params.top_p)), cumulative.size - 1)])
+        end = float(cumulative[token]) / total
+        start = end - float(weights[token]) / total
+        return max(start - self._mass, self._mass - end, 0.0)
+
+    def correct(self, drawn: int, instead: int) -> None:
+        """Another token than the one that was drawn last is appended: penalties count that one."""
+        if self._has_penalty:
+            self._counts[drawn] -= 1
+            self._counts[instead] += 1
+            self._counts += Counter()  # of those that are left
 
     def _adjusted(self, row: Row, mask: NDArray[np.bool_] | None) -> Row:
         row = row.copy()
@@ -94,7 +124,8 @@ class Sampler:
             return self._draw_nucleus(weights)
         # In two levels, because a cumulative sum of the whole row would cost more than everything else here.
         blocks = np.cumsum(np.add.reduceat(weights, range(0, weights.size, BLOCK)), dtype=np.float64)
-        mass = self._random.random() * float(blocks[-1])
+        self._mass = self._random.random()
+        mass = self._mass * float(blocks[-1])
         block = _find(blocks, mass)
         before = float(blocks[block - 1]) if block else 0.0
         start = block * BLOCK
@@ -110,5 +141,6 @@ class Sampler:
         candidates = candidates[np.argsort(-weights[candidates], kind="stable")]
         cumulative: NDArray[np.float64] = np.cumsum(weights[candidates], dtype=np.float64)
         last = min(int(cumulative.searchsorted(self._params.top_p * total)), cumulative.size - 1)
-        drawn = _find(cumulative[: last + 1], self._random.random() * float(cumulative[last]))
+        self._mass = self._random.random()
+        drawn = _find(cumulative[: last + 1], self._mass * float(cumulative[last]))
         return int(candidates[drawn])

@@ -7,9 +7,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.core.receipt import Computed, Prompted
 from mainspring.core.types import Event, Finished, FinishReason, GenerateRequest, Token, TokenLogprob, Usage
 from mainspring.engine.answer import Answer
 from mainspring.engine.constraint import Matcher
+from mainspring.engine.positions import packed
 from mainspring.engine.sampling import Sampler, logprob_of
 from mainspring.engine.speculation import Lookup
 from mainspring.engine.text import TextStream
@@ -49,6 +51,11 @@ class Sequence:
     finished: FinishReason | None = None  # the loop's
     last_row: NDArray[np.float32] | None = None  # the loop's: logits after the last echoed token
     events: list[Event] = field(default_factory=list[Event])  # the loop's: not sent yet
+    prompted: Prompted | None = None  # what it was shown, if that is to be told; the loop's, which tells it once
+    num_together: int = 0  # the loop's: most sequences of a step of it
+    num_guessed: int = 0  # the loop's: drafts that were computed
+    follows: tuple[int, ...] | None = None  # tokens that it is to have, whatever is drawn
+    parted: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])  # the loop's: where it was not
 
     @property
     def adapter(self) -> str | None:
@@ -83,6 +90,24 @@ class Sequence:
         if shown is not None:
             self.events.append(Token(shown.choice, shown.text, shown.num, shown.logprobs, echo=True))
 
+    def tell_prompted(self) -> None:
+        """It was admitted: what it was shown goes out first, with what of it was cached."""
+        if self.prompted is not None:
+            self.events.insert(0, msgspec.structs.replace(self.prompted, cached=self.num_cached or 0))
+            self.prompted = None
+
+    def follow(self, drawn: int, *, end: int, is_end: bool) -> int | None:
+        """The token to go on with, where `drawn` was drawn; None if the answer that is followed ends here, with `end`
+        or another token like it."""
+        assert self.follows is not None, "it follows another one"
+        at = len(self.tokens) - self.num_prompt
+        wanted = self.follows[at] if at < len(self.follows) else None
+        if drawn != wanted and not (wanted is None and is_end):
+            self.parted.append((at, self.sampler.distance(end if wanted is None else wanted)))
+        if wanted is not None and wanted != drawn:
+            self.sampler.correct(drawn, wanted)
+        return wanted
+
     def finish(self, reason: FinishReason) -> None:
         """Flush the answer and write the last event."""
         self.events += self.answer.finish()
@@ -92,4 +117,10 @@ class Sequence:
         )
         if self.request.prediction is not None and self.lookup is not None:
             usage = msgspec.structs.replace(usage, accepted=self.lookup.accepted, rejected=self.lookup.rejected)
+        if self.request.explains and self.choice == 0:
+            ids = packed(self.tokens[self.num_prompt :])
+            computed = Computed(
+                ids=ids, together=self.num_together, guessed=self.num_guessed, parted=tuple(self.parted)
+            )
+            self.events.append(computed)
         self.events.append(Finished(self.choice, self.finished, usage))

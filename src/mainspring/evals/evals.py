@@ -171,7 +171,7 @@ class Evals:
             )
         if origin.kind == "file":
             await self._check_file(project, origin.file)
-        if origin.kind == "chats":
+        if origin.is_log:
             origin = _of_logs(origin, found)
         if sampler is not None:
             length = self._model(sampler.model, project, "data_source.model")
@@ -331,16 +331,17 @@ def fair(waiting: Sequence[Job], held: Sequence[Job]) -> str | None:
 
 
 def _of_logs(origin: Origin, found: Eval) -> Origin:
-    """Stored chats that the evaluation is about as well. Raises InvalidRequest if it is about none."""
+    """What is stored that the evaluation is about as well. Raises InvalidRequest if it is about none."""
     if found.config["type"] == "custom":
         raise InvalidRequest(
-            "The evaluation has an item schema of its own, and stored chats have another: make one whose "
+            "The evaluation has an item schema of its own, and what is stored has another: make one whose "
             "data_source_config is of type logs.",
             param="data_source.source.type",
         )
     labels: dict[str, str] = found.config.get("metadata") or {}
     chats = msgspec.structs.replace(origin.chats, labels={**labels, **origin.chats.labels})
-    return msgspec.structs.replace(origin, chats=chats)
+    responses = msgspec.structs.replace(origin.responses, labels={**labels, **origin.responses.labels})
+    return msgspec.structs.replace(origin, chats=chats, responses=responses)
 
 
 def _config(given: Mapping[str, Any]) -> dict[str, Any]:

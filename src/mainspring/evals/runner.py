@@ -22,6 +22,7 @@ from mainspring.core.types import Usage
 from mainspring.evals import sample
 from mainspring.evals.criteria import Criterion, criteria_of
 from mainspring.evals.lines import lines_of
+from mainspring.evals.recalled import logged
 from mainspring.evals.schema import Mismatch, Schema
 from mainspring.evals.spec import Counts, RunSpec, RunState, Spent, spec_of, state_of, written
 from mainspring.graders.result import Graded
@@ -34,7 +35,6 @@ from mainspring.store.files import Files
 from mainspring.store.jobs import Job, change_job
 from mainspring.store.leases import LeaseLost
 from mainspring.store.outbox import announce
-from mainspring.store.stored_chats import page_of
 from mainspring.store.worker import Held
 
 __all__ = ["Runner", "end"]
@@ -136,7 +136,7 @@ class Runner:
     # -- load ----------------------------------------------------------------------------------------------------------
 
     async def _load(self, held: Held, spec: RunSpec, found: Eval) -> None:
-        source = self._chats(held, spec) if spec.origin.kind == "chats" else self._lines(held, spec, found)
+        source = self._logs(held, spec) if spec.origin.is_log else self._lines(held, spec, found)
         async with aclosing(source) as pieces:
             async for piece, after in pieces:
                 await self._keep(held, piece, after)
@@ -182,22 +182,22 @@ class Runner:
         if piece:
             yield piece, None
 
-    async def _chats(
+    async def _logs(
         self, held: Held, spec: RunSpec
     ) -> AsyncGenerator[tuple[list[dict[str, Any]], tuple[float, str] | None]]:
-        """Stored chats that are not among the items yet."""
+        """What is stored of chats or responses and not among the items yet."""
         state = state_of(held.job)
         after, left = state.after, (spec.origin.limit or self._max_items + 1) - state.loaded
         while (most := min(TOGETHER // 4, left)) > 0:
             async with self._database.read() as connection:
-                found = await page_of(
-                    connection, held.job.project, spec.origin.chats, after=after, limit=most,
-                    now_s=self._clock.now(),
-                )  # fmt: skip
+                found = await logged(
+                    connection, held.job.project, spec.origin, after=after, limit=most, now_s=self._clock.now()
+                )
             if not found:
                 return
-            after, left = (found[-1].created, found[-1].id), left - len(found)
-            yield [sample.item_of(chat) for chat in found], after
+            _, after = found[-1]
+            left -= len(found)
+            yield [item for item, _ in found], after
 
     # -- process -------------------------------------------------------------------------------------------------------
 
@@ -322,9 +322,7 @@ def _checked(line: bytes, number: int, schema: Schema) -> dict[str, Any]:
 async def _answered(spec: RunSpec, item: Item, seams: Seams) -> tuple[sample.Answered | None, dict[str, Any]]:
     """The answer to an item, and what the API shows of it."""
     if spec.sampler is None:
-        answered = (
-            sample.remembered(item.item) if spec.origin.kind == "chats" else sample.given(item.item.get("sample"))
-        )
+        answered = sample.remembered(item.item) if spec.origin.is_log else sample.given(item.item.get("sample"))
         return answered, answered.shown
     messages: Sequence[Any] = ()
     try:

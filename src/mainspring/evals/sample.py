@@ -222,13 +222,17 @@ def given(sample: Json | None) -> Answered:
 
 
 def remembered(kept: Json) -> Answered:
-    """The answer of a stored chat; `kept` is what `item_of` made."""
+    """The answer of a stored chat or response; `kept` is the item that was made of it."""
     found, sample = given(kept["sample"]), kept["sample"]
     asked = [
         {"role": str(each.get("role")), "content": _text(each.get("content"), "input")}
         for each in kept["item"]["input"]
     ]
-    more = {"finish_reason": sample["choices"][0]["finish_reason"], "usage": sample["usage"]}
+    [said] = found.shown["output"]
+    more = {
+        "output": [{**said, "tool_calls": sample["output_tools"] or None}],
+        "finish_reason": sample["choices"][0]["finish_reason"], "usage": sample["usage"],
+    }  # fmt: skip
     return msgspec.structs.replace(found, shown={**found.shown, "input": asked, **more})
 
 

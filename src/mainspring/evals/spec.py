@@ -6,6 +6,7 @@ import msgspec
 
 from mainspring.core.types import Constraint, Sampling, ToolUse, Usage
 from mainspring.store.jobs import Job
+from mainspring.store.response_filter import ResponseFilter
 from mainspring.store.stored_chats import ChatFilter
 
 __all__ = [
@@ -54,17 +55,24 @@ class Sampler(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where items come from: out of the request (they are there then), of a file, or of stored chats.
+    """Where items come from: out of the request (they are there then), of a file, of stored chats or of
+    stored responses.
 
     Args:
         file: its id.
-        chats: which of them, at most `limit`.
+        chats, responses: which of them, at most `limit`.
     """
 
-    kind: Literal["content", "file", "chats"]
+    kind: Literal["content", "file", "chats", "responses"]
     file: str = ""
     chats: ChatFilter = ChatFilter()
+    responses: ResponseFilter = ResponseFilter()
     limit: int | None = None
+
+    @property
+    def is_log(self) -> bool:
+        """Whether items are what models were asked and answered before."""
+        return self.kind in ("chats", "responses")
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -113,7 +121,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         loaded: items that are in the database; all of them once `is_loaded`.
-        after: of stored chats, (created, id) of the last one that was loaded.
+        after: of what is stored, (created, id) of the last one that was loaded.
         criteria: of each grader, how many items passed and failed.
     """
 

@@ -15,6 +15,7 @@ import msgspec
 from mainspring.core.clock import Clock
 from mainspring.core.config import Price
 from mainspring.core.errors import ContentFiltered, DeadlineExceeded, Forbidden, MainspringError, Unavailable
+from mainspring.core.receipt import Prompted
 from mainspring.core.seams import Count, Embed, Generate, Models
 from mainspring.core.types import (
     ChatPrompt,
@@ -203,7 +204,7 @@ class Meter:
             with self._accounted(use, guess):
                 async with aclosing(inner(request)) as events:
                     async for event in events:
-                        if use.first_s is None:
+                        if use.first_s is None and not isinstance(event, Prompted):
                             use.first_s = self._clock.monotonic()
                         if isinstance(event, Finished):
                             use.finish(event.usage)

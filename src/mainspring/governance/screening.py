@@ -19,6 +19,7 @@ from mainspring.core.seams import Generate
 from mainspring.core.types import (
     ChatPrompt,
     Event,
+    Explained,
     Finished,
     GenerateRequest,
     InfillPrompt,
@@ -127,7 +128,7 @@ class Screening:
                 if first and found:  # not before: whatever goes wrong until then has a status of its own
                     yield Screened(-1, found, reasons=reasons)
                 first = False
-                if isinstance(event, Screened | Spilled):
+                if isinstance(event, Screened | Spilled | Explained):
                     yield event
                     continue
                 for each in await case.said(event):

@@ -26,6 +26,7 @@ from mainspring.responses.toolbox import Toolbox
 from mainspring.responses.tools import Kinds
 from mainspring.store.db import Database
 from mainspring.store.jobs import change_job
+from mainspring.store.receipts import add_traces
 from mainspring.store.responses import add_events, change_response, find_response, items_of
 from mainspring.store.worker import Held
 
@@ -132,6 +133,7 @@ class _Writing:
         told = self.draft.take()
         async with self._held.writing() as (connection, job):
             await add_events(connection, self._ask.id, told[0].seq, [each.body for each in told])
+            await add_traces(connection, self._ask.id, self.loop.trace.take())
             await conclude(
                 connection, self._ask, made, given=self.context.given, outputs=self.loop.outputs(),
                 now_s=self._clock.now(),
@@ -148,9 +150,11 @@ class _Writing:
         async with self._flushing:
             told = self.draft.take(settled=True)
             state = self._state()
-            if not told and state is None:
+            traces = self.loop.trace.take()
+            if not told and state is None and not traces:
                 return
             async with self._held.writing(gets_on=bool(told)) as (connection, job):
+                await add_traces(connection, self._ask.id, traces)
                 if told:
                     await add_events(connection, self._ask.id, told[0].seq, [each.body for each in told])
                 if job.status == "queued":

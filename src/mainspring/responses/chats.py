@@ -17,6 +17,7 @@ from mainspring.responses.ask import Ask
 from mainspring.responses.changes import ChatChanges
 from mainspring.responses.ending import note_said
 from mainspring.responses.items import Response
+from mainspring.responses.personal import instructed
 from mainspring.responses.prompt import text_of
 from mainspring.responses.service import OPEN, Responses
 from mainspring.store import chats as kept
@@ -24,6 +25,8 @@ from mainspring.store import shares
 from mainspring.store.chat_changes import forget_changes, note_change
 from mainspring.store.chats import Chat, Wanted
 from mainspring.store.db import Database
+from mainspring.store.personal import personal_of
+from mainspring.store.receipts import add_traces, traces_of
 from mainspring.store.responses import (
     Entry,
     Kept,
@@ -135,7 +138,8 @@ class Chats:
             return await turns_in(connection, await kept.turns_of(connection, found.id, ids))
 
     async def ask(self, owner: str, id: str, ask: Ask, response: Response) -> Response:  # noqa: A002
-        """Say something in it. What it goes on from is `ask.previous`, any turn of it; None begins another tree.
+        """Say something in it. What it goes on from is `ask.previous`, any turn of it; None begins another tree. The
+        person's own instructions are put before those of the turn.
 
         Raises:
             MainspringError: as `Responses.enqueue`.
@@ -147,10 +151,21 @@ class Chats:
             changed = msgspec.structs.replace(found, head=ask.id, updated=self._clock.now(), title=title)
             await kept.change_chat(connection, changed)
 
-        ask = msgspec.structs.replace(ask, chat=id, owner=owner, background=True, stores=True)
+        instructions = await self._instructions(ask, owner, id)
+        response = msgspec.structs.replace(response, instructions=instructions)
+        ask = msgspec.structs.replace(
+            ask, chat=id, owner=owner, background=True, stores=True, instructions=instructions
+        )  # fmt: skip
         made = await self._responses.enqueue(ask, response, join)
         self.changes.ring(ask.project, owner)
         return made
+
+    async def _instructions(self, ask: Ask, owner: str, id: str) -> str | None:  # noqa: A002
+        """What the model is told of the chat, and of whoever asks."""
+        async with self._database.read() as connection:
+            found = await kept.find_chat(connection, ask.project, owner, id)
+            personal = await personal_of(connection, ask.project, owner)
+        return instructed(personal, ask.instructions, is_temporary=found.expires is not None)
 
     async def remove_turn(self, project: str, owner: str, id: str, turn: str) -> Chat:  # noqa: A002
         """Forget a turn and all that go on from it.
@@ -294,6 +309,7 @@ async def _copy(connection: AsyncConnection, path: Sequence[Turn], chat: str) ->
         await add_items(connection, id, turn.given, is_output=False)
         await add_items(connection, id, turn.outputs, is_output=True, start=len(turn.given))
         await note_said(connection, id, [*turn.given, *turn.outputs])
+        await add_traces(connection, id, await traces_of(connection, old.id))
         previous = id
     return previous
 

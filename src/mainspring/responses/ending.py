@@ -13,10 +13,12 @@ from mainspring.responses.fold import Folded, fold
 from mainspring.responses.items import Response, ResponseError
 from mainspring.responses.prompt import text_of
 from mainspring.responses.state import State
+from mainspring.responses.trace import ended, files_in
 from mainspring.store.chat_changes import note_change
 from mainspring.store.conversations import append, find_conversation, free
 from mainspring.store.jobs import Job, change_job
 from mainspring.store.outbox import announce
+from mainspring.store.receipts import END, add_traces, hashes_of, traces_of
 from mainspring.store.responses import (
     Entry,
     Kept,
@@ -56,6 +58,7 @@ async def conclude(
         del body["output"]
         await change_response(connection, ask.id, status=made.status, body=body)
         await add_items(connection, ask.id, outputs, is_output=True, start=len(given))
+        await _seal(connection, ask.id, outputs)
         if ask.chat:
             await note_said(connection, ask.id, [*given, *outputs])
             await note_change(connection, ask.chat)
@@ -71,6 +74,13 @@ async def conclude(
         await free(connection, ask.conversation, ask.id)
     if ask.background:
         await announce(connection, project=ask.project, type=f"response.{made.status}", object=ask.id, now_s=now_s)
+
+
+async def _seal(connection: AsyncConnection, response: str, outputs: Sequence[Entry]) -> None:
+    """What came of it is held together with how it was made, for its receipt."""
+    traces = await traces_of(connection, response)
+    hashes = await hashes_of(connection, files_in(outputs))
+    await add_traces(connection, response, {END: ended(outputs, traces, hashes)})
 
 
 async def note_said(connection: AsyncConnection, response: str, entries: Sequence[Entry]) -> None:

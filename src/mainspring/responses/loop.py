@@ -31,6 +31,7 @@ from mainspring.responses.shown import shown
 from mainspring.responses.state import Pending, State
 from mainspring.responses.toolbox import Toolbox
 from mainspring.responses.tools import Annotated, Annotator, Asked, Call, Done, Kinds, Listed, Opened, Progress
+from mainspring.responses.trace import Trace
 from mainspring.store.responses import Entry
 
 __all__ = ["Loop"]
@@ -76,6 +77,7 @@ class Loop:
         self._ask, self._entries, self._draft, self._box = ask, entries, draft, box
         self._kinds, self._generate, self._watch, self._save = kinds, generate, watch, save
         self._judge = Judge(align, ask.project, ask.tenant)
+        self.trace = Trace(self.state.traced)
         self._is_new = not ask.background  # an attempt that nobody knows of any more may have had the id
         self._broken = self._taken_up() if state is not None else None
 
@@ -173,6 +175,7 @@ class Loop:
             async with aclosing(self._events()) as events:
                 async for event in events:
                     self._watch(event)
+                    self.trace.note(event)
                     if isinstance(event, ToolCallDelta) or (isinstance(event, Token) and event.thought):
                         self._cite(await cited.rest())  # what was said ends here
                     match event:
@@ -246,7 +249,11 @@ class Loop:
         units = units_of(self._ask.instructions, [*self._entries, *past], self._kinds)
         dropped = 0
         while True:
-            request = self._request(messages_of(fitted(units, dropped)), most)
+            kept = fitted(units, dropped)
+            request = self._request(messages_of(kept), most)
+            if self._ask.stores and most is None:
+                request = self.trace.begin(request, units, kept, self.state.began)
+                self.state.traced = self.trace.num
             try:
                 async with aclosing(self._generate(request)) as events:
                     async for event in events:

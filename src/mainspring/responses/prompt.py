@@ -28,10 +28,12 @@ _SILENT = ("reasoning", "mcp_list_tools", "mcp_approval_request")
 
 
 class Unit(msgspec.Struct):
-    """Messages that belong together. What is pinned is never left out."""
+    """Messages that belong together, and the ids of the items that they were made of. What is pinned is never left
+    out."""
 
     messages: list[Message]
     pinned: bool = False
+    items: list[str] = []
 
     @property
     def role(self) -> str:
@@ -53,6 +55,7 @@ class _Called(msgspec.Struct):
 
     call: ToolCall
     output: str
+    item: str
 
 
 def units_of(instructions: str | None, entries: Sequence[Entry], kinds: Kinds) -> list[Unit]:
@@ -72,7 +75,7 @@ def _units(entries: Sequence[Entry], kinds: Kinds) -> list[Unit]:
         item = entry.item
         kind: str = item["type"]
         if kind == "mcp_approval_response":
-            called = None if item["approve"] else _declined(item, requests, kinds)
+            called = None if item["approve"] else _declined(entry, requests, kinds)
         else:
             is_call = kind not in (*_OUTPUTS, *_SILENT, "message", "compaction")
             called = _called(entry, outputs, kinds) if is_call else None
@@ -83,10 +86,10 @@ def _units(entries: Sequence[Entry], kinds: Kinds) -> list[Unit]:
             _close(units, run)
         if kind == "message":
             message = Message(role=item["role"], content=text_of(item["content"]))
-            units.append(Unit([message], pinned=item["role"] in ("system", "developer")))
+            units.append(Unit([message], pinned=item["role"] in ("system", "developer"), items=[entry.id]))
         elif kind == "compaction":
             summary = str(unseal(item["encrypted_content"], "input").get("summary", ""))
-            units.append(Unit([Message(role="system", content=f"{SUMMARY}\n{summary}")], pinned=True))
+            units.append(Unit([Message(role="system", content=f"{SUMMARY}\n{summary}")], pinned=True, items=[entry.id]))
     _close(units, run)
     return units
 
@@ -113,9 +116,9 @@ def _called(entry: Entry, outputs: Mapping[str, str], kinds: Kinds) -> _Called |
         if id not in outputs:
             raise InvalidRequest(f"No tool output found for the call {id!r}: send it in 'input'.", param="input")
         arguments = item["arguments"] if kind == "function_call" else _text({"input": item["input"]})
-        return _Called(ToolCall(id, item["name"], arguments), outputs[id])
+        return _Called(ToolCall(id, item["name"], arguments), outputs[id], entry.id)
     call = call_of(entry, kinds)
-    return None if call is None else _Called(ToolCall(call.id, call.name, call.arguments), call.text)
+    return None if call is None else _Called(ToolCall(call.id, call.name, call.arguments), call.text, entry.id)
 
 
 def call_of(entry: Entry, kinds: Kinds) -> Made | None:
@@ -139,9 +142,9 @@ def _requests(entries: Sequence[Entry]) -> dict[str, Entry]:
     return {entry.id: entry for entry in entries if entry.item["type"] == "mcp_approval_request"}
 
 
-def _declined(item: Json, requests: Mapping[str, Entry], kinds: Kinds) -> _Called | None:
-    call = call_of(_request(item, requests), kinds)
-    return None if call is None else _Called(ToolCall(call.id, call.name, call.arguments), DECLINED)
+def _declined(entry: Entry, requests: Mapping[str, Entry], kinds: Kinds) -> _Called | None:
+    call = call_of(_request(entry.item, requests), kinds)
+    return None if call is None else _Called(ToolCall(call.id, call.name, call.arguments), DECLINED, entry.id)
 
 
 def _request(item: Json, requests: Mapping[str, Entry]) -> Entry:
@@ -169,24 +172,29 @@ def _close(units: list[Unit], run: list[_Called]) -> None:
     """Calls that followed one another were made together, by the message before them if there is one."""
     if not run:
         return
-    content = ""
+    content, items = "", list[str]()
     if units and units[-1].role == "assistant" and len(units[-1].messages) == 1:
-        content = units.pop().messages[0].content
+        before = units.pop()
+        content, items = before.messages[0].content, before.items
     calls = tuple(each.call for each in run)
     results = [Message(role="tool", content=each.output, tool_call_id=each.call.id) for each in run]
-    units.append(Unit([Message(role="assistant", content=content, tool_calls=calls), *results]))
+    items = [*items, *(each.item for each in run)]
+    units.append(Unit([Message(role="assistant", content=content, tool_calls=calls), *results], items=items))
     run.clear()
 
 
 def _with_head(instructions: str | None, units: list[Unit]) -> list[Unit]:
     """Templates know one system message, the first: what stands at the head is one."""
     texts = [instructions] if instructions else []
-    role = "system"
+    role, items = "system", list[str]()
     while units and units[0].pinned:
+        items += units[0].items
         head = units.pop(0).messages[0]
         role = head.role if not texts else role
         texts.append(head.content)
-    return [Unit([Message(role=role, content="\n\n".join(texts))], pinned=True), *units] if texts else units
+    if not texts:
+        return units
+    return [Unit([Message(role=role, content="\n\n".join(texts))], pinned=True, items=items), *units]
 
 
 def text_of(content: str | list[dict[str, Any]]) -> str:

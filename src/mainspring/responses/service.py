@@ -30,6 +30,7 @@ from mainspring.responses.tools import Kinds
 from mainspring.store.conversations import find_conversation, free, hold
 from mainspring.store.db import Database
 from mainspring.store.jobs import Job, add_job, count_jobs, find_job
+from mainspring.store.receipts import add_traces
 from mainspring.store.responses import (
     Entry,
     Kept,
@@ -119,7 +120,7 @@ class Responses:
                     raise
                 made = draft.finish(status="failed", error=error_of(error), **loop.state.findings())
             told = draft.take()
-            await self._keep(ask, made, context, loop.outputs(), [*said, *told] if ask.streams else [])
+            await self._keep(ask, made, context, loop, [*said, *told] if ask.streams else [])
             yield told
 
     @asynccontextmanager
@@ -156,7 +157,7 @@ class Responses:
                 _log.warning("a conversation was not held", conversation=ask.conversation, error=error.message)
 
     async def _keep(
-        self, ask: Ask, made: Response, context: Context, outputs: list[Entry], told: list[Told]
+        self, ask: Ask, made: Response, context: Context, loop: Loop, told: list[Told]
     ) -> None:  # fmt: skip
         if not ask.stores and ask.conversation is None:
             return
@@ -164,8 +165,9 @@ class Responses:
             if ask.stores:
                 await self._add(connection, ask, made, context.given)
                 await add_events(connection, ask.id, 0, [each.body for each in told])
+                await add_traces(connection, ask.id, loop.trace.take())
             await conclude(
-                connection, ask, made, given=context.given, outputs=outputs, now_s=self._clock.now()
+                connection, ask, made, given=context.given, outputs=loop.outputs(), now_s=self._clock.now()
             )  # fmt: skip
 
     async def _add(self, connection: AsyncConnection, ask: Ask, response: Response, given: list[Entry]) -> None:

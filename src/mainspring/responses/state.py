@@ -40,6 +40,7 @@ class State(msgspec.Struct):
         filters: what the content filters found, in the prompt and in the answer.
         reason: how the last generation ended.
         error: why the last attempt broke off.
+        traced: generations that were begun: see `trace.Trace`.
     """
 
     prompt: int = 0
@@ -59,6 +60,7 @@ class State(msgspec.Struct):
     filters: dict[str, ResponseFilter] = {}
     reason: FinishReason | None = None
     error: dict[str, str] | None = None
+    traced: int = 0
 
     @property
     def is_cut(self) -> bool:

@@ -66,12 +66,15 @@ class _Definition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A passage as it is kept, with its number."""
+    """A passage as it is kept, with its number. `start` and `end` are characters of the document's text."""
 
     number: int
     file: str
     filename: str
     text: str
+    start: int | None = None
+    end: int | None = None
+    page: int | None = None
 
 
 def file_search(search: Search, shelf: Shelf, count: Count = uncounted) -> Kind:
@@ -149,7 +152,10 @@ class FileSearch:
             self._sources.nothing(WHERE)
         passages: list[_Passage] = []
         for each, text in zip(found, shortened([each.text for each in found]), strict=False):
-            passage = _Passage(number=0, file=each.file, filename=each.filename, text=text)
+            passage = _Passage(
+                number=0, file=each.file, filename=each.filename, text=text, start=each.start, end=each.end,
+                page=each.page,
+            )  # fmt: skip
             passages.append(msgspec.structs.replace(passage, number=self._sources.add(_source(passage))))
         return passages
 

@@ -16,6 +16,7 @@ from mainspring.core import log
 from mainspring.core.clock import Clock
 from mainspring.core.config import ServingSettings
 from mainspring.core.errors import MainspringError, Overloaded, Unavailable
+from mainspring.core.receipt import Prompted
 from mainspring.core.types import Embeddings, EmbedRequest, Event, GenerateRequest, Load, ModelInfo
 from mainspring.serving.autoscale import DOWN_S, Metrics, Sample, Wanted, decide
 from mainspring.serving.fleet import Fleet
@@ -166,7 +167,8 @@ class ReplicaSet:
                     async with self._served(key) as replica, contextlib.aclosing(replica.generate(request)) as events:
                         sent = True
                         async for event in events:
-                            emitted = True
+                            # What it was shown is told before anything is said, and may be told again.
+                            emitted = emitted or not isinstance(event, Prompted)
                             yield event
                         return
                 except Unavailable:

@@ -16,6 +16,7 @@ from mainspring.core import log
 from mainspring.core.clock import Clock
 from mainspring.core.config import ServingSettings
 from mainspring.core.errors import MainspringError, ModelNotFound
+from mainspring.core.receipt import Prompted
 from mainspring.core.types import (
     Adapter,
     Embeddings,
@@ -26,6 +27,7 @@ from mainspring.core.types import (
     ModelInfo,
     ModelVersion,
 )
+from mainspring.models.weights import whole
 from mainspring.serving.autoscale import Wanted
 from mainspring.serving.fleet import Fleet
 from mainspring.serving.keeper import Keeper, ModelSpec
@@ -258,9 +260,10 @@ class Router:
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Event]:
         """See `Generate`."""
         replicas = self._set(request.model)
-        if adapter := self._adapters.get(request.model):
-            request = msgspec.structs.replace(request, adapter=adapter.adapter)
-        return replicas.generate(request)
+        adapter = self._adapters.get(request.model)
+        if adapter is None:
+            return replicas.generate(request)
+        return _with_adapter(replicas.generate(msgspec.structs.replace(request, adapter=adapter.adapter)), adapter)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """See `Embed`."""
@@ -281,3 +284,12 @@ class Router:
             # What belongs to a project is nobody else's business.
             names = ", ".join(sorted({each for each, spec in offered if spec.version.project is None})) or "none"
             raise ModelNotFound(f"The model {name!r} does not exist here. Deployed: {names}.") from None
+
+
+async def _with_adapter(events: AsyncGenerator[Event], spec: AdapterSpec) -> AsyncGenerator[Event]:
+    """The same events, the first of which may tell what was computed with: replicas know adapters by their ids only."""
+    async with contextlib.aclosing(events):
+        async for event in events:
+            if isinstance(event, Prompted):
+                event = msgspec.structs.replace(event, adapter=whole(spec.version))  # noqa: PLW2901
+            yield event

@@ -14,6 +14,7 @@ from mainspring.engine.footprint import footprint
 from mainspring.engine.frames import ReplicaSpec
 from mainspring.models import prepared
 from mainspring.models.catalog import Catalog
+from mainspring.models.weights import weights_of
 from mainspring.serving.keeper import ModelSpec
 from mainspring.serving.router import AdapterSpec, Offer
 
@@ -104,6 +105,7 @@ class Shelf:
                 endpoint=endpoint,
                 settings=msgspec.Raw(settings.engine.model_dump_json().encode()),
                 turn=str(settings.home / "compute.lock"),
+                weights=weights_of(catalog, version, settings.engine),
             )
             return [program], msgspec.json.encode(spec) + b"\n"
 

@@ -9,6 +9,8 @@ from mainspring.store.evals import remove_all as remove_evals
 from mainspring.store.files import remove_all
 from mainspring.store.jobs import cancel_all
 from mainspring.store.outbox import remove_endpoints
+from mainspring.store.personal import remove_all_personal
+from mainspring.store.presets import remove_all_presets
 from mainspring.store.responses import remove_all as remove_responses
 from mainspring.store.service_accounts import remove_accounts
 from mainspring.store.stored_chats import remove_chats
@@ -28,5 +30,7 @@ async def empty(connection: AsyncConnection, project: str, now_s: float) -> None
     await remove_endpoints(connection, project)
     await remove_responses(connection, project)
     await remove_all_chats(connection, project)
+    await remove_all_presets(connection, project)
+    await remove_all_personal(connection, project)
     await remove_conversations(connection, project)
     await remove_accounts(connection, project)

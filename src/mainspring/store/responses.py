@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, in
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mainspring.core.errors import InvalidRequest
-from mainspring.store.tables import chats, jobs, response_events, response_items, responses
+from mainspring.store.tables import chats, jobs, response_events, response_items, response_traces, responses
 
 __all__ = [
     "Entry",
@@ -135,7 +135,7 @@ async def remove_responses(connection: AsyncConnection, ids: Sequence[str]) -> N
 
 
 async def _remove(connection: AsyncConnection, ids: Sequence[str]) -> None:
-    for table in (response_events, response_items):
+    for table in (response_events, response_items, response_traces):
         await connection.execute(delete(table).where(table.c.response.in_(ids)))
     await connection.execute(delete(responses).where(responses.c.id.in_(ids)))
     await connection.execute(delete(jobs).where(jobs.c.id.in_(ids), jobs.c.kind == "response"))

@@ -10,9 +10,11 @@ from mainspring.compute.local import launch_local
 from mainspring.core.clock import SystemClock
 from mainspring.core.config import Settings
 from mainspring.core.errors import ModelNotFound
+from mainspring.core.receipt import Weights
 from mainspring.core.seams import Align, Embed, Generate
 from mainspring.core.types import ModelVersion
 from mainspring.models.catalog import Catalog
+from mainspring.models.weights import why_not
 from mainspring.wiring.running import running
 
 if TYPE_CHECKING:
@@ -107,6 +109,9 @@ async def responses(
     from mainspring.responses.bell import Bell
     from mainspring.responses.chats import Chats
     from mainspring.responses.conversations import Conversations
+    from mainspring.responses.personal import PersonalInstructions
+    from mainspring.responses.presets import Presets
+    from mainspring.responses.receipts import Receipts
     from mainspring.responses.service import KIND, OPEN, Responses
     from mainspring.responses.transfer import Transfer
     from mainspring.store.worker import Worker
@@ -126,7 +131,16 @@ async def responses(
     stack.push_async_callback(worker.stop)
     conversations, chats = Conversations(database, clock), Chats(database, clock, made)
     stack.enter_context(running(chats.keep_swept()))
-    return Stateful(responses=made, conversations=conversations, chats=chats, transfer=Transfer(database, clock))
+    catalog = Catalog(settings.home / "models")
+
+    async def check(weights: Weights) -> str | None:
+        return await asyncio.to_thread(why_not, catalog, weights)
+
+    return Stateful(
+        responses=made, conversations=conversations, chats=chats, transfer=Transfer(database, clock),
+        presets=Presets(database, clock), personal=PersonalInstructions(database, clock),
+        receipts=Receipts(database, clock, check),
+    )  # fmt: skip
 
 
 def sandbox(settings: Settings) -> "Sandbox":

@@ -17,7 +17,7 @@ from tests.contract.target import KEY, services
 
 Message = dict[str, Any]
 Source = Callable[[GenerateRequest], AsyncGenerator[Event]]
-WAIT_S = 20  # only a broken edge takes longer than a moment
+WAIT_S = 120  # only a broken edge takes longer than a moment
 
 
 class Client:

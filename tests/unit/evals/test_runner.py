@@ -124,7 +124,7 @@ class Installation:
         return (await self.evals.run(P, id, run)).job
 
     async def until(self, id: str, run: str, ends: bool = True) -> Job:  # noqa: A002
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while True:
                 job = await self.job(id, run)
                 # Until it is given back: who stops a worker while the database answers it breaks a connection.
@@ -199,7 +199,7 @@ async def test_whatever_breaks_off_each_item_shows_once(here: Installation) -> N
         worker = here.worker()
         task = asyncio.create_task(worker.run())
         least = min(60, dice.randint(0, 9) + (len(seen[-1][1]) if seen else 0))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while len(await here.items(id, run.id, limit=100)) < least:  # noqa: ASYNC110 - it is in the database
                 await asyncio.sleep(dice.uniform(0.0, 0.01))
         if dice.random() < 0.5:
@@ -302,7 +302,7 @@ async def test_a_cancelled_run_writes_nothing_more(here: Installation) -> None:
     id = await here.make(CONTAINS)  # noqa: A001
     run = await here.start(id, [*questions(2), *({"item": {"q": "!hang after 1", "a": ""}} for _ in range(8))])
     async with here.working():
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while len(await here.items(id, run.id)) < 2:  # noqa: ASYNC110 - it is in the database
                 await asyncio.sleep(0.01)
         cancelled = (await here.evals.cancel(P, id, run.id)).job
@@ -327,7 +327,7 @@ async def test_what_comes_of_an_item_after_the_run_was_cancelled_is_not_written(
             yield event
 
     here.generate = cancelling
-    async with here.working(), asyncio.timeout(30):
+    async with here.working(), asyncio.timeout(120):
         while (job := await here.job(id, run.id)).finished is None or job.until:  # noqa: ASYNC110 - it is in the database
             await asyncio.sleep(0.01)
     assert (job.status, await here.items(id, run.id)) == ("canceled", [])

@@ -42,7 +42,7 @@ async def serving(one):
     router = Router(lambda wanted: offer, launch_local, Fleet(2**40), clock, settings, preload=["tiny"])
     router.start()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await router.wait_ready()
             yield router
     finally:
@@ -129,7 +129,7 @@ async def test_a_model_that_does_not_load_says_why(tmp_path):
     one = Keeper("tiny", spec_of(tiny_bert.write(tmp_path, model_type="roberta")), launch_local, SystemClock())
     one.start()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while "roberta" not in one.reason:  # noqa: ASYNC110 - it is told nobody
                 await asyncio.sleep(0.05)
     finally:

@@ -138,7 +138,7 @@ async def test_an_idle_model_is_unloaded_and_comes_back(tmp_path):
     async with serving(spec(tmp_path), idle_s=0.2) as router:
         await collect(router, ask())
         pid = keeper(router).pid
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while states(router) != {"toy": "idle"}:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert isinstance((await collect(router, ask("2")))[-1], Finished)

@@ -387,7 +387,7 @@ def pids(router, name="toy"):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110  nothing announces it
             await asyncio.sleep(0.02)
 

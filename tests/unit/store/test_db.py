@@ -196,7 +196,7 @@ async def test_closing_ends_though_the_connection_was_stopped_and_its_closing_ca
     closing.cancel()
     await asyncio.sleep(0)
     busy.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         await asyncio.wait([closing])
         await asyncio.to_thread(connection._thread.join)
 

@@ -59,7 +59,7 @@ def make(database: Database, work: Callable[[Held], Awaitable[None]], **more) ->
 
 
 async def until(done: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not await done():  # noqa: ASYNC110 - it is in the database
             await asyncio.sleep(0.01)
 

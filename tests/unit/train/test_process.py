@@ -13,7 +13,7 @@ import pytest
 
 from mainspring.core import log
 from mainspring.store.jobs import metric_events
-from tests.unit.train.installation import Installation, installation
+from tests.unit.train.installation import WAIT_S, Installation, installation
 
 
 @pytest.fixture(autouse=True)
@@ -316,10 +316,11 @@ async def test_several_servers_on_one_database_run_a_job_once(tmp_path: Path, da
             await stack.enter_async_context(each.running())
         jobs = [await servers[0].create("!slow 0.02") for _ in range(4)]
         seen, now = 0, jobs
-        while not all(job.finished for job in now):
-            now = [await servers[1].jobs.get("p", job.id) for job in jobs]
-            seen = max(seen, sum(job.status == "running" and job.until > 0 for job in now))
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(WAIT_S):
+            while not all(job.finished for job in now):
+                now = [await servers[1].jobs.get("p", job.id) for job in jobs]
+                seen = max(seen, sum(job.status == "running" and job.until > 0 for job in now))
+                await asyncio.sleep(0.02)
         for job in jobs:
             done = await servers[1].until(job)
             assert (done.status, done.lease) == ("succeeded", 2), "one claim to look at the files, one to train"

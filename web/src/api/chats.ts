@@ -2,7 +2,7 @@
 
 import { type InfiniteData, infiniteQueryOptions, type QueryClient, queryOptions } from "@tanstack/react-query";
 import { questionText } from "../chat/items";
-import { get, post, remove, send } from "./client";
+import { ApiError, get, post, remove, send } from "./client";
 import { sseData } from "./sse";
 import type { Chat, ChatSettings, ChatUpdate, Item, Model, Page, Response, ResponseEvent, Turn } from "./types";
 
@@ -102,19 +102,30 @@ export interface Ask {
 }
 
 /** Ask something in a chat. The answer is made in the background, and followed like one that another tab asked for. */
-export async function createTurn(chat: string, { input, previous, model, settings, prefix }: Ask): Promise<Turn> {
-  const { vector_store, ...sampling } = settings;
+export async function createTurn(chat: string, ask: Ask): Promise<Turn> {
+  const { input, previous, model, settings, prefix } = ask;
+  const { vector_store, preset, versus, compared, ...sampling } = settings;
+  const stores = [vector_store, preset?.vector_store].filter((store) => store !== undefined);
   const body = {
     ...sampling,
     model,
     input,
     previous_response_id: previous,
-    include: ["message.output_text.logprobs", ...(vector_store ? ["file_search_call.results"] : [])],
+    include: ["message.output_text.logprobs", ...(stores.length > 0 ? ["file_search_call.results"] : [])],
     top_logprobs: 5,
+    // What does not fit is left out, and marked.
+    truncation: "auto",
     ...(prefix && { prefix }),
-    ...(vector_store && searching(vector_store, input, Boolean(prefix))),
+    ...(stores.length > 0 && searching(stores, input, Boolean(prefix))),
   };
-  return { ...(await post<Response>(`${CHATS}/${chat}/turns`, body)), previous, input };
+  try {
+    return { ...(await post<Response>(`${CHATS}/${chat}/turns`, body)), previous, input };
+  } catch (error) {
+    if (!preset?.vector_store || !(error instanceof ApiError && error.status === 404)) throw error;
+    // The files of an assistant may be deleted by somebody else; its chats go on without.
+    const { vector_store: gone, ...rest } = preset;
+    return createTurn(chat, { ...ask, settings: { ...settings, preset: rest } });
+  }
 }
 
 /** A model is shown some 3,000 tokens of what was found: more would be kept for nobody. */
@@ -123,15 +134,15 @@ const MOST_PASSAGES = 5;
 const LONGEST_SEARCH = 2048;
 
 /**
- * What makes an answer cite the files of a store. The server looks for the question's own words before the model is asked:
+ * What makes an answer cite the files of stores. The server looks for the question's own words before the model is asked:
  * small models, as the default one is, do not search if it is left to them, and if a call is forced, look for a comma. A
  * large one may still search again, in its own words. An answer that goes on from words that stand already has no place
  * for a search before them.
  */
-function searching(store: string, input: Item[], isBegun: boolean): object {
-  const tool = { type: "file_search", vector_store_ids: [store], max_num_results: MOST_PASSAGES };
+function searching(stores: string[], input: Item[], isBegun: boolean): object {
+  const tool = { type: "file_search", vector_store_ids: stores, max_num_results: MOST_PASSAGES };
   const search = isBegun ? "" : questionText(input).slice(0, LONGEST_SEARCH);
-  return { tools: [tool], truncation: "auto", ...(search && { search }) };
+  return { tools: [tool], ...(search && { search }) };
 }
 
 export function getResponse(id: string, signal: AbortSignal): Promise<Response> {

@@ -6,6 +6,8 @@ export class ApiError extends Error {
     readonly status: number,
     readonly code: string,
     message: string,
+    /** Which of what was sent is meant, such as "method.supervised.hyperparameters.n_epochs". */
+    readonly param = "",
   ) {
     super(message);
   }
@@ -133,6 +135,6 @@ export function upload<T>(path: string, form: FormData, tell: (part: number) => 
 /** From the body that all errors of the server share, or from the status if a proxy has answered in its place. */
 async function errorOf(response: globalThis.Response): Promise<ApiError> {
   const body = await response.json().catch(() => null);
-  const { code, message } = body?.error ?? {};
-  return new ApiError(response.status, code ?? "", message ?? `${response.status} ${response.statusText}`);
+  const { code, message, param } = body?.error ?? {};
+  return new ApiError(response.status, code ?? "", message ?? `${response.status} ${response.statusText}`, param ?? "");
 }

@@ -24,6 +24,27 @@ export interface ChatSettings {
   seed?: number;
   /** Of the files that the chat is asked about. The page's own: no setting of a turn. */
   vector_store?: string;
+  /** The assistant that the chat began with, as it was then. The page's own. */
+  preset?: ChatPreset;
+  /** What else every question is asked to. The page's own. */
+  versus?: ChatSettings;
+  /** The answers that stand side by side until one is chosen. The page's own. */
+  compared?: Compared[];
+}
+
+/** What a chat keeps of its assistant beside the settings that it gave. */
+export interface ChatPreset {
+  id: string;
+  name: string;
+  icon: string;
+  /** Of its files, which are not the chat's to change. */
+  vector_store?: string;
+}
+
+/** A turn, and what made it as a person tells it from another. */
+export interface Compared {
+  id: string;
+  label: string;
 }
 
 export type Chat = Omit<schemas.Chat, "object" | "expires_at" | "settings"> & { settings: ChatSettings };

@@ -1,9 +1,11 @@
 /** The turns of the branch that is shown, and the field below that goes on from the last. */
 
 import { useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { lazy, Suspense, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { chatQuery, noteChat, updateChat } from "../api/chats";
-import type { Chat, ChatSettings, Status } from "../api/types";
+import type { Chat, ChatSettings } from "../api/types";
+import { CompareButton } from "../compare/CompareButton";
+import { openPair } from "../compare/pair";
 import { strings } from "../strings";
 import { useActions } from "./actions";
 import { useAttempt } from "./attempt";
@@ -17,6 +19,8 @@ import { SettingsButton } from "./SettingsButton";
 import { type TurnStore, useTree } from "./store";
 import { Turns } from "./Turns";
 import { pathThrough } from "./tree";
+
+const ContextMeter = lazy(() => import("./receipt/ContextMeter"));
 
 interface Props {
   chat: Chat;
@@ -44,7 +48,8 @@ export function Conversation({ chat, store, at }: Props) {
     return pathThrough(tree, shown);
   }, [tree, at, chat.head]);
   const last = path.at(-1) ?? null;
-  const status = useStatus(store, last);
+  const pair = useMemo(() => openPair(tree, last, chat.settings.compared), [tree, last, chat.settings.compared]);
+  const active = useActive(store, pair?.map(({ id }) => id) ?? (last === null ? [] : [last]));
 
   const change = (settings: ChatSettings) => void attempt(() => keep(settings));
   const chooseModel = (chosen: string) => {
@@ -56,33 +61,43 @@ export function Conversation({ chat, store, at }: Props) {
   if (!isLoaded) return <Notice text={strings.turn.loading} />;
   return (
     <>
-      <Turns store={store} tree={tree} path={path} actions={actions} />
-      <Announcements status={status} />
+      <Turns store={store} tree={tree} path={path} pair={pair} actions={actions} />
+      <Announcements isActive={active.length > 0} />
       <Composer
         draftKey={`draft.${chat.id}`}
-        isReady={model !== undefined}
-        onStop={last !== null && isActive(status) ? () => void attempt(() => store.cancel(last)) : undefined}
+        isReady={model !== undefined && !pair}
+        onStop={
+          active.length > 0 ? () => void attempt(() => Promise.all(active.map((id) => store.cancel(id)))) : undefined
+        }
         onSend={(text) => actions.ask(last, text)}
         problem={problem}
         shelf={shelf}
       >
         <ModelPicker model={model} onChange={chooseModel} />
         <SettingsButton settings={chat.settings} onChange={change} />
+        <CompareButton settings={chat.settings} onChange={change} />
+        {last !== null && (
+          <Suspense>
+            <ContextMeter store={store} last={last} />
+          </Suspense>
+        )}
       </Composer>
     </>
   );
 }
 
-/** Of the turn alone, so that an answer that grows does not render the whole conversation. */
-function useStatus(store: TurnStore, id: string | null): Status | undefined {
-  return useSyncExternalStore(store.subscribe, () => (id === null ? undefined : store.turn(id)?.status));
+/** Those that are being made; of the turns alone, so that an answer that grows does not render the whole conversation. */
+function useActive(store: TurnStore, ids: readonly string[]): string[] {
+  const active = useSyncExternalStore(store.subscribe, () =>
+    ids.filter((id) => isActive(store.turn(id)?.status)).join(" "),
+  );
+  return active === "" ? [] : active.split(" ");
 }
 
 /** Tells those who listen that an answer has begun or ended. Its words they read when they want to. */
-function Announcements({ status }: { status: Status | undefined }) {
+function Announcements({ isActive: active }: { isActive: boolean }) {
   const [text, setText] = useState("");
   const wasActive = useRef(false);
-  const active = isActive(status);
   useEffect(() => {
     if (active !== wasActive.current) setText(active ? strings.turn.began : strings.turn.ended);
     wasActive.current = active;

@@ -6,7 +6,7 @@ import { Dialog, DialogActions } from "../ui/Dialog";
 import { Field, TextField } from "../ui/Field";
 import { Icon } from "../ui/Icon";
 
-const NUMBERS = [
+export const NUMBERS = [
   { name: "temperature", label: strings.settings.temperature, min: 0, max: 2, step: "any" },
   { name: "top_p", label: strings.settings.topP, min: 0, max: 1, step: "any" },
   { name: "max_output_tokens", label: strings.settings.maxTokens, min: 16, step: 1 },
@@ -26,8 +26,8 @@ export function SettingsButton({ settings, onChange }: Props) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     close();
-    const { model, vector_store } = settings;
-    onChange({ ...(model && { model }), ...(vector_store && { vector_store }), ...entered(form) });
+    const { instructions, temperature, top_p, max_output_tokens, seed, ...others } = settings;
+    onChange({ ...others, ...entered(form) });
   };
   return (
     <>
@@ -72,7 +72,7 @@ export function SettingsButton({ settings, onChange }: Props) {
 }
 
 /** What stands in the form; a field that is empty is the model's own to choose. */
-function entered(form: FormData): ChatSettings {
+export function entered(form: FormData): ChatSettings {
   const settings: ChatSettings = {};
   const instructions = String(form.get("instructions")).trim();
   if (instructions !== "") settings.instructions = instructions;

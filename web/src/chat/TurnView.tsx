@@ -1,6 +1,6 @@
 /** A question and its answer, and what can be done with them. */
 
-import { memo, useState } from "react";
+import { lazy, memo, Suspense, useState } from "react";
 import type { Turn } from "../api/types";
 import { strings } from "../strings";
 import { IconButton } from "../ui/Button";
@@ -10,10 +10,13 @@ import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
 import { Answer } from "./Answer";
 import type { Actions } from "./actions";
+import { useIsCut } from "./cut";
 import { answerText, hasWords } from "./items";
 import { Question } from "./Question";
 import { isActive } from "./reduce";
 import { type TurnStore, useTurn } from "./store";
+
+const ReceiptDialog = lazy(() => import("./receipt/ReceiptDialog"));
 
 interface Props {
   store: TurnStore;
@@ -25,6 +28,7 @@ interface Props {
 export const TurnView = memo(function TurnView({ store, id, siblings, actions }: Props) {
   const turn = useTurn(store, id);
   const [showsWords, setShowsWords] = useState(false);
+  const isCut = useIsCut(store, turn);
   if (turn === undefined) return null;
   const text = answerText(turn);
   const toggleWords = async () => {
@@ -32,6 +36,12 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
   };
   return (
     <article className="group mx-auto flex max-w-3xl flex-col gap-2 px-4 py-3 sm:px-6">
+      {isCut && (
+        <p className="flex items-center gap-1.5 self-center border-line border-b border-dashed text-soft text-xs">
+          <Icon name="gauge" className="size-3.5" />
+          {strings.turn.leftOut}
+        </p>
+      )}
       <Question input={turn.input} previous={turn.previous} onEdit={actions.ask} />
       <Answer turn={turn} showsWords={showsWords} onRetry={(prefix) => actions.retry(turn, prefix)} />
       <footer className="-ms-2 flex min-h-9 flex-wrap items-center text-soft">
@@ -43,7 +53,7 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
               <IconButton label={strings.turn.retry} onClick={() => actions.retry(turn)}>
                 <Icon name="retry" className="size-4" />
               </IconButton>
-              {text !== "" && isCut(turn) && (
+              {text !== "" && hasBrokenOff(turn) && (
                 <IconButton label={strings.turn.continue} onClick={() => actions.retry(turn, text)}>
                   <Icon name="continue" className="size-4" />
                 </IconButton>
@@ -64,7 +74,7 @@ export const TurnView = memo(function TurnView({ store, id, siblings, actions }:
 });
 
 /** Whether the answer broke off. */
-function isCut({ status, incomplete_details }: Turn): boolean {
+function hasBrokenOff({ status, incomplete_details }: Turn): boolean {
   return status === "cancelled" || status === "failed" || incomplete_details?.reason === "max_output_tokens";
 }
 
@@ -96,6 +106,7 @@ function Versions({ id, siblings, onShow }: Pick<Props, "id" | "siblings"> & { o
 
 function MoreMenu({ turn, actions }: { turn: Turn; actions: Actions }) {
   const [asksToDelete, setAsksToDelete] = useState(false);
+  const [showsReceipt, setShowsReceipt] = useState(false);
   const trigger = (
     <IconButton label={strings.turn.more}>
       <Icon name="dots" className="size-4" />
@@ -107,10 +118,18 @@ function MoreMenu({ turn, actions }: { turn: Turn; actions: Actions }) {
         <MenuItem icon={<Icon name="fork" className="size-4" />} onSelect={() => actions.fork(turn)}>
           {strings.turn.fork}
         </MenuItem>
+        <MenuItem icon={<Icon name="receipt" className="size-4" />} onSelect={() => setShowsReceipt(true)}>
+          {strings.turn.receipt}
+        </MenuItem>
         <MenuItem icon={<Icon name="trash" className="size-4" />} onSelect={() => setAsksToDelete(true)}>
           {strings.turn.delete}
         </MenuItem>
       </Menu>
+      {showsReceipt && (
+        <Suspense>
+          <ReceiptDialog id={turn.id} onClose={() => setShowsReceipt(false)} />
+        </Suspense>
+      )}
       {asksToDelete && (
         <Confirm
           title={strings.turn.deleteTitle}

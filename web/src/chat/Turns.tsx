@@ -1,7 +1,8 @@
 /** The turns of a branch, of which only those in sight are in the page. */
 
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useLayoutEffect, useRef } from "react";
+import { lazy, Suspense, useEffect, useLayoutEffect, useRef } from "react";
+import type { Compared } from "../api/types";
 import { strings } from "../strings";
 import { IconButton } from "../ui/Button";
 import { Icon } from "../ui/Icon";
@@ -11,6 +12,8 @@ import type { TurnStore } from "./store";
 import { TurnView } from "./TurnView";
 import { siblingsOf, type Tree } from "./tree";
 
+const CompareView = lazy(() => import("../compare/CompareView"));
+
 const TYPICAL_HEIGHT = 320;
 /** Whoever is this close to the end, in pixels, is taken along when it moves. */
 const AT_END = 80;
@@ -19,10 +22,12 @@ interface Props {
   store: TurnStore;
   tree: Tree;
   path: string[];
+  /** The answers that stand side by side in the last one's place. */
+  pair: Compared[] | null;
   actions: Actions;
 }
 
-export function Turns({ store, tree, path, actions }: Props) {
+export function Turns({ store, tree, path, pair, actions }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const list = useVirtualizer({
     count: path.length,
@@ -63,7 +68,13 @@ export function Turns({ store, tree, path, actions }: Props) {
                 className="absolute inset-x-0 top-0"
                 style={{ transform: `translateY(${start}px)` }}
               >
-                {id && <TurnView store={store} id={id} siblings={siblingsOf(tree, id)} actions={actions} />}
+                {id && pair && id === last ? (
+                  <Suspense fallback={<div className="h-80" />}>
+                    <CompareView store={store} pair={pair} actions={actions} />
+                  </Suspense>
+                ) : (
+                  id && <TurnView store={store} id={id} siblings={siblingsOf(tree, id)} actions={actions} />
+                )}
               </div>
             );
           })}

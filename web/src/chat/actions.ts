@@ -2,7 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { type Ask, chatQuery, forkChat, noteChat, updateChat } from "../api/chats";
-import type { ChatSettings, Turn } from "../api/types";
+import type { ChatSettings, Item, Turn } from "../api/types";
 import { strings } from "../strings";
 import type { Attempt } from "./attempt";
 import { askedAgain, question } from "./items";
@@ -18,6 +18,8 @@ export interface Actions {
   show: (turn: string) => void;
   /** Have the probabilities of an answer's words fetched; whether there are any. */
   fetchWords: (turn: Turn) => Promise<boolean>;
+  /** Of answers side by side, go on with one. */
+  pick: (turn: string) => void;
   fork: (turn: Turn) => void;
   /** Delete a turn and all that go on from it. */
   remove: (turn: Turn) => void;
@@ -51,8 +53,26 @@ export function useActions(
         await client.invalidateQueries({ queryKey: ["chat", chat] });
         await client.invalidateQueries({ queryKey: ["chats"] });
       });
+    const askTwo = (input: Item[], previous: string | null) =>
+      attempt(async () => {
+        if (model === undefined) throw new Error(strings.composer.noModels);
+        const { askBoth } = await import("../compare/ask");
+        const kept = await client.ensureQueryData(chatQuery(chat));
+        const asked = await askBoth(
+          chat,
+          { input, previous },
+          model,
+          settings,
+          kept.settings,
+          (what) => store.ask(what),
+          (turn) => store.remove(turn.id),
+        );
+        noteChat(client, asked.chat);
+        await open(chat, asked.turns[0]?.id);
+      });
     return {
-      ask: (previous, text) => ask({ input: question(text), previous }),
+      ask: (previous, text) =>
+        settings.versus ? askTwo(question(text), previous) : ask({ input: question(text), previous }),
       retry: ({ input, previous }, prefix) =>
         void ask({ input: askedAgain(input), previous, ...(prefix !== undefined && { prefix }) }),
       show: (turn) =>
@@ -60,6 +80,13 @@ export function useActions(
           await open(chat, turn);
           // Whoever comes back to the chat finds the branch that they left.
           client.setQueryData(chatQuery(chat).queryKey, await updateChat(chat, { head: turn }));
+        }),
+      pick: (turn) =>
+        void attempt(async () => {
+          const { settings: kept } = await client.ensureQueryData(chatQuery(chat));
+          const { compared, ...rest } = kept;
+          noteChat(client, await updateChat(chat, { head: turn, settings: rest }));
+          await open(chat, turn);
         }),
       fetchWords: (turn) => attempt(() => store.fetchWords(turn.id)),
       fork: (turn) =>

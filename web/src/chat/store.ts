@@ -8,6 +8,7 @@ import { type Ask, cancelResponse, createTurn, deleteBranch, getResponse, listTu
 import type { Turn } from "../api/types";
 import { strings } from "../strings";
 import { whenChanged } from "./changes";
+import { Cut } from "./cut";
 import { follow } from "./follow";
 import { hasWords } from "./items";
 import { isActive, settle } from "./reduce";
@@ -23,6 +24,8 @@ export class TurnStore {
   readonly #watchers = new Set<() => void>();
   readonly #closing = new AbortController();
   #tellsSoon = false;
+  /** What of it the model was not shown any more. */
+  readonly cut = new Cut();
 
   constructor(readonly chat: string) {}
 

@@ -1,12 +1,14 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRouter } from "@tanstack/react-router";
-import { useRef, useState } from "react";
+import { lazy, Suspense, useRef, useState } from "react";
 import { ApiError, url } from "../api/client";
 import { sessionQuery, signOut } from "../api/session";
 import { strings } from "../strings";
 import { setTheme, THEMES, useTheme } from "../theme";
 import { Icon } from "../ui/Icon";
 import { Menu, MenuChoice, MenuItem, MenuSeparator } from "../ui/Menu";
+
+const PersonalDialog = lazy(() => import("../presets/PersonalDialog"));
 
 const OPTIONS = THEMES.map((theme) => ({ value: theme, label: strings.shell.themes[theme] }));
 
@@ -17,6 +19,7 @@ export function AccountMenu() {
   const router = useRouter();
   const chooser = useRef<HTMLInputElement>(null);
   const [told, setTold] = useState("");
+  const [isPersonal, setIsPersonal] = useState(false);
 
   const leave = async (everywhere: boolean) => {
     const signedOut = await signOut(everywhere);
@@ -67,6 +70,9 @@ export function AccountMenu() {
       <Menu trigger={trigger}>
         <MenuChoice label={strings.shell.theme} value={theme} options={OPTIONS} onChange={setTheme} />
         <MenuSeparator />
+        <MenuItem icon={<Icon name="pencil" className="size-4" />} onSelect={() => setIsPersonal(true)}>
+          {strings.shell.instructions}
+        </MenuItem>
         <MenuItem
           icon={<Icon name="download" className="size-4" />}
           onSelect={() => location.assign(url("v1/x/chats/export"))}
@@ -88,6 +94,11 @@ export function AccountMenu() {
           </>
         )}
       </Menu>
+      {isPersonal && (
+        <Suspense>
+          <PersonalDialog onClose={() => setIsPersonal(false)} />
+        </Suspense>
+      )}
     </div>
   );
 }

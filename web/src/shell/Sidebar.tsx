@@ -57,6 +57,9 @@ export function Sidebar({ onClose, onLeave }: Props) {
       </div>
       <ChatList search={useDeferredValue(search)} onSearch={setSearch} onLeave={onLeave} />
       <div className="border-line border-t p-2">
+        <PageLink to="/assistants" icon="assistant" onLeave={onLeave}>
+          {strings.shell.assistants}
+        </PageLink>
         <PageLink to="/playground" icon="flask" onLeave={onLeave}>
           {strings.shell.playground}
         </PageLink>
@@ -79,7 +82,7 @@ function ConsoleLink({ onLeave }: Pick<ListProps, "onLeave">) {
 }
 
 interface PageLinkProps extends Pick<ListProps, "onLeave"> {
-  to: "/playground" | "/console";
+  to: "/assistants" | "/playground" | "/console";
   icon: ComponentProps<typeof Icon>["name"];
   children: ReactNode;
 }

@@ -1,5 +1,5 @@
-import { describe, expect, it } from "vitest";
-import { inPortions } from "./transfer";
+import { describe, expect, it, test } from "vitest";
+import { besideChats, inPortions } from "./transfer";
 
 describe("inPortions", () => {
   it("keeps the order, and each portion within the limit", () => {
@@ -15,4 +15,13 @@ describe("inPortions", () => {
     expect([...inPortions(["a", large, "b"], 100)]).toEqual([["a"], [large], ["b"]]);
     expect([...inPortions([], 100)]).toEqual([]);
   });
+});
+
+test("what an export has beside its chats goes along, and what is not there is not sent", () => {
+  expect(besideChats({ chats: [], presets: [{}], instructions: { about: "x" } })).toEqual({
+    presets: [{}],
+    instructions: { about: "x" },
+  });
+  expect(besideChats({ chats: [], presets: [], instructions: null })).toEqual({ presets: [] });
+  expect(besideChats({ chats: [] })).toEqual({});
 });

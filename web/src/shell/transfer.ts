@@ -21,12 +21,19 @@ export async function importChats(file: Blob): Promise<number> {
   const name = isOurs ? "chats" : "conversations";
   const all = isOurs ? (found as { chats: unknown[] }).chats : found;
   if (!Array.isArray(all)) throw new TypeError("no export");
+  if (isOurs) await post("v1/x/chats/import", besideChats(found));
   let count = 0;
   for (const some of inPortions(all)) {
     const { imported } = await post<Imported>("v1/x/chats/import", { [name]: some });
     count += imported.length;
   }
   return count;
+}
+
+/** What an export has beside its chats; those of older servers have none. */
+export function besideChats(found: object): object {
+  const { presets, instructions } = found as { presets?: unknown; instructions?: unknown };
+  return { ...(presets !== undefined && { presets }), ...(instructions != null && { instructions }) };
 }
 
 /** Parts of a list, each as long as a request may be. */

@@ -34,7 +34,8 @@ export function Dialog({ title, onClose, children, place = "center", bare = fals
   useEffect(() => {
     dialog?.showModal();
     // To where one goes on, and not to the button that closes.
-    if (!bare) dialog?.querySelector<HTMLElement>("input, textarea, [data-actions] button")?.focus();
+    if (!bare)
+      dialog?.querySelector<HTMLElement>("input:not([hidden]), select, textarea, [data-actions] button")?.focus();
   }, [dialog, bare]);
 
   // At the end of the page: a form in it is not to lie in another one, where browsers let nobody hear it being sent.

@@ -1,13 +1,21 @@
-/** A labelled field of a form, with a hint that is read with it. */
+/** A labelled field of a form, with a hint and what is wrong with it, which are read with it. */
 
 import { type InputHTMLAttributes, type ReactNode, type TextareaHTMLAttributes, useId } from "react";
 
 export const FIELD =
   "w-full rounded-lg border border-line-strong bg-page px-3 py-2 text-ink placeholder:text-soft disabled:opacity-50";
 
-interface Words {
+export interface Words {
   label: string;
-  hint?: string;
+  hint?: string | undefined;
+  /** What is wrong with what was entered. */
+  wrong?: string | undefined;
+}
+
+/** For the control that has this id and these words. */
+export function described(id: string, { hint, wrong }: Omit<Words, "label">) {
+  const by = [wrong && `${id}-wrong`, hint && `${id}-hint`].filter(Boolean).join(" ");
+  return { id, "aria-describedby": by || undefined, "aria-invalid": wrong !== undefined || undefined };
 }
 
 interface InputProps extends Words, InputHTMLAttributes<HTMLInputElement> {
@@ -15,13 +23,12 @@ interface InputProps extends Words, InputHTMLAttributes<HTMLInputElement> {
   suggestions?: readonly string[];
 }
 
-export function Field({ label, hint, suggestions = [], ...rest }: InputProps) {
+export function Field({ label, hint, wrong, suggestions = [], ...rest }: InputProps) {
   const id = useId();
   return (
-    <Labelled id={id} label={label} hint={hint}>
+    <Labelled id={id} label={label} hint={hint} wrong={wrong}>
       <input
-        id={id}
-        aria-describedby={hint && `${id}-hint`}
+        {...described(id, { hint, wrong })}
         list={suggestions.length > 0 ? `${id}-list` : undefined}
         className={FIELD}
         {...rest}
@@ -35,32 +42,27 @@ export function Field({ label, hint, suggestions = [], ...rest }: InputProps) {
   );
 }
 
-export function TextField({ label, hint, ...rest }: Words & TextareaHTMLAttributes<HTMLTextAreaElement>) {
+export function TextField({ label, hint, wrong, ...rest }: Words & TextareaHTMLAttributes<HTMLTextAreaElement>) {
   const id = useId();
   return (
-    <Labelled id={id} label={label} hint={hint}>
-      <textarea id={id} aria-describedby={hint && `${id}-hint`} className={`${FIELD} resize-y`} {...rest} />
+    <Labelled id={id} label={label} hint={hint} wrong={wrong}>
+      <textarea {...described(id, { hint, wrong })} className={`${FIELD} resize-y`} {...rest} />
     </Labelled>
   );
 }
 
-function Labelled({
-  id,
-  label,
-  hint,
-  children,
-}: {
-  id: string;
-  label: string;
-  hint: string | undefined;
-  children: ReactNode;
-}) {
+export function Labelled({ id, label, hint, wrong, children }: Words & { id: string; children: ReactNode }) {
   return (
-    <div className="flex flex-col gap-1.5">
+    <div className="flex min-w-0 flex-col gap-1.5">
       <label htmlFor={id} className="font-medium text-sm">
         {label}
       </label>
       {children}
+      {wrong && (
+        <p id={`${id}-wrong`} role="alert" className="whitespace-pre-line break-words text-danger text-xs">
+          {wrong}
+        </p>
+      )}
       {hint && (
         <p id={`${id}-hint`} className="text-soft text-xs">
           {hint}

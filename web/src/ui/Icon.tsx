@@ -7,6 +7,8 @@ const SHAPES = {
   alert: "M12 8v5m0 3.5v.01M10.3 4.2 2.7 17.5A2 2 0 0 0 4.4 20.5h15.2a2 2 0 0 0 1.7-3L13.7 4.2a2 2 0 0 0-3.4 0Z",
   arrowDown: "M12 5v14m-6-6 6 6 6-6",
   arrowUp: "M12 19V5m-6 6 6-6 6 6",
+  assistant:
+    "M12 3.5V7m-5.5 0h11A2.5 2.5 0 0 1 20 9.5v7a2.5 2.5 0 0 1-2.5 2.5h-11A2.5 2.5 0 0 1 4 16.5v-7A2.5 2.5 0 0 1 6.5 7ZM9 12v1.5m6-1.5v1.5",
   check: "m5 12.5 4.5 4.5L19 7.5",
   chevronDown: "m7 10 5 5 5-5",
   /** To where reading goes. */
@@ -15,6 +17,7 @@ const SHAPES = {
   chevronStart: "m14 7-5 5 5 5",
   close: "m6 6 12 12M18 6 6 18",
   code: "m8 7-5 5 5 5m8-10 5 5-5 5",
+  columns: "M4 5h6.5v14H4Zm9.5 0H20v14h-6.5Z",
   continue: "M5 6v12l7-6ZM13 6v12l7-6Z",
   copy: (
     <>
@@ -38,6 +41,7 @@ const SHAPES = {
   pencil: "M4 20l.8-4L16.5 4.3a1.8 1.8 0 0 1 2.6 0l.6.6a1.8 1.8 0 0 1 0 2.6L8 19.2 4 20ZM14.5 6.5l3 3",
   pin: "M12 17v4M8 4h8l-1 6 3 3v2H6v-2l3-3Z",
   plus: "M12 5v14M5 12h14",
+  receipt: "M6 3.5h12v17l-2.4-1.6L13.2 20.5 12 19.6l-1.2.9-2.4-1.6L6 20.5ZM9 8h6M9 11.5h6M9 15h3",
   retry: "M20 12a8 8 0 1 1-2.5-5.8M20 3v4.5h-4.5",
   search: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14Zm5-2 4.5 4.5",
   settings: "M4 7h9m4 0h3M4 17h3m4 0h9M15 4.5v5m-6 5v5",

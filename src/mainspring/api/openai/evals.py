@@ -33,7 +33,10 @@ from mainspring.api.openai.wire_evals import (
     FileIdIn,
     ItemReferenceIn,
     JsonlSourceIn,
+    ResponsesSamplingIn,
+    ResponsesSourceIn,
     StoredCompletionsIn,
+    StoredResponsesIn,
     TemplateMessageIn,
     UpdateEvalRequest,
 )
@@ -44,10 +47,12 @@ from mainspring.evals.evals import Evals, Run
 from mainspring.evals.spec import Origin, PartMessage, Sampler
 from mainspring.governance.roles import allows
 from mainspring.graders import template
+from mainspring.store.response_filter import ResponseFilter
 from mainspring.store.stored_chats import ChatFilter
 
 __all__ = ["EvalRoutes", "eval_operations"]
 
+_Source = JsonlSourceIn | CompletionsSourceIn | ResponsesSourceIn
 SEED = 42
 """OpenAI's default: runs can be compared."""
 
@@ -108,7 +113,7 @@ class EvalRoutes:
         run = await self._evals.start(
             project, id, by=principal.id, name=body.name, labels=body.metadata,
             source=source.model_dump(mode="json", by_alias=True, exclude_none=True), origin=_origin(source),
-            sampler=_sampler(source) if isinstance(source, CompletionsSourceIn) else None, items=_items(source),
+            sampler=None if isinstance(source, JsonlSourceIn) else _sampler(source), items=_items(source),
         )  # fmt: skip
         return _made(await self._shown(http, run))
 
@@ -177,28 +182,39 @@ def _report(http: Request, run: Run) -> str:
     return f"{http.url.scheme}://{http.url.netloc}{prefix}/evals/{eval_id}/runs/{run.job.id}/output_items{query}"
 
 
-def _items(source: JsonlSourceIn | CompletionsSourceIn) -> list[dict[str, Any]]:
+def _items(source: _Source) -> list[dict[str, Any]]:
     if not isinstance(source.source, FileContentIn):
         return []
     return [each.model_dump(exclude_none=True, exclude={"item"}) | {"item": each.item}
             for each in source.source.content]  # fmt: skip
 
 
-def _origin(source: JsonlSourceIn | CompletionsSourceIn) -> Origin:
+def _origin(source: _Source) -> Origin:
     given = source.source
     if isinstance(given, StoredCompletionsIn):
         chats = ChatFilter(
             model=given.model, labels=given.metadata or {}, since=given.created_after, until=given.created_before
         )
         return Origin(kind="chats", chats=chats, limit=given.limit)
+    if isinstance(given, StoredResponsesIn):
+        return Origin(kind="responses", responses=_responses(given))
     return Origin(kind="file", file=given.id) if isinstance(given, FileIdIn) else Origin(kind="content")
 
 
-def _sampler(source: CompletionsSourceIn) -> Sampler | None:
+def _responses(given: StoredResponsesIn) -> ResponseFilter:
+    return ResponseFilter(
+        model=given.model, labels=given.metadata or {}, instructions=given.instructions_search or "",
+        since=given.created_after, until=given.created_before, effort=given.reasoning_effort,
+        temperature=given.temperature, top_p=given.top_p, users=tuple(given.users or ()),
+        tools=tuple(given.tools or ()),
+    )  # fmt: skip
+
+
+def _sampler(source: CompletionsSourceIn | ResponsesSourceIn) -> Sampler | None:
     """How a model answers items; None if stored answers are graded. Raises InvalidRequest."""
     asked = source.input_messages
     if asked is None:
-        if not isinstance(source.source, StoredCompletionsIn):
+        if not isinstance(source.source, StoredCompletionsIn | StoredResponsesIn):
             raise _missing("data_source.input_messages")
         for name in ("model", "sampling_params"):
             if getattr(source, name) is not None:
@@ -210,12 +226,16 @@ def _sampler(source: CompletionsSourceIn) -> Sampler | None:
         return None
     if source.model is None:
         raise _missing("data_source.model")
-    given = source.sampling_params or EvalSamplingIn.model_validate({})
+    wanted = source.sampling_params or EvalSamplingIn.model_validate({})
+    given = _as_of_chats(wanted) if isinstance(wanted, ResponsesSamplingIn) else wanted
     try:
         body = wire.DeploymentChatRequest.model_construct(**dict(given))
         constraint, tools, sampling = constraint_of(body), tool_use(body), request.sampling(body, None)
     except InvalidRequest as error:
-        param = f"data_source.sampling_params.{error.param}" if error.param else None
+        place = error.param or ""
+        if given is not wanted:
+            place = place.replace("response_format.json_schema", "text.format").replace("].function.", "].")
+        param = f"data_source.sampling_params.{place}" if place else None
         raise InvalidRequest(error.message, code=error.code, param=param) from None
     if given.seed is None:
         sampling = msgspec.structs.replace(sampling, seed=SEED)
@@ -227,6 +247,27 @@ def _sampler(source: CompletionsSourceIn) -> Sampler | None:
             _message(each, f"data_source.input_messages.template[{at}]") for at, each in enumerate(asked.template)
         ),
     )  # fmt: skip
+
+
+def _as_of_chats(given: ResponsesSamplingIn) -> EvalSamplingIn:
+    """The same in the words of chats: there the two APIs ask the same things of a model."""
+    fields = given.model_dump(exclude_none=True, by_alias=True)
+    text: dict[str, Any] = fields.pop("text", None) or {}
+    wanted: dict[str, Any] | None = text.get("format")
+    tools = [_nested(tool) for tool in fields.pop("tools", ())]
+    for tool in tools:
+        if (form := tool.get("custom", {}).get("format")) is not None:
+            tool["custom"]["format"] = _nested(form)
+    return EvalSamplingIn.model_validate(
+        {**fields, "response_format": wanted and _nested(wanted), "tools": tools or None}
+    )
+
+
+def _nested(given: dict[str, Any]) -> dict[str, Any]:
+    """What lies beside `type` put below its name."""
+    kind = given["type"]
+    inner = {name: value for name, value in given.items() if name != "type"}
+    return {"type": kind, kind: inner} if inner else given
 
 
 def _message(given: TemplateMessageIn, where: str) -> PartMessage:

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from mainspring.api.openai.wire import ResponseFormat
 from mainspring.api.openai.wire_base import NotYet, Wire
+from mainspring.api.openai.wire_responses import ResponseCustomToolIn, ResponseFunctionIn, ResponseTextIn
 from mainspring.api.openai.wire_tools import MAX_TOOLS, Tool
 
 __all__ = [
@@ -19,7 +20,10 @@ __all__ = [
     "ItemReferenceIn",
     "JsonlSourceIn",
     "Labels",
+    "ResponsesSamplingIn",
+    "ResponsesSourceIn",
     "StoredCompletionsIn",
+    "StoredResponsesIn",
     "TemplateIn",
     "TemplateMessageIn",
     "UpdateEvalRequest",
@@ -109,6 +113,24 @@ class StoredCompletionsIn(Wire):
     limit: int | None = Field(None, ge=1, le=10_000_000)
 
 
+class StoredResponsesIn(Wire):
+    """Stored responses, the oldest first; turns of chats are none of them."""
+
+    type: Literal["responses"]
+    metadata: Labels | None = None
+    model: str | None = Field(None, max_length=256)
+    instructions_search: str | None = Field(None, max_length=4096, description="Words of the instructions.")
+    created_after: Seconds | None = None
+    created_before: Seconds | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    users: list[Annotated[str, Field(max_length=512)]] | None = Field(None, max_length=1000)
+    tools: list[Annotated[str, Field(max_length=64)]] | None = Field(
+        None, max_length=128, description="Names of functions, or types of the server's tools."
+    )
+
+
 class TextIn(Wire):
     """A piece of a message's text."""
 
@@ -182,9 +204,33 @@ class CompletionsSourceIn(Wire):
     sampling_params: EvalSamplingIn | None = None
 
 
+class ResponsesSamplingIn(Wire):
+    """How the model is sampled, in the words of the Responses API."""
+
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_completion_tokens: int | None = Field(None, ge=1, le=2**31 - 1)
+    top_p: float | None = Field(None, ge=0, le=1)
+    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+    text: ResponseTextIn | None = None
+    tools: list[Annotated[ResponseFunctionIn | ResponseCustomToolIn, Field(discriminator="type")]] | None = Field(
+        None, max_length=MAX_TOOLS, description="Functions and custom tools; nobody carries out what is called."
+    )
+
+
+class ResponsesSourceIn(Wire):
+    """Items that a model answers. Of stored responses, their answers are graded unless `input_messages` are given."""
+
+    type: Literal["responses"]
+    source: Annotated[FileContentIn | FileIdIn | StoredResponsesIn, Field(discriminator="type")]
+    input_messages: Annotated[TemplateIn | ItemReferenceIn, Field(discriminator="type")] | None = None
+    model: str | None = Field(None, min_length=1, max_length=256)
+    sampling_params: ResponsesSamplingIn | None = None
+
+
 class CreateEvalRunRequest(Wire):
     """The body of a run."""
 
     name: Name | None = None
     metadata: Labels | None = None
-    data_source: Annotated[JsonlSourceIn | CompletionsSourceIn, Field(discriminator="type")]
+    data_source: Annotated[JsonlSourceIn | CompletionsSourceIn | ResponsesSourceIn, Field(discriminator="type")]

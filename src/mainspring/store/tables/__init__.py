@@ -23,6 +23,8 @@ from mainspring.store.tables.governed import (
     usage_hours,
     wanted,
 )
+from mainspring.store.tables.presets import personal_instructions, presets
+from mainspring.store.tables.receipts import response_traces
 from mainspring.store.tables.responses import (
     conversation_items,
     conversations,
@@ -67,11 +69,14 @@ __all__ = [
     "jobs",
     "metadata",
     "outbox",
+    "personal_instructions",
     "policies",
+    "presets",
     "projects",
     "requests",
     "response_events",
     "response_items",
+    "response_traces",
     "responses",
     "service_accounts",
     "sessions",

@@ -31,8 +31,9 @@ export interface OutputItem extends Omit<schemas.OutputItem, "results" | "sample
   sample: { output?: { content?: unknown }[]; error?: { message?: string } | null };
 }
 
-export interface Eval extends Omit<EvalObject, "testing_criteria"> {
+export interface Eval extends Omit<EvalObject, "testing_criteria" | "data_source_config"> {
   testing_criteria: { name?: string; type: string }[];
+  data_source_config: { schema?: { properties?: { item?: { properties?: Record<string, unknown> } } } };
 }
 
 export function jobPath(project: string, id: string): string {

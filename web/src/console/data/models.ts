@@ -10,3 +10,19 @@ export function projectModels(project: string) {
     refetchInterval: CALM_MS,
   });
 }
+
+/** Names of the models that write text. Only Azure's list says which do. */
+export function textModels(project: string) {
+  return queryOptions({
+    queryKey: ["console", "text models", project],
+    queryFn: async ({ signal }) => {
+      const path = inProject(project, "openai/models").replace("/v1/", "/");
+      const { data } = await get<{ data: { id: string; capabilities: { completion: boolean } }[] }>(
+        `${path}?api-version=2024-10-21`,
+        signal,
+      );
+      return data.filter(({ capabilities }) => capabilities.completion).map(({ id }) => id);
+    },
+    staleTime: CALM_MS,
+  });
+}

@@ -1,13 +1,14 @@
 /** Makes a deployment, and resizes one. */
 
 import { useQuery } from "@tanstack/react-query";
-import { type ReactNode, type SelectHTMLAttributes, useId, useState } from "react";
+import { useState } from "react";
 import { strings } from "../../strings";
-import { FIELD, Field } from "../../ui/Field";
+import { Field } from "../../ui/Field";
 import { Icon } from "../../ui/Icon";
 import { type Account, armPatch, armPut, below } from "../data/arm";
 import { type CatalogModel, catalogQuery, type Deployment } from "../data/deployments";
 import { policiesQuery } from "../data/policies";
+import { Choice } from "../parts/Choice";
 import { FormDialog, OpenButton, textIn } from "../parts/FormDialog";
 import { Problem } from "../parts/Page";
 import { words } from "../strings";
@@ -141,22 +142,4 @@ function PolicyChoice({ account, value }: { account: Account; value?: string }) 
 function policyIn(form: FormData): { raiPolicyName?: string } {
   const name = textIn(form, "policy");
   return name === "" ? {} : { raiPolicyName: name };
-}
-
-function Choice({
-  label,
-  children,
-  ...rest
-}: SelectHTMLAttributes<HTMLSelectElement> & { label: string; children: ReactNode }) {
-  const id = useId();
-  return (
-    <div className="flex flex-col gap-1.5">
-      <label htmlFor={id} className="font-medium text-sm">
-        {label}
-      </label>
-      <select id={id} className={FIELD} {...rest}>
-        {children}
-      </select>
-    </div>
-  );
 }

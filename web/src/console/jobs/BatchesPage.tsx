@@ -15,6 +15,7 @@ import { Status } from "../parts/Status";
 import { isBusy } from "../parts/states";
 import { Table } from "../parts/Table";
 import { words } from "../strings";
+import { NewBatch } from "./BatchForm";
 
 interface Wanted {
   file: string;
@@ -31,7 +32,7 @@ export function BatchesPage() {
   });
   const rows = found.data?.pages.flatMap(({ data }) => data) ?? [];
   return (
-    <Page title={words.nav.batches} lead={words.jobs.batchesLead}>
+    <Page title={words.nav.batches} lead={words.jobs.batchesLead} actions={<NewBatch />}>
       <Problem error={cancel.error ?? save.error} />
       <Loaded query={found}>
         {rows.length === 0 ? (

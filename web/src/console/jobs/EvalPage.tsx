@@ -12,6 +12,7 @@ import { Empty, Loaded, Page } from "../parts/Page";
 import { Status } from "../parts/Status";
 import { Table } from "../parts/Table";
 import { words } from "../strings";
+import { NewRun } from "./EvalForms";
 
 export function EvalPage() {
   const { evalId = "" } = useParams({ strict: false });
@@ -27,6 +28,7 @@ export function EvalPage() {
           {words.nav.evals}
         </Link>
       }
+      actions={evaluation && <NewRun evaluation={evaluation} />}
     >
       <Loaded query={found}>
         {rows.length === 0 ? (

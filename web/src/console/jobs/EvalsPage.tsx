@@ -8,12 +8,13 @@ import { More } from "../parts/More";
 import { Empty, Loaded, Page } from "../parts/Page";
 import { Table } from "../parts/Table";
 import { words } from "../strings";
+import { NewEval } from "./EvalForms";
 
 export function EvalsPage() {
   const found = useInfiniteQuery({ ...evals(useProject()), refetchInterval: CALM_MS });
   const rows = found.data?.pages.flatMap(({ data }) => data) ?? [];
   return (
-    <Page title={words.nav.evals} lead={words.jobs.evalsLead}>
+    <Page title={words.nav.evals} lead={words.jobs.evalsLead} actions={<NewEval />}>
       <Loaded query={found}>
         {rows.length === 0 ? (
           <Empty>{words.jobs.noEvals}</Empty>

@@ -10,12 +10,13 @@ import { Empty, Loaded, Page } from "../parts/Page";
 import { Status } from "../parts/Status";
 import { Table } from "../parts/Table";
 import { words } from "../strings";
+import { NewFineTuning } from "./FineTuningForm";
 
 export function FineTuningPage() {
   const jobs = useInfiniteQuery({ ...fineTuningJobs(useProject()), refetchInterval: LIVE_MS });
   const rows = jobs.data?.pages.flatMap(({ data }) => data) ?? [];
   return (
-    <Page title={words.nav.fineTuning} lead={words.jobs.fineTuningLead}>
+    <Page title={words.nav.fineTuning} lead={words.jobs.fineTuningLead} actions={<NewFineTuning />}>
       <Loaded query={jobs}>
         {rows.length === 0 ? (
           <Empty>{words.jobs.noFineTuning}</Empty>

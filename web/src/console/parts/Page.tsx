@@ -59,7 +59,11 @@ export function Tile({ label, children, hint }: { label: string; children: React
 export function Problem({ error }: { error: Error | null }) {
   return (
     <div role="alert" className="contents">
-      {error && <p className="break-words rounded-lg bg-danger-soft px-3 py-2 text-danger text-sm">{error.message}</p>}
+      {error && (
+        <p className="whitespace-pre-line break-words rounded-lg bg-danger-soft px-3 py-2 text-danger text-sm">
+          {error.message}
+        </p>
+      )}
     </div>
   );
 }

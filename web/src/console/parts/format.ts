@@ -7,6 +7,9 @@ const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
 const decimal = new Intl.NumberFormat(locale, { maximumSignificantDigits: 4 });
 const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
+const sizes = (["kilobyte", "megabyte", "gigabyte"] as const).map(
+  (unit) => new Intl.NumberFormat(locale, { style: "unit", unit, maximumSignificantDigits: 3 }),
+);
 const money = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: 4 });
 const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "medium" });
@@ -24,6 +27,11 @@ export const format = {
   /** 12.3K: for axes and tiles. */
   compact: (value: number) => compact.format(value),
   decimal: (value: number) => decimal.format(value),
+  /** 1.23 MB, of 1,000 kB each. */
+  bytes: (count: number) => {
+    const power = Math.min(Math.max(Math.floor(Math.log10(Math.max(count, 1)) / 3), 1), sizes.length);
+    return sizes[power - 1]?.format(count / 1000 ** power) ?? "";
+  },
   percent: (share: number) => percent.format(share),
   /** In the currency of the prices, which the server does not name. */
   money: (value: number) => money.format(value),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { csvOf } from "./csv";
+import { format } from "./format";
 import { chartOf, ticks } from "./series";
 
 interface Result {
@@ -84,4 +85,14 @@ describe("CSV", () => {
   test("a name is no formula, and a number stays one", () => {
     expect(csvOf(["name", "n"], [["=1+1", -5]])).toBe("name,n\r\n'=1+1,-5\r\n");
   });
+});
+
+test("sizes of files", () => {
+  expect([0, 88, 1234, 2_500_000, 7e12].map(format.bytes)).toEqual([
+    "0 kB",
+    "0.088 kB",
+    "1.23 kB",
+    "2.5 MB",
+    "7,000 GB",
+  ]);
 });
