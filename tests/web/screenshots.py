@@ -63,7 +63,8 @@ def main(model: Path) -> None:
                 shoot(page, "chat")
                 receipt(page)
                 shoot(page, "receipt")
-                ask(page, server.base_url, api, "What is a tide?", max_output_tokens=90, versus={"temperature": 1.2})
+                other = {"max_output_tokens": 70, "seed": 7, "temperature": 0.8}
+                ask(page, server.base_url, api, "What is a tide?", max_output_tokens=70, versus=other)
                 shoot(page, "compare")
                 for name in ("playground", "console"):
                     page.goto(f"{server.base_url}/{name}")

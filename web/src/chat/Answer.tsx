@@ -87,8 +87,8 @@ const Thought = memo(function Thought({ item, isGrowing }: { item: Item; isGrowi
   if (text === "") return null;
   return (
     <details className="rounded-xl border border-line px-4 py-2 text-soft">
-      <summary className={`cursor-pointer font-medium text-sm ${isGrowing ? "pulse" : ""}`}>
-        {isGrowing ? strings.turn.thinking : strings.turn.thought}
+      <summary className="cursor-pointer font-medium text-sm">
+        {isGrowing ? strings.turn.thinking : strings.turn.thought} {isGrowing && <Dot />}
       </summary>
       <div className="py-2 text-[0.925rem]">
         <Markdown text={text} />
@@ -97,10 +97,19 @@ const Thought = memo(function Thought({ item, isGrowing }: { item: Item; isGrowi
   );
 });
 
-/** The words of a wait before there is an answer; then a dot below it, for as long as it grows. */
+/** The words of a wait before there is an answer; a dot for as long as it grows. */
 function Waiting({ turn }: { turn: Turn }) {
-  if (turn.output.length > 0) return <span className="pulse size-2.5 rounded-full bg-brass" aria-hidden="true" />;
-  return <p className="pulse text-soft">{turn.status === "queued" ? strings.turn.queued : strings.turn.waiting}</p>;
+  if (turn.output.length > 0) return <Dot />;
+  return (
+    <p className="text-soft">
+      {turn.status === "queued" ? strings.turn.queued : strings.turn.waiting} <Dot />
+    </p>
+  );
+}
+
+/** Words would be hard to read while they fade. */
+function Dot() {
+  return <span className="pulse inline-block size-2.5 shrink-0 rounded-full bg-brass" aria-hidden="true" />;
 }
 
 /** Why an answer that is over is not whole. */
