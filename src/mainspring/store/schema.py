@@ -43,7 +43,7 @@ class Codec:
         self.columns = tuple(map(str, columns or table.columns.keys()))
         ordered = [table.columns[name] for name in self.columns]
         self._floats = [at for at, column in enumerate(ordered) if isinstance(column.type, Float)]
-        self._decoder = msgspec.json.Decoder(tuple[tuple(map(_type, ordered))])  # type: ignore[misc]
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(tuple[tuple(map(_type, ordered))])  # type: ignore[misc]
         self._encoder = msgspec.json.Encoder()
 
     def encode(self, row: Sequence[Any]) -> bytes:
