@@ -320,7 +320,7 @@ def governed(
                 control=made["control"], loop=made["loop"], app=made["app"], services=made["services"],
             )  # fmt: skip
         finally:  # `serve` ends without a farewell
-            asyncio.run_coroutine_threadsafe(app.stack.aclose(), made["loop"]).result(20)
+            asyncio.run_coroutine_threadsafe(app.stack.aclose(), made["loop"]).result(120)
 
 
 @contextlib.contextmanager

@@ -190,8 +190,11 @@ async def test_pause_resume_and_cancel_a_job_that_runs(tmp_path: Path, database_
         assert (await installed.jobs.pause("p", job.id)).status == "paused"
         at = await installed.until_free(job)
         assert (at.status, at.state["step"] < 18) == ("paused", True)
-        await asyncio.sleep(1.5)  # nobody takes it up
-        assert not installed.runner.processes
+        async with asyncio.timeout(WAIT_S):
+            while installed.runner.processes:  # noqa: ASYNC110 - it takes a while to end
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(1.5)
+        assert not installed.runner.processes, "nobody takes it up"
         assert (await installed.jobs.resume("p", job.id)).status == "queued"
         await installed.until(job, "running", step=at.state["step"] + 1)
         assert (await installed.jobs.cancel("p", job.id)).status == "cancelled"
@@ -220,7 +223,8 @@ async def test_a_more_urgent_job_goes_first_and_the_other_goes_on_by_itself(tmp_
         urgent = await installed.create(priority=1, may_hurry=True)
         first = await installed.until(urgent)
         waits = await installed.jobs.get("p", slow.id)
-        assert (first.status, waits.status) == ("succeeded", "queued")
+        assert first.status == "succeeded"
+        assert waits.status in ("queued", "running"), "it may have been taken up again meanwhile"
         second = await installed.until(slow)
         assert second.status == "succeeded"
         assert second.finished > first.finished  # type: ignore[operator]

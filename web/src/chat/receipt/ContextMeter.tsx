@@ -29,7 +29,7 @@ export default function ContextMeter({ store, last }: { store: TurnStore; last: 
       <button
         type="button"
         title={say.used(used, most)}
-        aria-label={`${say.label}: ${say.used(used, most)}`}
+        aria-label={`${say.label}: ${say.used(used, most)}, ${say.share(share)}`}
         aria-haspopup="dialog"
         onClick={() => setIsOpen(true)}
         className="flex min-h-9 shrink-0 items-center gap-1.5 rounded-lg px-2 text-soft text-xs tabular-nums hover:bg-hover hover:text-ink"
