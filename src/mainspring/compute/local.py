@@ -52,10 +52,15 @@ class LocalProcess:
 async def launch_local(arguments: Sequence[str], first_input: bytes) -> LocalProcess:
     """See `launch.Launch`. A session of its own keeps the terminal's Ctrl-C away from it: the server stops it."""
     inner = await asyncio.create_subprocess_exec(sys.executable, "-m", *arguments, stdin=PIPE, start_new_session=True)
+    process = LocalProcess(inner)
     assert inner.stdin is not None
-    inner.stdin.write(first_input)
-    await inner.stdin.drain()
-    return LocalProcess(inner)
+    try:
+        inner.stdin.write(first_input)
+        await inner.stdin.drain()
+    except BaseException:  # nobody else would end it
+        process.kill()
+        raise
+    return process
 
 
 def make_way(nice: int) -> None:
