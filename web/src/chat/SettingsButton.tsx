@@ -3,15 +3,9 @@ import type { ChatSettings } from "../api/types";
 import { strings } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { Dialog, DialogActions } from "../ui/Dialog";
-import { Field, TextField } from "../ui/Field";
+import { TextField } from "../ui/Field";
 import { Icon } from "../ui/Icon";
-
-export const NUMBERS = [
-  { name: "temperature", label: strings.settings.temperature, min: 0, max: 2, step: "any" },
-  { name: "top_p", label: strings.settings.topP, min: 0, max: 1, step: "any" },
-  { name: "max_output_tokens", label: strings.settings.maxTokens, min: 16, step: 1 },
-  { name: "seed", label: strings.settings.seed, step: 1 },
-] as const;
+import { entered, NumberFields } from "./SettingsFields";
 
 interface Props {
   settings: ChatSettings;
@@ -46,16 +40,7 @@ export function SettingsButton({ settings, onChange }: Props) {
                 defaultValue={settings.instructions}
               />
               <div className="grid grid-cols-2 items-end gap-4">
-                {NUMBERS.map(({ name, ...field }) => (
-                  <Field
-                    key={name}
-                    type="number"
-                    name={name}
-                    placeholder={strings.settings.unset}
-                    defaultValue={settings[name]}
-                    {...field}
-                  />
-                ))}
+                <NumberFields values={settings} />
               </div>
               <DialogActions>
                 <Button onClick={close}>{strings.actions.cancel}</Button>
@@ -69,16 +54,4 @@ export function SettingsButton({ settings, onChange }: Props) {
       )}
     </>
   );
-}
-
-/** What stands in the form; a field that is empty is the model's own to choose. */
-export function entered(form: FormData): ChatSettings {
-  const settings: ChatSettings = {};
-  const instructions = String(form.get("instructions")).trim();
-  if (instructions !== "") settings.instructions = instructions;
-  for (const { name } of NUMBERS) {
-    const value = form.get(name);
-    if (value) settings[name] = Number(value);
-  }
-  return settings;
 }

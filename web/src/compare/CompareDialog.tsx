@@ -3,14 +3,14 @@
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useId, useState } from "react";
 import type { ChatSettings } from "../api/types";
-import { entered, NUMBERS } from "../chat/SettingsButton";
+import { entered, NumberFields } from "../chat/SettingsFields";
 import { presetsQuery } from "../presets/api";
 import { settingsOf } from "../presets/begin";
 import { ModelField } from "../presets/ModelField";
 import { strings as shared } from "../strings";
 import { Button } from "../ui/Button";
 import { Dialog, DialogActions } from "../ui/Dialog";
-import { FIELD, Field, TextField } from "../ui/Field";
+import { FIELD, TextField } from "../ui/Field";
 import { strings } from "./strings";
 
 interface Props {
@@ -85,16 +85,7 @@ export default function CompareDialog({ settings, onChange, onClose }: Props) {
             defaultValue={other.instructions}
           />
           <div className="grid grid-cols-2 items-end gap-4">
-            {NUMBERS.map(({ name, ...field }) => (
-              <Field
-                key={name}
-                type="number"
-                name={name}
-                placeholder={shared.settings.unset}
-                defaultValue={other[name]}
-                {...field}
-              />
-            ))}
+            <NumberFields values={other} />
           </div>
           <DialogActions>
             {versus && (

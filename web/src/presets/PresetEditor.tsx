@@ -4,7 +4,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useRef, useState, useSyncExternalStore } from "react";
 import { useAttempt } from "../chat/attempt";
 import { useShelf } from "../chat/files/shelf";
-import { entered, NUMBERS } from "../chat/SettingsButton";
+import { entered, NumberFields } from "../chat/SettingsFields";
 import { strings as shared } from "../strings";
 import { Button } from "../ui/Button";
 import { Check } from "../ui/Check";
@@ -81,16 +81,7 @@ export default function PresetEditor({ preset, onClose }: Props) {
           />
           <div className="grid grid-cols-2 items-end gap-4 sm:grid-cols-3">
             <ModelField model={preset?.settings.model} none={strings.form.anyModel} />
-            {NUMBERS.map(({ name, ...field }) => (
-              <Field
-                key={name}
-                type="number"
-                name={name}
-                placeholder={shared.settings.unset}
-                defaultValue={preset?.settings[name]}
-                {...field}
-              />
-            ))}
+            <NumberFields values={preset?.settings} />
           </div>
           <fieldset className="flex flex-col gap-2">
             <legend className="mb-1.5 font-medium text-sm">{strings.form.starters}</legend>

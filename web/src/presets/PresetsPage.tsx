@@ -63,7 +63,7 @@ export function PresetsPage() {
         </Button>
       </TopBar>
       <main className="flex min-h-0 flex-1 flex-col overflow-y-auto">
-        <div className="mx-auto flex w-full max-w-5xl flex-col gap-6 px-4 pb-10 sm:px-6">
+        <div className="mx-auto flex w-full max-w-5xl flex-col gap-6 px-4 pt-2 pb-10 sm:px-6">
           <p className="text-soft text-sm">{strings.about}</p>
           <p role="alert" className="rounded-lg bg-danger-soft px-3 py-2 text-danger text-sm empty:hidden">
             {problem}
