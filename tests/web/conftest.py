@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.server import Server
-from tests.web.browsing import sign_in
+from tests.e2e.server import Server, running
+from tests.web.browsing import Api, sign_in
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -36,6 +36,19 @@ def chromium() -> Generator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(model_file: Path) -> Generator[Server]:
+    """As it is installed; files that want another one have theirs."""
+    with running(model_file) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def api(server: Server) -> Api:
+    """Its API, with the administrator's key."""
+    return Api(server.base_url, server.key)
 
 
 @pytest.fixture(scope="module")

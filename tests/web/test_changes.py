@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.server import Server, running
+from tests.e2e.server import Server
 from tests.web.browsing import (
     OVER,
     PATIENCE_MS,
@@ -27,17 +26,6 @@ pytestmark = [pytest.mark.model, pytest.mark.skipif(why_not() is not None, reaso
 
 LIMIT = {"max_output_tokens": 16}
 SETTINGS = {"max_output_tokens": 24, "seed": 7}
-
-
-@pytest.fixture(scope="module")
-def server(model_file: Path) -> Generator[Server]:
-    with running(model_file) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def api(server: Server) -> Api:
-    return Api(server.base_url, server.key)
 
 
 @pytest.fixture(params=["tab", "device"])

@@ -3,7 +3,6 @@
 import signal
 import socket
 import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +38,6 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def server(model_file: Path) -> Generator[Server]:
-    with running(model_file) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def api(server: Server) -> Api:
-    return Api(server.base_url, server.key)
 
 
 def opened(page: Any, server: Server, api: Api, **settings: Any) -> str:

@@ -1,12 +1,10 @@
 """Two answers side by side, in Chromium on a real server: the default model against itself at another temperature."""
 
-from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.server import Server, running
+from tests.e2e.server import Server
 from tests.web.browsing import OVER, PATIENCE_MS, Api, answers, axe, chat_in, composer, ended, say, text_of
 from tests.web.conftest import why_not
 
@@ -14,17 +12,6 @@ pytestmark = [pytest.mark.model, pytest.mark.skipif(why_not() is not None, reaso
 
 LONG = "Write a long story about a clockmaker who lives by the sea."
 COLD, HOT = "smollm2-135m-instruct · temperature 0", "smollm2-135m-instruct · temperature 1.5"
-
-
-@pytest.fixture(scope="module")
-def server(model_file: Path) -> Generator[Server]:
-    with running(model_file) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def api(server: Server) -> Api:
-    return Api(server.base_url, server.key)
 
 
 def opened(page: Any, server: Server, api: Api, tokens: int) -> str:

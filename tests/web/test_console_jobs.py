@@ -37,11 +37,6 @@ def server(model_file: Path) -> Generator[Server]:
 
 
 @pytest.fixture(scope="module")
-def api(server: Server) -> Api:
-    return Api(server.base_url, server.key)
-
-
-@pytest.fixture(scope="module")
 def model(api: Api) -> str:
     return api.ask("GET", "/v1/models")["data"][0]["id"]
 

@@ -26,11 +26,6 @@ def server(model_file: Path) -> Generator[Server]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def api(server: Server) -> Api:
-    return Api(server.base_url, server.key)
-
-
 def fenced(source: str) -> str:
     return f"Here it is:\n\n```mermaid\n{source}\n```\n\nThat was it."
 

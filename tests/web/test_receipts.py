@@ -22,11 +22,6 @@ def server(model_file: Path) -> Generator[Server]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def api(server: Server) -> Api:
-    return Api(server.base_url, server.key)
-
-
 def opened(page: Any, server: Server, api: Api, **settings: Any) -> str:
     chat = api.chat(settings={"max_output_tokens": 24, **settings})
     page.goto(f"{server.base_url}/c/{chat}")

@@ -5,6 +5,7 @@ import type { Item, Part, Passage, Turn } from "../api/types";
 import { Markdown } from "../markdown/Markdown";
 import { strings } from "../strings";
 import { Button } from "../ui/Button";
+import { Dot } from "../ui/Dot";
 import { Icon } from "../ui/Icon";
 import { passagesOf } from "./files/cite";
 import { partsOf, thoughtText } from "./items";
@@ -105,11 +106,6 @@ function Waiting({ turn }: { turn: Turn }) {
       {turn.status === "queued" ? strings.turn.queued : strings.turn.waiting} <Dot />
     </p>
   );
-}
-
-/** Words would be hard to read while they fade. */
-function Dot() {
-  return <span className="pulse inline-block size-2.5 shrink-0 rounded-full bg-brass" aria-hidden="true" />;
 }
 
 /** Why an answer that is over is not whole. */

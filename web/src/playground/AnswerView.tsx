@@ -4,6 +4,7 @@ import { lazy, type ReactNode, Suspense, useMemo, useState } from "react";
 import type { Words as WordList } from "../chat/words";
 import { IconButton } from "../ui/Button";
 import { CopyButton } from "../ui/CopyButton";
+import { Dot } from "../ui/Dot";
 import { Icon } from "../ui/Icon";
 import { type Answer, tokensPerSecond } from "./answer";
 import { Failed } from "./Parts";
@@ -97,7 +98,11 @@ function Plain({ answer }: { answer: Answer }) {
       </div>
     );
   if (endedMs === null && reasoning === "" && calls.length === 0)
-    return <p className="pulse text-soft text-sm">{strings.answer.waiting}</p>;
+    return (
+      <p className="text-soft text-sm">
+        {strings.answer.waiting} <Dot />
+      </p>
+    );
   if (endedMs !== null && calls.length === 0 && error === null && !isStopped)
     return <p className="text-soft text-sm">{strings.answer.empty}</p>;
   return null;

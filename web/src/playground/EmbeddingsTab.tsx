@@ -2,6 +2,7 @@ import { useMutation } from "@tanstack/react-query";
 import { useRef, useState } from "react";
 import { send } from "../api/client";
 import { Button, IconButton } from "../ui/Button";
+import { Dot } from "../ui/Dot";
 import { Field } from "../ui/Field";
 import { Icon } from "../ui/Icon";
 import type { Usage } from "./answer";
@@ -59,7 +60,11 @@ export function EmbeddingsTab({ state, onChange, isShown }: Props) {
           <section aria-label={strings.embeddings.matrix} aria-busy={embed.isPending} className="flex flex-col gap-3">
             <h2 className="font-medium text-sm">{strings.embeddings.matrix}</h2>
             {isFailed && <Failed message={wordsOf(embed.error)} />}
-            {embed.isPending && <p className="pulse text-soft text-sm">{strings.embeddings.running}</p>}
+            {embed.isPending && (
+              <p className="text-soft text-sm">
+                {strings.embeddings.running} <Dot />
+              </p>
+            )}
             {embed.isIdle && <p className="text-soft text-sm">{strings.embeddings.none}</p>}
             {embed.data && <Result vectors={embed.data} now={state.texts} />}
           </section>

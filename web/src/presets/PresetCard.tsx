@@ -4,16 +4,17 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Attempt } from "../chat/attempt";
+import { removeStore } from "../chat/files/api";
 import { strings as shared } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { Check } from "../ui/Check";
 import { Dialog, DialogActions } from "../ui/Dialog";
+import { downloadJson } from "../ui/download";
 import { Icon } from "../ui/Icon";
 import { Menu, MenuItem } from "../ui/Menu";
 import { createPreset, deletePreset, type Preset, presetsQuery } from "./api";
-import { download } from "./download";
-import { copyFiles, deleteFiles } from "./files";
-import { copyOf } from "./preset";
+import { copyFiles } from "./files";
+import { copyOf, exported, fileName } from "./preset";
 import { strings } from "./strings";
 import { Tile } from "./Tile";
 
@@ -39,7 +40,7 @@ export function PresetCard({ preset, onEdit, attempt }: Props) {
   };
   const remove = async (withFiles: boolean) => {
     await deletePreset(id);
-    if (withFiles && preset.vector_store) await deleteFiles(preset.vector_store);
+    if (withFiles && preset.vector_store) await removeStore(preset.vector_store);
   };
 
   return (
@@ -70,7 +71,10 @@ export function PresetCard({ preset, onEdit, attempt }: Props) {
           <MenuItem icon={<Icon name="copy" className="size-4" />} onSelect={() => changed(duplicate)}>
             {strings.duplicate}
           </MenuItem>
-          <MenuItem icon={<Icon name="download" className="size-4" />} onSelect={() => download([preset])}>
+          <MenuItem
+            icon={<Icon name="download" className="size-4" />}
+            onSelect={() => downloadJson(fileName([preset]), exported([preset]))}
+          >
             {strings.export}
           </MenuItem>
           {mine && (

@@ -3,6 +3,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useRef, useState, useSyncExternalStore } from "react";
 import { useAttempt } from "../chat/attempt";
+import { removeStore } from "../chat/files/api";
 import { useShelf } from "../chat/files/shelf";
 import { entered, NumberFields } from "../chat/SettingsFields";
 import { strings as shared } from "../strings";
@@ -11,7 +12,6 @@ import { Check } from "../ui/Check";
 import { Dialog, DialogActions } from "../ui/Dialog";
 import { Field, TextField } from "../ui/Field";
 import { createPreset, type Preset, type PresetFields, presetsQuery, updatePreset } from "./api";
-import { deleteFiles } from "./files";
 import { ModelField } from "./ModelField";
 import { PresetFiles } from "./PresetFiles";
 import { MOST_STARTERS, presetSettings, startersOf } from "./preset";
@@ -43,7 +43,7 @@ export default function PresetEditor({ preset, onClose }: Props) {
   };
   const leave = () => {
     // What was uploaded for an assistant that nobody has saved is nobody's.
-    if (!preset && store !== undefined && !isSaved.current) void deleteFiles(store).catch(() => {});
+    if (!preset && store !== undefined && !isSaved.current) void removeStore(store).catch(() => {});
     void client.invalidateQueries({ queryKey: presetsQuery.queryKey });
     onClose();
   };

@@ -6,13 +6,13 @@ import { useAttempt } from "../chat/attempt";
 import { Notice } from "../chat/Notice";
 import { TopBar } from "../shell/Shell";
 import { Button, IconButton } from "../ui/Button";
+import { downloadJson } from "../ui/download";
 import { Icon } from "../ui/Icon";
 import { useTitle } from "../ui/title";
 import { createPreset, type Preset, type PresetFields, presetsQuery } from "./api";
-import { download } from "./download";
 import { PresetCard } from "./PresetCard";
 import PresetEditor from "./PresetEditor";
-import { imported } from "./preset";
+import { exported, fileName, imported } from "./preset";
 import { strings } from "./strings";
 
 export function PresetsPage() {
@@ -50,7 +50,7 @@ export function PresetsPage() {
           }}
         />
         {mine.length > 0 && (
-          <IconButton label={strings.exportAll} onClick={() => download(mine)}>
+          <IconButton label={strings.exportAll} onClick={() => downloadJson(fileName(mine), exported(mine))}>
             <Icon name="download" />
           </IconButton>
         )}

@@ -1,7 +1,7 @@
 /** The files of assistants: those of a copy are copies, since each may be deleted with its assistant. */
 
 import { send } from "../api/client";
-import { attach, createStore, listFiles, removeFile, removeStore, sendFile } from "../chat/files/api";
+import { attach, createStore, listFiles, sendFile } from "../chat/files/api";
 
 /** A store with copies of what is in another one. */
 export async function copyFiles(store: string): Promise<string> {
@@ -13,9 +13,4 @@ export async function copyFiles(store: string): Promise<string> {
     await attach(made, copy, name);
   }
   return made;
-}
-
-export async function deleteFiles(store: string): Promise<void> {
-  for (const { id } of await listFiles(store)) await removeFile(id);
-  await removeStore(store);
 }

@@ -8,3 +8,8 @@ export function download(name: string, content: Blob): void {
   // Safari reads it after the click.
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
+
+/** As `download`, of JSON. */
+export function downloadJson(name: string, text: string): void {
+  download(name, new Blob([text], { type: "application/json" }));
+}

@@ -49,9 +49,10 @@ export function getFile(store: string, file: string): Promise<Stored> {
   return get(`${STORES}/${store}/files/${file}`);
 }
 
-/** Delete a store; files stay. */
-export function removeStore(store: string): Promise<unknown> {
-  return remove(`${STORES}/${store}`);
+/** Delete a store with the files in it. */
+export async function removeStore(store: string): Promise<void> {
+  for (const { id } of await listFiles(store)) await removeFile(id);
+  await remove(`${STORES}/${store}`);
 }
 
 /** Delete a file from everywhere. */

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { everyChat } from "../../api/chats";
 import type { Chat } from "../../api/types";
-import { listFiles, removeFile, removeStore } from "./api";
+import { removeStore } from "./api";
 import { forgetFiles } from "./forget";
 
 vi.mock("../../api/chats");
@@ -14,20 +14,17 @@ async function* of(...stores: (string | undefined)[]): AsyncGenerator<Chat> {
 describe("forgetFiles", () => {
   beforeEach(() => {
     vi.resetAllMocks();
-    vi.mocked(listFiles).mockResolvedValue([{ id: "file_1" }, { id: "file_2" }] as never);
   });
 
   it("deletes the files and what they were read into", async () => {
     vi.mocked(everyChat).mockReturnValue(of("vs_2", undefined));
     await forgetFiles({ settings: { vector_store: "vs_1" } });
-    expect(vi.mocked(removeFile).mock.calls).toEqual([["file_1"], ["file_2"]]);
     expect(removeStore).toHaveBeenCalledWith("vs_1");
   });
 
   it("leaves what another chat is asked about", async () => {
     vi.mocked(everyChat).mockReturnValue(of("vs_2", "vs_1"));
     await forgetFiles({ settings: { vector_store: "vs_1" } });
-    expect(removeFile).not.toHaveBeenCalled();
     expect(removeStore).not.toHaveBeenCalled();
   });
 

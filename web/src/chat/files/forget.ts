@@ -2,12 +2,11 @@
 
 import { everyChat } from "../../api/chats";
 import type { Chat } from "../../api/types";
-import { listFiles, removeFile, removeStore } from "./api";
+import { removeStore } from "./api";
 
 /** Delete the files of a chat that was deleted, unless another one was branched off from it and is asked about them. */
 export async function forgetFiles({ settings: { vector_store: store } }: Pick<Chat, "settings">): Promise<void> {
   if (store === undefined) return;
   for await (const other of everyChat()) if (other.settings.vector_store === store) return;
-  for (const { id } of await listFiles(store)) await removeFile(id);
   await removeStore(store);
 }

@@ -5,6 +5,7 @@ import type { ReactNode } from "react";
 import { Button } from "../../ui/Button";
 import { CopyButton } from "../../ui/CopyButton";
 import { Dialog } from "../../ui/Dialog";
+import { downloadJson } from "../../ui/download";
 import { Icon } from "../../ui/Icon";
 import { type Receipt, receiptQuery } from "./api";
 import { Facts } from "./Facts";
@@ -20,7 +21,7 @@ export default function ReceiptDialog({ id, onClose }: { id: string; onClose: ()
         data ? (
           <Content receipt={data.receipt} json={data.text} />
         ) : (
-          <p role={error ? "alert" : "status"} className={error ? "text-danger" : "pulse text-soft"}>
+          <p role={error ? "alert" : "status"} className={error ? "text-danger" : "text-soft"}>
             {error?.message ?? strings.loading}
           </p>
         )
@@ -38,7 +39,7 @@ function Content({ receipt, json }: { receipt: Receipt; json: string }) {
         <p className="text-soft text-sm">{strings.intro}</p>
         <div className="flex items-center gap-1">
           <CopyButton label={strings.copy} text={() => json} />
-          <Button look="outline" onClick={() => save(strings.fileName(receipt.id), json)}>
+          <Button look="outline" onClick={() => downloadJson(strings.fileName(receipt.id), json)}>
             <Icon name="download" className="size-4" />
             {strings.download}
           </Button>
@@ -102,13 +103,4 @@ function Lines({ title, lines, isProblem = false }: { title: string; lines: stri
       </ul>
     </div>
   );
-}
-
-function save(name: string, text: string): void {
-  const address = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(address));
 }
